@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 MANIFEST_NAME = "manifest.json"
+
+#: What the one input and the one output of every exported network are called.
+INPUT_NAME, OUTPUT_NAME = "input", "output"
+
+#: Of the manifest; an artifact with another one is exported anew.
+SCHEMA_VERSION = 1
 
 
 class ExportError(Exception):
@@ -44,7 +56,7 @@ class Artifact:
     model: str
     weights: str  # "seed 0", or the sha256 of a checkpoint
     format: str  # "onnx"
-    folder: Path
+    folder: Path  # not in the manifest: a folder may be moved
     model_files: tuple[ArtifactFile, ...]
     input: Tensor
     output: Tensor
@@ -60,3 +72,60 @@ class Artifact:
     @property
     def model_size_bytes(self) -> int:
         return sum(file.size_bytes for file in self.model_files)
+
+    @property
+    def nodes(self) -> int:
+        """How many operators one pass runs."""
+        return sum(self.op_counts.values())
+
+    @property
+    def files(self) -> tuple[ArtifactFile, ...]:
+        """All files but the manifest."""
+        return (*self.model_files, self.input.file, self.output.file)
+
+
+def describe(path: Path) -> ArtifactFile:
+    """The file at `path` as it is now."""
+    return ArtifactFile(path.name, file_sha256(path), path.stat().st_size)
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_manifest(artifact: Artifact) -> None:
+    """Writes the manifest into the artifact's folder."""
+    fields = _adapter().dump_python(artifact, mode="json", exclude={"folder"})
+    content = {"schema_version": SCHEMA_VERSION, **fields}
+    (artifact.folder / MANIFEST_NAME).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read_artifact(folder: Path) -> Artifact:
+    """The artifact in `folder`, with every file as its manifest says.
+
+    Raises ExportError when there is none, its manifest is damaged or of another schema, or a file is missing or
+    has changed since.
+    """
+    try:
+        content: Any = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
+        if content.pop("schema_version") != SCHEMA_VERSION:
+            raise ExportError(f"{folder}: its {MANIFEST_NAME} is of another version; export it again")
+        artifact = _adapter().validate_python({**content, "folder": folder})
+    except OSError as error:
+        raise ExportError(f"{folder}: no artifact here ({error.strerror}: {MANIFEST_NAME})") from None
+    except (ValueError, TypeError, AttributeError, KeyError):  # pydantic's and json's errors are ValueErrors
+        raise ExportError(f"{folder}: its {MANIFEST_NAME} is damaged; export it again") from None
+    for file in artifact.files:
+        path = folder / file.name
+        if not path.is_file():
+            raise ExportError(f"{path}: missing; export it again")
+        if path.stat().st_size != file.size_bytes or file_sha256(path) != file.sha256:
+            raise ExportError(f"{path}: changed since it was exported; export it again")
+    return artifact
+
+
+def _adapter() -> TypeAdapter[Artifact]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Artifact)

@@ -1,4 +1,4 @@
-"""What the project knows about a network before it is built: `ModelSpec`, and the paper's figures for it."""
+"""What the project knows about a network before it is built: `ModelSpec`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from models.paper import PaperFigures
+
 if TYPE_CHECKING:  # `--help` and `--list-models` must answer without importing torch
     from torch import nn
+
+
+#: The seed of the weights of every network that is not given a checkpoint.
+SEED = 0
 
 
 class ModelError(Exception):
@@ -15,27 +21,11 @@ class ModelError(Exception):
 
 
 @dataclass(frozen=True)
-class PaperFigures:
-    """What the clcNet paper prints for one network; None where it prints nothing.
-
-    `mult_adds` and `params` are from Table 5, `onnx_size_megabytes` and `speed_ms` from Table 6,
-    the accuracies (fractions of 1) from Tables 3 to 5.
-    """
-
-    mult_adds: int
-    params: int
-    top1: float | None = None
-    top5: float | None = None
-    onnx_size_megabytes: float | None = None
-    speed_ms: float | None = None
-
-
-@dataclass(frozen=True)
 class ModelSpec:
     """A network by name: how to build it, what it takes, and what the paper says of it.
 
     `factory` is "module:function"; it is imported only when the network is built.
-    `input_shape` is (N, C, H, W).
+    `input_shape` is (N, C, H, W). `note` says where our figures differ from the paper's, and why.
     """
 
     name: str
@@ -45,6 +35,7 @@ class ModelSpec:
     input_shape: tuple[int, int, int, int]
     source: str
     paper: PaperFigures | None = None
+    note: str = ""
 
     def build(self) -> nn.Module:
         """The network with PyTorch's own initialisation; see `models.weights` for informative ones."""

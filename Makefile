@@ -1,0 +1,56 @@
+# `make help` lists the targets. Everything downloaded or built goes below build/ (and .venv), and is reused.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+ARGS ?=
+BOARD ?= cortex-a7
+
+export PYTHON
+export ORT_DISABLE_TELEMETRY = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup parts bench test check export board clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  ARGS='...' passes options on: make bench ARGS='--models clcnet-a,mobilenet --passes 20'"
+
+setup: $(VENV)/.installed parts ## install what is missing, build the runners and the emulated boards
+
+bench: setup ## the main job: Table 6 on the attached phone, or on an emulated Cortex-A7 when there is none
+	@$(PY) -m harness.run $(ARGS)
+
+test: setup check ## all checks and all tests
+	@$(PY) -m pytest $(ARGS)
+
+check: $(VENV)/.installed ## lint, format, types, import layers
+	@$(VENV)/bin/ruff check
+	@$(VENV)/bin/ruff format --check
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+
+export: $(VENV)/.installed ## PyTorch to verified ONNX, for every network
+	@$(PY) -m export $(ARGS)
+
+board: setup ## boot an emulated board and leave it up for adb (BOARD=cortex-a53 for another)
+	@$(PY) -m device.board $(BOARD)
+
+clean: ## remove everything downloaded or built; results/ stays
+	rm -rf build $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The parts say themselves, and quickly, whether they are up to date.
+parts: $(VENV)/.installed
+	@$(PY) -m device.bundle
+	@$(PY) -m device.board_image
+
+$(VENV)/.installed: pyproject.toml constraints.txt setup/debian-packages.txt
+	@setup/debian-packages.sh
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("setup: Python 3.11 or newer is needed, this is " + sys.version)'
+	@echo "setup: Python packages into $(VENV) (constraints.txt)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt setuptools
+	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-build-isolation --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,41 @@
+#!/bin/busybox sh
+# The first process of an emulated board: brings up what a phone has ready when adb reaches it.
+export PATH=/usr/bin:/usr/sbin:/system/bin HOME=/root TERM=vt100
+/bin/busybox --install -s /usr/bin
+
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mkdir -p /dev/pts /tmp /data /run
+mount -t devpts devpts /dev/pts
+mount -t tmpfs tmpfs /tmp
+exec </dev/console >/dev/console 2>&1
+
+while read -r module; do
+  insmod "/modules/$module" || echo "board: module $module was not loaded"
+done </modules/order
+
+# Booted with maxcpus=1 (four emulated cores coming up at once take half a minute): the rest join now.
+for switch in /sys/devices/system/cpu/cpu[1-9]*/online; do
+  [ -e "$switch" ] && echo 1 >"$switch"
+done
+
+hostname "$(getprop ro.tenpass.board)"
+ifconfig lo up
+ifconfig eth0 10.0.2.15 netmask 255.255.255.0 up
+
+# What is pushed outlives a power-off. The long commit interval keeps the journal quiet; `sync` still holds.
+if mount -t ext4 -o noatime,noinit_itable,commit=60 /dev/vda /data; then
+  mkdir -p /data/local/tmp
+else
+  echo "board: the data disk cannot be mounted"
+  poweroff -f
+fi
+
+cd /
+while true; do
+  echo "board: starting adbd"
+  ADBD_PORT=5555 /usr/lib/android-sdk/platform-tools/adbd
+  echo "board: adbd ended with status $?"
+  sleep 1
+done

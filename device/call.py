@@ -1,0 +1,72 @@
+"""How a runner is called and how its end is judged: the same for a subprocess here and a shell over adb."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Protocol
+
+from device.errors import RunnerCrashed
+from device.records import DeviceInfo, DeviceState, Measurement, RunRequest
+from device.wire import Event, Transcript
+
+OnEvent = Callable[[Event], None]
+OnBytes = Callable[[int], None]
+
+#: The runner ends itself this long after the host would have given it up, should the host be gone.
+DEADLINE_MARGIN_S = 10
+
+
+class Device(Protocol):
+    """A thing that networks can be pushed to and timed on: phone, board, this machine.
+
+    `push` carries over what the request needs and the device lacks, and returns the bytes it moved
+    (0: all was there); `run` measures one case. Both raise DeviceError's children; `close` gives the device back.
+    """
+
+    @property
+    def info(self) -> DeviceInfo: ...
+
+    def state(self) -> DeviceState: ...
+
+    def push(self, request: RunRequest, on_bytes: OnBytes) -> int: ...
+
+    def run(self, request: RunRequest, on_event: OnEvent) -> Measurement: ...
+
+    def close(self) -> None: ...
+
+
+def arguments(request: RunRequest, *, models: list[str], input_path: str, output_path: str) -> list[str]:
+    """The runner's command line (PROTOCOL.md, "Call") for files at these paths on the device."""
+    mask = [] if request.cpu_mask is None else ["--cpus", hex(request.cpu_mask)]
+    return [
+        *(part for model in models for part in ("--model", model)),
+        *("--input", input_path),
+        *("--shape", ",".join(str(size) for size in request.input_shape)),
+        *("--output", output_path),
+        *("--threads", str(request.threads)),
+        *mask,
+        *("--warmup", str(request.warmup)),
+        *("--passes", str(request.passes)),
+        *("--deadline-seconds", str(int(request.timeout_s) + DEADLINE_MARGIN_S)),
+    ]
+
+
+def conclude(transcript: Transcript, exit_code: int, stderr: bytes, *, where: str) -> Measurement:
+    """The measurement of a runner that has ended with `exit_code` (128 + n: killed by signal n).
+
+    Raises RunnerCrashed when it did not end as it should, WireError when its output stops short.
+    """
+    if exit_code != 0:
+        last = stderr.decode(errors="replace").strip().splitlines()[-1:] or ["nothing on stderr"]
+        raise RunnerCrashed(f"{where}: the runner ended with {_ending(exit_code)} ({last[0][:300]})")
+    return transcript.measurement()
+
+
+def _ending(exit_code: int) -> str:
+    try:
+        name = signal.Signals(exit_code - 128).name
+    except ValueError:
+        return f"exit status {exit_code}"
+    hint = "; out of memory is the usual reason" if name == "SIGKILL" else ""
+    return f"signal {name}{hint}"

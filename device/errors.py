@@ -1,0 +1,68 @@
+"""What can go wrong on the device's side. Every message says what is wrong, where, and what to do.
+
+`status` is what a record says of a case that ended this way.
+"""
+
+from __future__ import annotations
+
+
+class DeviceError(Exception):
+    """Something failed on or on the way to a device."""
+
+    status = "device_error"
+
+
+class DeviceUnavailable(DeviceError):
+    """The device cannot be had at all: unknown, offline, unauthorised, or it did not boot."""
+
+    status = "device_unavailable"
+
+
+class DeviceNotChosen(DeviceError):
+    """Several devices are there and none was named."""
+
+    status = "usage"
+
+
+class DeviceLost(DeviceError):
+    """The device, or the connection to it, went away while it was in use."""
+
+    status = "device_lost"
+
+
+class BundleError(DeviceError):
+    """A runner bundle cannot be had: unknown ABI or runtime, or a part of its build is missing."""
+
+    status = "no_bundle"
+
+
+class PushFailed(DeviceError):
+    """A file did not arrive on the device as it left."""
+
+    status = "push_failed"
+
+
+class NoSpace(PushFailed):
+    """The device has no room for what must be pushed."""
+
+    status = "no_space"
+
+
+class RunTimedOut(DeviceError):
+    """The runner did not end within the time it was given."""
+
+    status = "timed_out"
+
+
+class RunnerCrashed(DeviceError):
+    """The runner ended without an end or an error event: by a signal, or killed for want of memory."""
+
+    status = "crashed"
+
+
+class RunnerFailed(DeviceError):
+    """The runner said itself what is wrong; `status` is one of PROTOCOL.md's."""
+
+    def __init__(self, status: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status

@@ -1,0 +1,85 @@
+"""This machine as a device: the bundle's runner as a subprocess, on the files where they are."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import threading
+
+from device import bundle, call, probe
+from device.errors import DeviceError, RunTimedOut
+from device.records import DeviceInfo, DeviceState, Measurement, RunRequest
+from device.wire import Transcript
+
+NAME = "host"
+_PROBE_TIMEOUT_S = 20
+_READ_BYTES = 64 * 1024
+
+
+class HostDevice:
+    """The machine that this program runs on. Nothing is pushed; a case runs in its own process."""
+
+    def __init__(self) -> None:
+        self._info = probe.info(_ask(probe.INFO_SCRIPT), serial=NAME, kind="host")
+
+    @property
+    def info(self) -> DeviceInfo:
+        return self._info
+
+    def state(self) -> DeviceState:
+        return probe.state(_ask(probe.STATE_SCRIPT), serial=NAME)
+
+    def push(self, request: RunRequest, on_bytes: call.OnBytes) -> int:  # noqa: ARG002 (the files are here)
+        return 0
+
+    def run(self, request: RunRequest, on_event: call.OnEvent) -> Measurement:
+        folder = request.bundle.files[0].path.parent
+        argv = bundle.command(request.bundle, str(folder)) + call.arguments(
+            request,
+            models=[str(file.path) for file in request.model_files],
+            input_path=str(request.input_file.path),
+            output_path=str(request.output_path),
+        )
+        transcript = Transcript(warmup=request.warmup, passes=request.passes)
+        with (
+            tempfile.TemporaryFile() as stderr,
+            subprocess.Popen(
+                argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, bufsize=0
+            ) as process,
+        ):
+            expired = threading.Event()
+
+            def give_up() -> None:
+                expired.set()
+                process.kill()
+
+            timer = threading.Timer(request.timeout_s, give_up)
+            timer.start()
+            try:
+                assert process.stdout is not None  # noqa: S101 (it was asked for as a pipe)
+                while chunk := process.stdout.read(_READ_BYTES):
+                    for event in transcript.receive(chunk):
+                        on_event(event)
+                code = process.wait()
+            except BaseException:
+                process.kill()
+                raise
+            finally:
+                timer.cancel()
+            if expired.is_set():
+                raise RunTimedOut(
+                    f"{NAME}: the runner did not end within {request.timeout_s:g} s; --timeout allows more"
+                )
+            stderr.seek(0)
+            return call.conclude(transcript, code if code >= 0 else 128 - code, stderr.read(), where=NAME)
+
+    def close(self) -> None:
+        pass
+
+
+def _ask(script: str) -> str:
+    try:
+        answer = subprocess.run(["sh", "-c", script], capture_output=True, timeout=_PROBE_TIMEOUT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise DeviceError(f"{NAME}: this machine did not describe itself: {error}") from None
+    return answer.stdout.decode(errors="replace")

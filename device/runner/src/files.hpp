@@ -1,0 +1,36 @@
+// The files of a run. Messages name the file and the system's reason.
+#pragma once
+
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine.hpp"
+
+namespace tenpass {
+
+// Throws Failure(unreadable) unless the first byte of the file, if it has any, can be read.
+void require_readable(const std::string& path);
+
+// A file of float32, exactly as many as the shape says.
+// Throws Failure(unreadable) or, if it holds more or fewer, Failure(bad_input).
+std::vector<float> read_tensor(const std::string& path, const Shape& shape);
+
+// Opened before the work starts, so that an hour's run does not end on a wrong path.
+class OutputFile {
+ public:
+  explicit OutputFile(const std::string& path);  // Throws Failure(unwritable).
+
+  // All of it, or Failure(unwritable). To be called once.
+  void write(const OutputView& tensor);
+
+ private:
+  struct Close {
+    void operator()(std::FILE* file) const { std::fclose(file); }
+  };
+  std::string path_;
+  std::unique_ptr<std::FILE, Close> file_;
+};
+
+}  // namespace tenpass

@@ -1,0 +1,102 @@
+#include "linux_system.hpp"
+
+#include <sched.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+#include <string>
+
+#include "failure.hpp"
+
+namespace tenpass {
+namespace {
+
+constexpr int kMaskBits = 64;
+
+std::string hex(std::uint64_t mask) {
+  std::ostringstream text;
+  text << "0x" << std::hex << mask;
+  return text.str();
+}
+
+// The CPUs below 64 that this process may use.
+std::uint64_t allowed_cpus() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  std::uint64_t mask = 0;
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return mask;
+  for (int cpu = 0; cpu < kMaskBits; ++cpu) {
+    if (CPU_ISSET(cpu, &set)) mask |= std::uint64_t{1} << cpu;
+  }
+  return mask;
+}
+
+}  // namespace
+
+std::int64_t LinuxSystem::now_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+std::optional<int> LinuxSystem::current_cpu() {
+  const int cpu = sched_getcpu();
+  if (cpu < 0) return std::nullopt;
+  return cpu;
+}
+
+std::optional<std::int64_t> LinuxSystem::clock_khz(int cpu) {
+  std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/cpufreq/scaling_cur_freq");
+  std::int64_t khz = 0;
+  if (!(file >> khz) || khz <= 0) return std::nullopt;
+  return khz;
+}
+
+std::int64_t LinuxSystem::peak_rss_bytes() {
+  // Not ru_maxrss first: it survives exec, so after a vfork it holds the peak of the program that started us.
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    std::int64_t kib = 0;
+    std::string key;
+    if (std::istringstream fields(line); fields >> key >> kib && key == "VmHWM:") return kib * 1024;
+  }
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return std::int64_t{usage.ru_maxrss} * 1024;
+}
+
+void LinuxSystem::pin_to(std::uint64_t cpu_mask) {
+  const std::uint64_t before = allowed_cpus();
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (int cpu = 0; cpu < kMaskBits; ++cpu) {
+    if ((cpu_mask >> cpu) & 1) CPU_SET(cpu, &set);
+  }
+  const std::string may = "; this process may use " + hex(before);
+  if (sched_setaffinity(0, sizeof(set), &set) != 0) {
+    throw Failure(Status::affinity, "cannot run on CPUs " + hex(cpu_mask) + ": " + std::strerror(errno) + may);
+  }
+  // The kernel drops CPUs that are not there without a word.
+  if (const std::uint64_t now = allowed_cpus(); now != cpu_mask) {
+    throw Failure(Status::affinity,
+                  "asked for CPUs " + hex(cpu_mask) + ", was given " + hex(now) + " of them" + may);
+  }
+}
+
+void LinuxSystem::end_after(unsigned seconds) {
+  // Whoever started us may have left the signal ignored or blocked.
+  std::signal(SIGALRM, SIG_DFL);
+  sigset_t alarm_only;
+  sigemptyset(&alarm_only);
+  sigaddset(&alarm_only, SIGALRM);
+  sigprocmask(SIG_UNBLOCK, &alarm_only, nullptr);
+  alarm(seconds);
+}
+
+}  // namespace tenpass

@@ -1,0 +1,29 @@
+// The command line (PROTOCOL.md, "Call").
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "engine.hpp"
+
+namespace tenpass {
+
+struct Options {
+  std::vector<std::string> models;
+  std::string input;
+  Shape shape;
+  std::string output;
+  int threads = 1;
+  std::optional<std::uint64_t> cpu_mask;
+  int warmup = 1;
+  int passes = 10;
+  unsigned deadline_seconds = 0;  // 0: none
+};
+
+// Nothing if --help was asked for and has been printed. Throws Failure(usage).
+std::optional<Options> parse_options(int argc, const char* const* argv, std::ostream& help);
+
+}  // namespace tenpass

@@ -1,0 +1,74 @@
+#include "run.hpp"
+
+#include <iostream>
+#include <utility>
+
+#include "events.hpp"
+#include "failure.hpp"
+#include "files.hpp"
+#include "options.hpp"
+#include "timed_loop.hpp"
+
+namespace tenpass {
+namespace {
+
+// Does `work`; whatever it throws that is not a Failure yet becomes one of this status.
+template <typename Work>
+auto phase(Status status, const std::string& what, Work&& work) {
+  try {
+    return std::forward<Work>(work)();
+  } catch (const Failure&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw Failure(status, what + ": " + error.what());
+  }
+}
+
+void measure(const Options& options, const MakeEngine& make_engine, System& system, Events& events) {
+  if (options.deadline_seconds > 0) system.end_after(options.deadline_seconds);
+  if (options.cpu_mask) system.pin_to(*options.cpu_mask);  // before the runtime makes its threads
+
+  const auto engine = phase(Status::runtime_missing, "cannot start the runtime", make_engine);
+  events.hello(*engine);
+
+  for (const auto& model : options.models) require_readable(model);
+  const auto input = phase(Status::bad_input, "cannot hold the input",
+                           [&] { return read_tensor(options.input, options.shape); });
+  OutputFile output_file(options.output);
+
+  const std::int64_t start_ns = system.now_ns();
+  phase(Status::bad_model, "cannot load '" + options.models.front() + "'",
+        [&] { engine->load(options.models, options.threads); });
+  const std::int64_t load_ns = system.now_ns() - start_ns;
+  events.loaded(load_ns);
+
+  phase(Status::bad_input, "cannot set the input", [&] { engine->set_input(options.shape, input); });
+  const OutputView output = phase(Status::run_failed, "the network failed", [&] {
+    timed_loop("warmup", options.warmup, *engine, system, events);
+    timed_loop("timed", options.passes, *engine, system, events);
+    return engine->output();
+  });
+
+  const std::int64_t peak_rss_bytes = system.peak_rss_bytes();
+  output_file.write(output);
+  events.output(output);
+  events.end(options.warmup, options.passes, peak_rss_bytes);
+}
+
+}  // namespace
+
+int run(int argc, const char* const* argv, const MakeEngine& make_engine, System& system, std::ostream& out) {
+  Events events(out);
+  try {
+    phase(Status::run_failed, "the runner failed", [&] {
+      if (const auto options = parse_options(argc, argv, out)) measure(*options, make_engine, system, events);
+    });
+    return 0;
+  } catch (const Failure& failure) {
+    if (!out) std::cerr << "error: " << failure.what() << '\n';  // there is no other way left
+    events.error(failure);
+    return failure.exit_status();
+  }
+}
+
+}  // namespace tenpass

@@ -1,0 +1,17 @@
+#include "timed_loop.hpp"
+
+namespace tenpass {
+
+void timed_loop(const char* phase, int passes, Engine& engine, System& system, Events& events) {
+  for (int index = 0; index < passes; ++index) {
+    const std::int64_t start_ns = system.now_ns();
+    engine.run();  // alone between the two clock reads
+    const std::int64_t stop_ns = system.now_ns();
+
+    const std::optional<int> cpu = system.current_cpu();
+    const auto khz = cpu ? system.clock_khz(*cpu) : std::nullopt;
+    events.pass({phase, index, stop_ns - start_ns, cpu, khz});
+  }
+}
+
+}  // namespace tenpass

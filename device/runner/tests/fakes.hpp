@@ -1,0 +1,131 @@
+// An engine and a system that do as they are told and keep a log of what was asked of them, in order.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <ostream>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "engine.hpp"
+#include "failure.hpp"
+#include "system.hpp"
+
+// How often operator new was called in this program (test_timed_loop.cpp replaces it).
+std::size_t allocations();
+
+namespace tenpass::test {
+
+using Log = std::vector<std::string>;
+
+inline Log new_log() {
+  Log log;
+  log.reserve(1000);  // so that writing it down allocates nothing (the entries are short)
+  return log;
+}
+
+class FakeEngine final : public Engine {
+ public:
+  explicit FakeEngine(Log& log) : log_(log) {}
+
+  std::string name() const override { return "fake"; }
+  std::string version() const override { return "1.2.3"; }
+  std::vector<std::string> providers() const override { return {"FakeProvider"}; }
+  void load(const std::vector<std::string>& files, int threads) override {
+    log_.push_back("load");
+    model_files = files;
+    used_threads = threads;
+    if (on_load) on_load();
+  }
+  void set_input(const Shape& shape, const std::vector<float>& values) override {
+    log_.push_back("set_input");
+    if (on_set_input) on_set_input();
+    input_shape = shape;
+    result = values;
+  }
+  void run() override {
+    log_.push_back("run");
+    ++runs;
+    if (runs == fail_in_run) throw std::runtime_error("no more\nmemory");
+  }
+  OutputView output() override { return {{1, static_cast<std::int64_t>(result.size())}, result.data(), result.size() * sizeof(float)}; }
+
+  std::function<void()> on_load, on_set_input;
+  int fail_in_run = 0;
+  int runs = 0;
+  int used_threads = 0;
+  std::vector<std::string> model_files;
+  Shape input_shape;
+  std::vector<float> result;  // the input, unchanged
+
+ private:
+  Log& log_;
+};
+
+class FakeSystem final : public System {
+ public:
+  explicit FakeSystem(Log& log) : log_(log) {}
+
+  std::int64_t now_ns() override {
+    log_.push_back("now");
+    allocations_at_clock.push_back(allocations());
+    return clock_ns += 1000 + 7 * static_cast<std::int64_t>(allocations_at_clock.size());
+  }
+  std::optional<int> current_cpu() override {
+    log_.push_back("cpu");
+    return cpu;
+  }
+  std::optional<std::int64_t> clock_khz(int) override {
+    log_.push_back("khz");
+    return khz;
+  }
+  std::int64_t peak_rss_bytes() override { return 4096; }
+  void pin_to(std::uint64_t mask) override {
+    log_.push_back("pin");
+    if (refuse_mask) throw Failure(Status::affinity, "no such CPUs");
+    pinned_to = mask;
+  }
+  void end_after(unsigned seconds) override { deadline_seconds = seconds; }
+
+  std::int64_t clock_ns = 0;
+  std::vector<std::size_t> allocations_at_clock = [] {
+    std::vector<std::size_t> counts;
+    counts.reserve(1000);
+    return counts;
+  }();
+  std::optional<int> cpu = 2;
+  std::optional<std::int64_t> khz = 1'300'000;
+  bool refuse_mask = false;
+  std::optional<std::uint64_t> pinned_to;
+  unsigned deadline_seconds = 0;
+
+ private:
+  Log& log_;
+};
+
+// A stdout that notes in the log when a line has gone out.
+class LoggedOutput final : public std::ostream {
+ public:
+  explicit LoggedOutput(Log& log) : std::ostream(&buffer_), buffer_(log) {}
+  std::string text() const { return buffer_.str(); }
+
+ private:
+  class Buffer final : public std::stringbuf {
+   public:
+    explicit Buffer(Log& log) : log_(log) {}
+
+   protected:
+    int sync() override {
+      log_.push_back("event");
+      return 0;
+    }
+
+   private:
+    Log& log_;
+  };
+  Buffer buffer_;
+};
+
+}  // namespace tenpass::test

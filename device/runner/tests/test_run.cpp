@@ -1,0 +1,230 @@
+#include <doctest/doctest.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+#include "fakes.hpp"
+#include "run.hpp"
+#include "temporary_folder.hpp"
+
+namespace tenpass::test {
+namespace {
+
+using Json = nlohmann::json;
+
+// One call of the whole program with a fake engine and a fake system, on real files.
+struct Program {
+  TemporaryFolder folder;
+  Log log = new_log();
+  FakeSystem system{log};
+  LoggedOutput out{log};
+  std::function<void(FakeEngine&)> prepare;
+  MakeEngine make_engine = [this] {
+    log.push_back("make_engine");
+    auto engine = std::make_unique<FakeEngine>(log);
+    if (prepare) prepare(*engine);
+    return engine;
+  };
+  std::string model = folder.with_text("model", "any");
+  std::string input = folder.with_floats("input", {1, 2, 3, 4, 5, 6});
+  std::string output = folder.path("output");
+  std::vector<Json> events;
+
+  int run_with(const std::vector<std::string>& more = {}) {
+    std::vector<std::string> words{"runner", "--model", model, "--input", input,
+                                   "--shape", "1,6", "--output", output};
+    words.insert(words.end(), more.begin(), more.end());
+    std::vector<const char*> argv;
+    for (const auto& word : words) argv.push_back(word.c_str());
+    const int status = run(static_cast<int>(argv.size()), argv.data(), make_engine, system, out);
+    std::istringstream lines(out.text());
+    for (std::string line; std::getline(lines, line);) events.push_back(Json::parse(line));
+    return status;
+  }
+
+  std::vector<std::string> event_names() const {
+    std::vector<std::string> names;
+    for (const auto& event : events) names.push_back(event["event"]);
+    return names;
+  }
+
+  // One error, of that status, at the end, and the protocol's exit status for it.
+  void check_failed(int exit_status, const std::string& status, int expected_exit) const {
+    CHECK(exit_status == expected_exit);
+    const auto names = event_names();
+    REQUIRE_FALSE(names.empty());
+    CHECK(names.back() == "error");
+    CHECK(std::count(names.begin(), names.end(), "error") == 1);
+    CHECK(std::count(names.begin(), names.end(), "end") == 0);
+    CHECK(events.back()["status"] == status);
+    CHECK_FALSE(events.back()["message"].get<std::string>().empty());
+    CHECK(events.back().size() == 3);
+  }
+};
+
+using Names = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Program, "a good run tells its story in order") {
+  CHECK(run_with({"--warmup", "2", "--passes", "3"}) == 0);
+  CHECK(event_names() == Names{"hello", "loaded", "pass", "pass", "pass", "pass", "pass", "output", "end"});
+  CHECK(events[0]["wire"] == 1);
+  CHECK(events[0]["pid"] == getpid());
+  CHECK(events[0]["runtime"] == "fake");
+  CHECK(events[0]["runtime_version"] == "1.2.3");
+  CHECK(events[0]["providers"] == Json{"FakeProvider"});
+  CHECK(events[1]["load_ns"] == 1014);
+  CHECK(events[7]["shape"] == Json{1, 6});
+  CHECK(events[7]["bytes"] == 24);
+  CHECK(events[8] == Json{{"event", "end"}, {"warmup", 2}, {"passes", 3}, {"peak_rss_bytes", 4096}});
+}
+
+TEST_CASE_FIXTURE(Program, "warm-ups are kept apart from timed passes, each counted from 0") {
+  CHECK(run_with({"--warmup", "2", "--passes", "3"}) == 0);
+  Names told;
+  for (const auto& event : events) {
+    if (event["event"] == "pass") told.push_back(event["phase"].get<std::string>() + event["index"].dump());
+  }
+  CHECK(told == Names{"warmup0", "warmup1", "timed0", "timed1", "timed2"});
+  CHECK(std::count(log.begin(), log.end(), "run") == 5);
+}
+
+TEST_CASE_FIXTURE(Program, "each event has left before the work goes on") {
+  CHECK(run_with({"--warmup", "0", "--passes", "1"}) == 0);
+  CHECK(log == Log{"make_engine", "event", "now", "load", "now", "event", "set_input", "now", "run", "now",
+                   "cpu", "khz", "event", "event", "event"});
+}
+
+TEST_CASE_FIXTURE(Program, "the output file holds the output tensor") {
+  CHECK(run_with() == 0);
+  std::ifstream file(output, std::ios::binary);
+  const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+  REQUIRE(bytes.size() == 24);
+  CHECK(reinterpret_cast<const float*>(bytes.data())[5] == 6.0F);
+}
+
+TEST_CASE_FIXTURE(Program, "the engine gets all model files, the threads and the shape") {
+  const std::string second = folder.with_text("second", "any");
+  std::vector<std::string> files;
+  int threads = 0;
+  std::unique_ptr<FakeEngine> made;
+  prepare = [&](FakeEngine& engine) {
+    engine.on_load = [&] {
+      files = engine.model_files;
+      threads = engine.used_threads;
+    };
+  };
+  CHECK(run_with({"--model", second, "--threads", "3"}) == 0);
+  CHECK(files == Names{model, second});
+  CHECK(threads == 3);
+}
+
+TEST_CASE_FIXTURE(Program, "the process is pinned, and its deadline set, before the runtime can make threads") {
+  CHECK(run_with({"--cpus", "0x5", "--deadline-seconds", "9"}) == 0);
+  CHECK(log[0] == "pin");
+  CHECK(log[1] == "make_engine");
+  CHECK(system.pinned_to == 5);
+  CHECK(system.deadline_seconds == 9);
+}
+
+TEST_CASE_FIXTURE(Program, "without a mask and a deadline neither is set") {
+  CHECK(run_with() == 0);
+  CHECK_FALSE(system.pinned_to);
+  CHECK(system.deadline_seconds == 0);
+}
+
+TEST_CASE_FIXTURE(Program, "an unknown option is a usage error, before anything else happens") {
+  check_failed(run_with({"--fast"}), "usage", 2);
+  CHECK(event_names() == Names{"error"});
+  CHECK(log == Log{"event"});
+}
+
+TEST_CASE_FIXTURE(Program, "a refused mask ends the run before the runtime is loaded") {
+  system.refuse_mask = true;
+  check_failed(run_with({"--cpus", "0x8"}), "affinity", 15);
+  CHECK(log == Log{"pin", "event"});
+}
+
+TEST_CASE_FIXTURE(Program, "a runtime that cannot be loaded is missing") {
+  make_engine = []() -> std::unique_ptr<Engine> { throw std::runtime_error("libfake.so: not found"); };
+  check_failed(run_with(), "runtime_missing", 16);
+}
+
+TEST_CASE_FIXTURE(Program, "a missing model or input is unreadable and named") {
+  model = folder.path("none.onnx");
+  check_failed(run_with(), "unreadable", 10);
+  CHECK(events.back()["message"].get<std::string>().find("none.onnx") != std::string::npos);
+  CHECK(event_names() == Names{"hello", "error"});
+}
+
+TEST_CASE_FIXTURE(Program, "an input of the wrong size is bad input, known before the model is loaded") {
+  input = folder.with_floats("short", {1, 2, 3});
+  check_failed(run_with(), "bad_input", 12);
+  CHECK(event_names() == Names{"hello", "error"});
+}
+
+TEST_CASE_FIXTURE(Program, "an output that cannot be written is known before the model is loaded") {
+  output = folder.path("no/such/folder");
+  check_failed(run_with(), "unwritable", 14);
+  CHECK(event_names() == Names{"hello", "error"});
+}
+
+TEST_CASE_FIXTURE(Program, "an output that does not fit ends the run without an output event") {
+  output = "/dev/full";
+  check_failed(run_with({"--passes", "1"}), "unwritable", 14);
+  CHECK(event_names() == Names{"hello", "loaded", "pass", "pass", "error"});
+}
+
+TEST_CASE_FIXTURE(Program, "a model that the engine refuses is a bad model, named in the message") {
+  prepare = [](FakeEngine& engine) { engine.on_load = [] { throw std::runtime_error("not protobuf"); }; };
+  check_failed(run_with(), "bad_model", 11);
+  CHECK(events.back()["message"] == "cannot load '" + model + "': not protobuf");
+}
+
+TEST_CASE_FIXTURE(Program, "an engine may say itself which failure it is") {
+  prepare = [](FakeEngine& engine) {
+    engine.on_load = [] { throw Failure(Status::usage, "one --model, not 2"); };
+  };
+  check_failed(run_with(), "usage", 2);
+  CHECK(events.back()["message"] == "one --model, not 2");
+}
+
+TEST_CASE_FIXTURE(Program, "a shape that does not fit the model is bad input") {
+  prepare = [](FakeEngine& engine) { engine.on_set_input = [] { throw std::runtime_error("rank 4"); }; };
+  check_failed(run_with(), "bad_input", 12);
+  CHECK(event_names() == Names{"hello", "loaded", "error"});
+}
+
+TEST_CASE_FIXTURE(Program, "an engine that fails in a pass ends the run there") {
+  prepare = [](FakeEngine& engine) { engine.fail_in_run = 3; };
+  check_failed(run_with(), "run_failed", 13);
+  CHECK(event_names() == Names{"hello", "loaded", "pass", "pass", "error"});
+  CHECK(events.back()["message"] == "the network failed: no more\nmemory");
+}
+
+TEST_CASE_FIXTURE(Program, "a long message, and bytes that are no text, still make one line of the wire") {
+  prepare = [](FakeEngine& engine) {
+    engine.on_load = [] { throw std::runtime_error("\xff\xfe" + std::string(100'000, 'x')); };
+  };
+  check_failed(run_with(), "bad_model", 11);
+  CHECK(events.back()["message"].get<std::string>().size() < 3000);
+}
+
+TEST_CASE_FIXTURE(Program, "a stdout that takes nothing more ends the run") {
+  out.setstate(std::ios::badbit);
+  CHECK(run_with() == 14);
+  CHECK(std::count(log.begin(), log.end(), "run") == 0);
+}
+
+TEST_CASE_FIXTURE(Program, "help is printed and is no failure") {
+  std::ostringstream help;
+  const char* argv[]{"runner", "--help"};
+  CHECK(run(2, argv, make_engine, system, help) == 0);
+  CHECK(help.str().find("--deadline-seconds") != std::string::npos);
+  CHECK(log.empty());
+}
+
+}  // namespace tenpass::test

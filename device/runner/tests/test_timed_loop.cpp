@@ -1,0 +1,72 @@
+#include <doctest/doctest.h>
+
+#include <cstdlib>
+#include <new>
+
+#include "fakes.hpp"
+#include "timed_loop.hpp"
+
+namespace {
+std::size_t allocation_count = 0;
+}
+
+std::size_t allocations() { return allocation_count; }
+
+void* operator new(std::size_t size) {
+  ++allocation_count;
+  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+
+namespace tenpass::test {
+
+struct Bench {
+  Log log = new_log();
+  FakeEngine engine{log};
+  FakeSystem system{log};
+  LoggedOutput out{log};
+  Events events{out};
+};
+
+TEST_CASE_FIXTURE(Bench, "nothing but the run stands between two clock reads, and the event follows them") {
+  timed_loop("timed", 3, engine, system, events);
+  const Log one_pass{"now", "run", "now", "cpu", "khz", "event"};
+  Log expected;
+  for (int pass = 0; pass < 3; ++pass) expected.insert(expected.end(), one_pass.begin(), one_pass.end());
+  CHECK(log == expected);
+}
+
+TEST_CASE_FIXTURE(Bench, "nothing is allocated between two clock reads") {
+  timed_loop("timed", 5, engine, system, events);
+  const auto& counts = system.allocations_at_clock;
+  REQUIRE(counts.size() == 10);
+  CHECK(counts.back() > counts.front());  // the count works: writing the events does allocate
+  for (std::size_t start = 0; start < counts.size(); start += 2) CHECK(counts[start + 1] == counts[start]);
+}
+
+TEST_CASE_FIXTURE(Bench, "a pass is reported with its time, its CPU and that CPU's clock") {
+  timed_loop("warmup", 2, engine, system, events);
+  CHECK(out.text() ==
+        R"({"event":"pass","phase":"warmup","index":0,"ns":1014,"cpu":2,"khz":1300000})"
+        "\n"
+        R"({"event":"pass","phase":"warmup","index":1,"ns":1028,"cpu":2,"khz":1300000})"
+        "\n");
+}
+
+TEST_CASE_FIXTURE(Bench, "what the system cannot tell is null, and no CPU has no clock") {
+  system.khz.reset();
+  timed_loop("timed", 1, engine, system, events);
+  system.cpu.reset();
+  timed_loop("timed", 1, engine, system, events);
+  CHECK(out.text().find(R"("cpu":2,"khz":null})") != std::string::npos);
+  CHECK(out.text().find(R"("cpu":null,"khz":null})") != std::string::npos);
+}
+
+TEST_CASE_FIXTURE(Bench, "no passes, no clock reads") {
+  timed_loop("warmup", 0, engine, system, events);
+  CHECK(log.empty());
+}
+
+}  // namespace tenpass::test

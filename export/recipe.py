@@ -1,0 +1,46 @@
+"""The recipe of an artifact: a hash of all that its content depends on, found without importing torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from models.spec import ModelSpec
+
+#: The tools whose version can change an artifact.
+TOOLS = ("torch", "onnx", "onnxsim", "onnxruntime", "numpy")
+
+#: The sources that can: every module of these folders.
+SOURCE_FOLDERS = ("models", "export")
+
+
+def recipe_sha256(spec: ModelSpec, opset: int, weights: str) -> str:
+    """The hash of the recipe for `spec` at `opset` with `weights` ("seed 0", or a checkpoint's sha256)."""
+    recipe = {
+        "spec": {key: value for key, value in asdict(spec).items() if key in {"name", "factory", "input_shape"}},
+        "opset": opset,
+        "weights": weights,
+        "tools": tool_versions(),
+        "sources": _source_hashes(),
+    }
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def tool_versions() -> dict[str, str]:
+    """The installed version of each of TOOLS."""
+    return {tool: version(tool) for tool in TOOLS}
+
+
+@cache
+def _source_hashes() -> dict[str, str]:
+    """Of each source file, as it was when the process first asked: Python, too, has loaded it by then."""
+    root = Path(__file__).parent.parent
+    paths = [path for folder in SOURCE_FOLDERS for path in sorted((root / folder).glob("*.py"))]
+    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}

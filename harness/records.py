@@ -1,0 +1,168 @@
+"""What a run leaves behind: one `Record` a case, appended to records.jsonl as it ends. Raw, never derived."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from device.records import DeviceInfo, DeviceState, Measurement
+from harness.errors import HarnessError, UsageError
+
+SCHEMA_VERSION = 1
+FILE_NAME = "records.jsonl"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the plan: what is measured, and how. `cpu_mask`: bit n is CPU n; None: any."""
+
+    model: str
+    runtime: str
+    threads: int = 1
+    cpu_mask: int | None = None
+    warmup: int = 1
+    passes: int = 10
+
+    @property
+    def id(self) -> str:
+        cpus = "" if self.cpu_mask is None else f"-cpus{self.cpu_mask:#x}"
+        return f"{self.model}-{self.runtime}-t{self.threads}{cpus}"
+
+
+@dataclass(frozen=True)
+class MeasuredArtifact:
+    """What of the exported network a reader needs to know it again. Sizes are of the files pushed."""
+
+    format: str
+    weights: str
+    sha256: tuple[str, ...]
+    size_bytes: int
+    opset: int
+    mult_adds: int
+    params: int
+    export_max_abs_error: float
+    tool_versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class MeasuredBundle:
+    """The runner bundle a case ran in; the digest is over all of its files."""
+
+    abi: str
+    runtime: str
+    runtime_version: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class OutputCheck:
+    """The device's output against PyTorch's, as `export.verify.deviation` judges it; None: cannot be told."""
+
+    max_abs_error: float | None
+    spread: float | None
+    relative: float | None  # max_abs_error / spread
+    tolerance: float  # of the spread
+    failure: str | None
+
+    @property
+    def passed(self) -> bool:
+        return self.failure is None
+
+
+@dataclass(frozen=True)
+class Record:
+    """One case, whole: measured, or failed with a reason.
+
+    `status` is "ok", "output_wrong", "interrupted", "export_failed" or a status of `device.errors`. `phases_ns` are
+    durations on the host's clock (push, launch, load, passes, collect, ...): what the harness itself costs.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    schema_version: int
+    run: str
+    id: str
+    utc: str
+    commit: str | None
+    case: Case
+    device: DeviceInfo
+    status: str
+    error: str | None
+    artifact: MeasuredArtifact | None
+    bundle: MeasuredBundle | None
+    measurement: Measurement | None
+    check: OutputCheck | None
+    before: DeviceState | None
+    after: DeviceState | None
+    phases_ns: dict[str, int]
+    pushed_bytes: int
+    warnings: tuple[str, ...]
+
+    @property
+    def outside_passes_ns(self) -> int:
+        """Host time that the case took beyond its passes, warm-up included among the passes."""
+        return sum(ns for phase, ns in self.phases_ns.items() if phase != "passes")
+
+
+def record_adapter() -> TypeAdapter[Record]:
+    return TypeAdapter(Record)
+
+
+class Journal:
+    """Appends records to a run's folder; each is on the disk before the next case starts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / FILE_NAME
+        self._adapter = record_adapter()
+        self._file = self.path.open("ab")
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def append(self, record: Record) -> None:
+        """Raises HarnessError when the disk does not take it."""
+        try:
+            self._file.write(self._adapter.dump_json(record) + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise HarnessError(f"{self.path}: the record could not be written ({error.strerror})") from None
+
+
+def read(folder: Path) -> list[Record]:
+    """All records of a run. Raises UsageError, naming the line, for what is not a run's folder or was damaged."""
+    path = folder / FILE_NAME
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise UsageError(f"{path}: no run's records there ({error.strerror}); name a folder below results/") from None
+    return list(_parse(path, lines))
+
+
+def _parse(path: Path, lines: Iterable[bytes]) -> Iterable[Record]:
+    adapter = record_adapter()
+    for number, line in enumerate(lines, start=1):
+        try:
+            version = json.loads(line).get("schema_version")
+            if version != SCHEMA_VERSION:
+                raise UsageError(f"{path}:{number}: schema version {version!r}, this harness reads {SCHEMA_VERSION}")
+            yield adapter.validate_json(line)
+        except (ValidationError, ValueError, AttributeError) as error:
+            if isinstance(error, ValidationError):
+                first = error.errors(include_url=False, include_input=False)[0]
+                detail = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            else:
+                detail = str(error)
+            raise UsageError(f"{path}:{number}: not a record of this harness ({detail})") from None

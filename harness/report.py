@@ -1,0 +1,122 @@
+"""Every table and plot of a run, remade from its records alone: `python -m harness.report RUN`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from harness import plots, table
+from harness import records as journal
+from harness.command import guarded
+from harness.errors import EXIT_CASE_FAILED, UsageError
+from harness.plan import Plan
+from harness.plan import read as read_plan
+from harness.records import Record
+from harness.table import Row
+
+REPORT_NAME = "report.md"
+
+
+def write(folder: Path) -> tuple[list[Record], list[Path]]:
+    """Makes the report of the run in `folder`; returns its records and the files written.
+
+    Raises UsageError when the folder holds no run, or cannot be written.
+    """
+    plan, records = read_plan(folder), journal.read(folder)
+    rows = table.rows(records)
+    texts = {REPORT_NAME: _markdown(plan, records, rows)}
+    if rows:
+        texts |= {
+            "table6.md": table.markdown(rows),
+            "table6.csv": table.csv(rows),
+            "table6.tex": table.latex(rows),
+        }
+    try:
+        written = [folder / name for name in texts]
+        for path, text in zip(written, texts.values(), strict=True):
+            path.write_text(text)
+        return records, written + plots.write(rows, folder)
+    except OSError as error:
+        raise UsageError(f"{folder}: the report could not be written ({error.strerror})") from None
+
+
+def _markdown(plan: Plan, records: Sequence[Record], rows: Sequence[Row]) -> str:
+    parts = [f"# Table 6, measured again: {plan.device}", ""]
+    parts += _what_was_measured(plan, records)
+    if rows:
+        parts += ["", table.markdown(rows)]
+    parts += _failures(plan, records)
+    parts += _cost_of_the_harness(records)
+    parts += _notes(rows)
+    parts += ["## Run it again", "", f"    {plan.command}", ""]
+    return "\n".join(parts)
+
+
+def _what_was_measured(plan: Plan, records: Sequence[Record]) -> list[str]:
+    lines = [f"Run `{plan.run}`, commit `{plan.commit or 'unknown'}`."]
+    if records:
+        device = records[0].device
+        cores = ", ".join(core.part or "unknown core" for core in device.cores)
+        ram = f"{device.ram_bytes / 2**20:.0f} MiB" if device.ram_bytes else "memory unknown"
+        lines.append(f"Device: {device.model} ({device.abi}; {cores}; {ram}; {device.os}).")
+        if device.clock == "instructions":
+            lines.append(
+                "**The times are modelled, not a phone's**: the emulated board's clock advances one nanosecond "
+                "per executed instruction; it knows no caches, no pipeline and one core. They repeat exactly, and "
+                "compare networks by the instructions they take, on this board only."
+            )
+        elif device.clock == "emulated":
+            lines.append(
+                "**The times are meaningless**: an emulator's wall time, here to exercise threads and affinity. "
+                "Nothing is compared by them."
+            )
+    lines.append(
+        "Mean of the timed passes is the paper's figure (section 5.3); spread is the median absolute deviation; "
+        "the output check compares the device's output with PyTorch's (largest difference over the output's "
+        "spread). Paper figures are those of its Table 6 (BLU Advance 5.2, Cortex-A7 at 1.3 GHz, Caffe2)."
+    )
+    return ["\n".join(lines)]
+
+
+def _failures(plan: Plan, records: Sequence[Record]) -> list[str]:
+    failed = [f"- {record.id}: {record.status}: {record.error}" for record in records if record.status != "ok"]
+    measured = {record.id for record in records}
+    failed += [f"- {case.id}: not measured: the run ended before it" for case in plan.cases if case.id not in measured]
+    return ["## What failed", "", *failed, ""] if failed else []
+
+
+def _cost_of_the_harness(records: Sequence[Record]) -> list[str]:
+    """Host time outside the passes, per case: what the harness itself takes."""
+    ran = [record for record in records if record.phases_ns]
+    if not ran:
+        return []
+    names = list(dict.fromkeys(name for record in ran for name in record.phases_ns if name != "passes"))
+    head = ["Case", *names, "outside passes", "passes", "pushed"]
+    lines = [f"| {' | '.join(head)} |", "|---" + "|--:" * (len(head) - 1) + "|"]
+    for record in ran:
+        seconds = [record.phases_ns.get(name, 0) / 1e9 for name in names]
+        cells = [f"{value:.2f} s" for value in (*seconds, record.outside_passes_ns / 1e9)]
+        cells += [f"{record.phases_ns.get('passes', 0) / 1e9:.1f} s", f"{record.pushed_bytes / 1e6:.1f} MB"]
+        lines.append(f"| {record.id} | {' | '.join(cells)} |")
+    return ["## What the harness itself took", "", "Host time, per case.", "", *lines, ""]
+
+
+def _notes(rows: Sequence[Row]) -> list[str]:
+    notes = {row.title: row.spec.note for row in rows if row.spec and row.spec.note}
+    return ["## Notes", "", *(f"- {title}: {note}" for title, note in notes.items()), ""] if notes else []
+
+
+@click.command(help=__doc__)
+@click.argument("run", type=click.Path(path_type=Path))
+@guarded
+def main(run: Path) -> int:
+    records, written = write(run)
+    for path in written:
+        click.echo(str(path))
+    return EXIT_CASE_FAILED if any(record.status != "ok" for record in records) else 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""Records, as a run would leave them, for tests that need no device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from device.records import Clock, Core, DeviceInfo, DeviceState, Kind, Measurement, Pass
+from harness.records import SCHEMA_VERSION, Case, MeasuredArtifact, MeasuredBundle, OutputCheck, Record
+
+BOARD = DeviceInfo(
+    serial="board:cortex-a7",
+    kind="board",
+    clock="instructions",
+    model="emulated Cortex-A7 board",
+    soc="virt",
+    abi="armeabi-v7a",
+    cores=(Core(0, "Cortex-A7", None),),
+    ram_bytes=1_000_000_000,
+    os="Linux 6.12",
+)
+
+STATE = DeviceState(
+    temperatures_celsius={},
+    clocks_khz=(None,),
+    governors=(None,),
+    battery_percent=None,
+    battery_celsius=None,
+    charging=None,
+    load_average=0.1,
+    free_ram_bytes=900_000_000,
+)
+
+#: model -> (mult-adds, params, size in bytes)
+COSTS = {
+    "mobilenet": (568_740_352, 4_209_088, 16_900_000),
+    "shufflenet": (524_000_000, 5_400_000, 21_800_000),
+    "clcnet-a": (343_000_000, 3_250_000, 13_100_000),
+    "clcnet-b": (425_000_000, 4_100_000, 16_500_000),
+}
+
+
+def device(clock: Clock = "instructions", kind: Kind = "board", serial: str = "board:cortex-a7") -> DeviceInfo:
+    return replace(BOARD, clock=clock, kind=kind, serial=serial)
+
+
+def record(
+    model: str,
+    times_ms: Sequence[float] = (),
+    *,
+    on: DeviceInfo = BOARD,
+    status: str = "ok",
+    error: str | None = None,
+    threads: int = 1,
+) -> Record:
+    """A record of `model` with these pass times; without times it is one that failed before its passes."""
+    mult_adds, params, size_bytes = COSTS[model]
+    case = Case(model, "onnxruntime", threads=threads, passes=3)
+    samples = tuple(Pass(round(ms * 1e6), 0, None) for ms in times_ms)
+    measured = Measurement(
+        runner_version="0.1.0",
+        abi=on.abi,
+        runtime="onnxruntime",
+        runtime_version="1.28.2",
+        providers=("CPUExecutionProvider",),
+        load_ns=400_000_000,
+        warmup=samples[:1],
+        samples=samples,
+        peak_rss_bytes=80_000_000,
+        output_shape=(1, 1000),
+    )
+    return Record(
+        schema_version=SCHEMA_VERSION,
+        run="20261123T120000Z-board",
+        id=case.id,
+        utc="2026-11-23T12:00:00+00:00",
+        commit="0123456789ab",
+        case=case,
+        device=on,
+        status=status,
+        error=error,
+        artifact=MeasuredArtifact(
+            "onnx", "seed 0", ("ab" * 32,), size_bytes, 17, mult_adds, params, 1e-6, {"torch": "2.13.0"}
+        ),
+        bundle=MeasuredBundle(on.abi, "onnxruntime", "1.28.2", "cd" * 32, 23_000_000),
+        measurement=measured if samples else None,
+        check=_check(wrong=status == "output_wrong") if samples else None,
+        before=STATE,
+        after=STATE,
+        phases_ns={"prepare": 10_000_000, "push": 2_000_000_000, "passes": 50_000_000_000, "check": 1_000_000},
+        pushed_bytes=40_000_000,
+        warnings=(),
+    )
+
+
+def _check(*, wrong: bool) -> OutputCheck:
+    if wrong:
+        return OutputCheck(3.0, 10.0, 0.3, 1e-3, "its largest error is 3, 0.3 of the spread (allowed 0.001)")
+    return OutputCheck(2e-5, 10.0, 2e-6, 1e-3, None)
+
+
+def table6() -> list[Record]:
+    """A whole run over the paper's four networks; the times are made up."""
+    return [
+        record("mobilenet", [500.0, 500.2, 499.8]),
+        record("shufflenet", [510.0, 510.4, 510.2]),
+        record("clcnet-a", [400.0, 400.0, 400.6]),
+        record("clcnet-b", [475.5, 475.0, 475.1]),
+    ]

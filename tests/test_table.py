@@ -1,0 +1,96 @@
+"""Table 6 from records: what is compared, what is not, and how it looks."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pytest_regressions.file_regression import FileRegressionFixture
+from synthetic import device, record, table6
+
+from device.records import Pass
+from harness import table
+from harness.statistics import summarise
+
+
+def test_markdown_looks_as_agreed(file_regression: FileRegressionFixture) -> None:
+    failed = record("clcnet-a", status="timed_out", error="the runner did not end", threads=2)
+    file_regression.check(table.markdown(table.rows([*table6(), failed])), extension=".md")
+
+
+def test_csv_looks_as_agreed(file_regression: FileRegressionFixture) -> None:
+    file_regression.check(table.csv(table.rows(table6())), extension=".csv")
+
+
+def test_latex_looks_as_agreed(file_regression: FileRegressionFixture) -> None:
+    file_regression.check(table.latex(table.rows(table6())), extension=".tex")
+
+
+def test_relative_times_are_the_ratio_of_the_means() -> None:
+    relative = {row.record.case.model: row.relative for row in table.rows(table6())}
+    assert relative["mobilenet"] == 1
+    assert relative["clcnet-a"] == pytest.approx((400.0 + 400.0 + 400.6) / 1500.0)
+
+
+def test_the_papers_figures_stand_beside_ours() -> None:
+    paper = {row.record.case.model: (row.paper_ms, row.paper_relative) for row in table.rows(table6())}
+    assert paper["clcnet-a"] == (1431, pytest.approx(1431 / 1780))
+    assert paper["clcnet-b"] == (1692, pytest.approx(0.951, abs=5e-4))
+
+
+def test_devices_clocks_and_thread_counts_are_never_compared_with_each_other() -> None:
+    phone = device("wall", "phone", "ABC123")
+    mixed = [
+        record("mobilenet", [500.0]),
+        record("clcnet-a", [1431.0], on=phone),
+        record("clcnet-b", [300.0], threads=4),
+    ]
+    assert [row.relative for row in table.rows(mixed)] == [1, None, None]
+
+
+def test_times_of_an_emulator_without_a_deterministic_clock_are_compared_with_nothing() -> None:
+    emulated = device("emulated", serial="board:cortex-a7-smp")
+    rows = table.rows([record("mobilenet", [500.0], on=emulated), record("clcnet-a", [400.0], on=emulated)])
+    assert [row.relative for row in rows] == [None, None]
+    assert table.markdown(rows).count("meaningless (emulated)") == 2
+
+
+def test_every_row_of_a_board_says_that_its_time_is_modelled() -> None:
+    assert table.markdown(table.rows(table6())).count("modelled (1 instruction = 1 ns)") == 4
+
+
+@pytest.mark.parametrize("model", ["mobilenet", "clcnet-a"])
+def test_a_case_with_a_wrong_output_shows_no_time_and_is_compared_with_nothing(model: str) -> None:
+    wrong = record(model, [1.0], status="output_wrong", error="differs")
+    others = [item for item in table6() if item.case.model != model]
+    row = table.rows([*others, wrong])[-1]
+    assert row.summary is None
+    assert row.relative is None
+    assert "WRONG" in table.markdown([row])
+
+
+def test_a_failed_case_keeps_its_row_and_its_reason() -> None:
+    failed = record("clcnet-b", status="crashed", error="the runner ended with signal SIGKILL")
+    text = table.csv(table.rows([*table6()[:3], failed]))
+    last = list(csv.DictReader(io.StringIO(text)))[-1]
+    assert (last["status"], last["mean_ns"]) == ("crashed", "")
+    assert "SIGKILL" in last["error"]
+
+
+@given(st.lists(st.integers(1, 10**12), min_size=1, max_size=30))
+def test_a_summary_lies_within_its_samples(times_ns: list[int]) -> None:
+    summary = summarise([Pass(ns, None, None) for ns in times_ns])
+    assert summary.min_ns == min(times_ns)
+    assert summary.max_ns == max(times_ns)
+    assert summary.min_ns <= summary.median_ns <= summary.max_ns
+    assert math.isclose(summary.mean_ns, sum(times_ns) / len(times_ns))
+    assert 0 <= summary.mad_ns <= summary.max_ns - summary.min_ns
+
+
+def test_no_samples_have_no_summary() -> None:
+    with pytest.raises(ValueError, match="no samples"):
+        summarise([])

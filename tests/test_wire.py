@@ -1,0 +1,170 @@
+"""What comes over the wire is believed only when it is exactly what the protocol allows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from device import wire
+from device.errors import DeviceError, RunnerFailed
+from device.wire import Transcript, WireError
+
+PROTOCOL = (Path(wire.__file__).parent / "runner" / "PROTOCOL.md").read_text()
+
+
+def stream(warmup: int = 1, passes: int = 2) -> list[dict[str, Any]]:
+    def ended(phase: str, index: int) -> dict[str, Any]:
+        return {"event": "pass", "phase": phase, "index": index, "ns": 1000 + index, "cpu": 0, "khz": None}
+
+    return [
+        {
+            "event": "hello",
+            "wire": 1,
+            "runner": "0.1.0",
+            "abi": "x86_64",
+            "pid": 7,
+            "runtime": "onnxruntime",
+            "runtime_version": "1.32.0",
+            "providers": ["CPUExecutionProvider"],
+        },
+        {"event": "loaded", "load_ns": 5},
+        *(ended("warmup", index) for index in range(warmup)),
+        *(ended("timed", index) for index in range(passes)),
+        {"event": "output", "shape": [1, 10], "bytes": 40},
+        {"event": "end", "warmup": warmup, "passes": passes, "peak_rss_bytes": 1000},
+    ]
+
+
+def lines(events: list[dict[str, Any]]) -> bytes:
+    return b"".join(json.dumps(event).encode() + b"\n" for event in events)
+
+
+def read(data: bytes, warmup: int = 1, passes: int = 2, chunk: int = 1 << 20) -> Transcript:
+    transcript = Transcript(warmup=warmup, passes=passes)
+    for start in range(0, len(data), chunk):
+        list(transcript.receive(data[start : start + chunk]))
+    return transcript
+
+
+def test_a_whole_stream_becomes_a_measurement_with_every_sample() -> None:
+    measured = read(lines(stream())).measurement()
+    assert [sample.ns for sample in measured.samples] == [1000, 1001]
+    assert [sample.ns for sample in measured.warmup] == [1000]
+    assert measured.output_shape == (1, 10)
+    assert measured.peak_rss_bytes == 1000
+
+
+@given(st.integers(1, 200))
+def test_it_does_not_matter_where_the_stream_is_cut_into_chunks(chunk: int) -> None:
+    assert read(lines(stream()), chunk=chunk).measurement() == read(lines(stream())).measurement()
+
+
+@pytest.mark.parametrize("kept", range(len(stream())))
+def test_a_stream_that_ends_early_is_no_measurement(kept: int) -> None:
+    with pytest.raises(WireError, match="ended early"):
+        read(lines(stream()[:kept])).measurement()
+
+
+def test_a_last_line_without_its_end_is_not_read() -> None:
+    with pytest.raises(WireError, match="ended early"):
+        read(lines(stream())[:-1]).measurement()
+
+
+@pytest.mark.parametrize("index", range(len(stream()) - 1))
+def test_events_out_of_order_are_refused(index: int) -> None:
+    events = stream()
+    events[index], events[index + 1] = events[index + 1], events[index]
+    with pytest.raises(WireError, match="was due"):
+        read(lines(events))
+
+
+def test_more_events_than_were_asked_for_are_refused() -> None:
+    with pytest.raises(WireError, match="nothing more"):
+        read(lines([*stream(), stream()[-1]]))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ns": "1000"},
+        {"ns": -1},
+        {"ns": 1.5},
+        {"ns": True},
+        {"ns": 2**64},
+        {"phase": "cold"},
+        {"surplus": 1},
+        {"event": "passing"},
+        {"cpu": -1},
+    ],
+)
+def test_a_field_of_another_type_range_or_name_is_refused(change: dict[str, Any]) -> None:
+    events = stream()
+    events[2] |= change
+    with pytest.raises(WireError):
+        read(lines(events))
+
+
+@pytest.mark.parametrize("field", ["ns", "cpu", "khz", "phase"])
+def test_a_missing_field_is_refused(field: str) -> None:
+    events = stream()
+    del events[2][field]
+    with pytest.raises(WireError):
+        read(lines(events))
+
+
+def test_another_wire_version_is_refused_with_what_to_do() -> None:
+    events = stream()
+    events[0]["wire"] = 2
+    with pytest.raises(WireError, match="rebuild the bundle"):
+        read(lines(events))
+
+
+def test_a_line_without_end_is_refused_before_it_fills_the_memory() -> None:
+    with pytest.raises(WireError, match="are allowed"):
+        read(b"x" * (wire.MAX_LINE_BYTES + 1), chunk=4096)
+
+
+def test_the_runners_own_error_keeps_its_status_and_message() -> None:
+    error = {"event": "error", "status": "bad_model", "message": "cannot load"}
+    with pytest.raises(RunnerFailed, match="cannot load") as caught:
+        read(lines([stream()[0], error]))
+    assert caught.value.status == "bad_model"
+
+
+@given(st.binary(max_size=400))
+def test_arbitrary_bytes_are_refused_or_wait_for_more_but_never_crash(data: bytes) -> None:
+    try:
+        transcript = read(data + b"\n")
+    except DeviceError:
+        return
+    with pytest.raises(WireError):
+        transcript.measurement()
+
+
+@given(st.data())
+def test_a_stream_with_a_damaged_line_is_never_a_measurement_of_other_samples(data: st.DataObject) -> None:
+    whole = lines(stream())
+    position = data.draw(st.integers(0, len(whole) - 1))
+    damaged = whole[:position] + data.draw(st.binary(min_size=1, max_size=3)) + whole[position + 1 :]
+    try:
+        measured = read(damaged).measurement()
+    except DeviceError:
+        return
+    assert len(measured.samples) == 2
+
+
+def test_the_protocols_document_shows_every_event_and_each_example_parses() -> None:
+    examples = [line.strip() for line in PROTOCOL.splitlines() if line.startswith('    {"event"')]
+    kinds = {type(wire.parse(line.encode())) for line in examples}
+    assert kinds == set(wire.Event.__args__)
+
+
+def test_the_protocols_document_lists_every_error_status_with_its_exit_status() -> None:
+    cells = [line.split("|") for line in PROTOCOL.splitlines() if line.startswith("| `")]
+    rows = {cell[1].strip(" `"): int(cell[2]) for cell in cells}
+    assert rows == wire.EXIT_STATUS
