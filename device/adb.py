@@ -26,6 +26,7 @@ from device.wire import Output, Transcript
 
 REMOTE_ROOT = PurePosixPath("/data/local/tmp/tenpass")
 
+_SERVER_TIMEOUT_S = 20.0  # for the adb server itself, which runs on this machine
 _COMMAND_TIMEOUT_S = 60.0
 _PUSH_FLOOR_BYTES_PER_S = 250_000  # slower than any USB 2.0 phone: below it, a push counts as hung
 _STDIN, _STDOUT, _STDERR, _EXIT, _CLOSE_STDIN = range(5)  # packet ids of adb's shell protocol 2
@@ -54,8 +55,11 @@ class ShellResult:
 
 
 def server_port() -> int:
-    """Where adb's own tools look for the server."""
-    return int(os.environ.get("ANDROID_ADB_SERVER_PORT", "5037"))
+    """Where adb's own tools look for the server. Raises DeviceUnavailable for a port that is no number."""
+    port = os.environ.get("ANDROID_ADB_SERVER_PORT", "5037")
+    if not port.isdecimal():
+        raise DeviceUnavailable(f"ANDROID_ADB_SERVER_PORT={port}: not a port number; unset it, or mend it")
+    return int(port)
 
 
 def attached(port: int | None = None) -> list[Attached]:
@@ -64,7 +68,7 @@ def attached(port: int | None = None) -> list[Attached]:
     Raises DeviceUnavailable when there is no adb.
     """
     try:
-        found = adbutils.AdbClient(port=port or server_port()).list()
+        found = adbutils.AdbClient(port=port or server_port(), socket_timeout=_SERVER_TIMEOUT_S).list()
     except (adbutils.AdbError, OSError) as error:
         raise DeviceUnavailable(
             f"no adb: {str(error) or type(error).__name__}; install adb, or set ADBUTILS_ADB_PATH to the one to use"
@@ -77,7 +81,7 @@ class Shell:
 
     def __init__(self, serial: str, port: int) -> None:
         self.serial = serial
-        self._device = adbutils.AdbClient(port=port).device(serial=serial)
+        self._device = adbutils.AdbClient(port=port, socket_timeout=_SERVER_TIMEOUT_S).device(serial=serial)
 
     def run(
         self,
@@ -94,7 +98,7 @@ class Shell:
         deadline = time.monotonic() + timeout_s
         stdout, stderr = bytearray(), bytearray()
         try:
-            with self._device.open_transport() as connection:
+            with self._device.open_transport(timeout=min(timeout_s, _SERVER_TIMEOUT_S)) as connection:
                 connection.send_command(f"shell,v2,raw:{command}")
                 connection.check_okay()
                 if stdin is not None:

@@ -167,12 +167,13 @@ def _initramfs(arch: str, kernel: Path, busybox: Path, adbd: list[Path]) -> byte
 
 
 def _libraries(triplet: str, packages: list[Path]) -> Iterator[tuple[str, bytes]]:
-    """adbd, the loader, and every shared library at the top of the packages' library folders."""
+    """adbd, the loader, and the shared libraries of the packages under the names they are asked for by."""
     for folder in packages:
         yield from _program(folder, "usr/lib/android-sdk/platform-tools/adbd")
         for where in (f"usr/lib/{triplet}/android", f"usr/lib/{triplet}", "usr/lib"):
-            for path in sorted((folder / where).glob("*.so*")):
-                yield from _program(folder, f"{where}/{path.name}")
+            for path in sorted((folder / where).glob("*.so.*")):
+                if path.suffix[1:].isdigit() and path.stem.endswith(".so"):  # libz.so.1, not libz.so.1.3.1
+                    yield from _program(folder, f"{where}/{path.name}")
 
 
 def _program(folder: Path, name: str) -> Iterator[tuple[str, bytes]]:

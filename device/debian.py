@@ -80,7 +80,10 @@ def unpacked(package: str, arch: str, suite: str | None = None) -> Path:
 
 def ensure(packages: Iterable[tuple[str, str]], suite: str | None = None) -> list[Path]:
     """Like `unpacked` for several (package, arch), with one download for all that is missing."""
-    wanted = [_pinned(package, arch, suite) for package, arch in packages]
+    return _ensure([_pinned(package, arch, suite) for package, arch in packages])
+
+
+def _ensure(wanted: list[Pin]) -> list[Path]:
     pins = [_in_force(pin) for pin in wanted]
     if not all(_folder(pin).is_dir() for pin in pins):
         with _alone():
@@ -225,11 +228,15 @@ def _write(path: Path, content: object) -> None:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """One process at a time works on the cache."""
+    """One process at a time works on the cache. Indexes it reads (100 MB each, unpacked) go again at the end."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with (FOLDER / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        try:
+            yield
+        finally:
+            _indexes.clear()
+            shutil.rmtree(FOLDER / "apt", ignore_errors=True)
 
 
 # --- the mirror, by apt's own means -------------------------------------------------------------------
@@ -345,7 +352,7 @@ _indexes: dict[tuple[str, str, str], dict[str, str]] = {}
 
 
 def _index(suite: str, arch: str, mirror: str) -> dict[str, str]:
-    """The environment of an apt that knows this suite for this architecture and no other; read once a process.
+    """The environment of an apt that knows this suite for this architecture and no other; read once.
 
     One index each, so that a mirror with one index out of step still serves the others.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import tempfile
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from export.verify import Deviation
     from models.spec import ModelSpec
 
 #: What an export does, in order; `on_step` hears of each as it begins.
@@ -40,6 +39,17 @@ STEPS = ("build", "export", "simplify", "verify", "store")
 
 #: The seed of the reference input, normal noise.
 INPUT_SEED = 0
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What is to be exported; `weights_id` is "seed 0", or the checkpoint's sha256."""
+
+    spec: ModelSpec
+    weights: Path | None
+    weights_id: str
+    opset: int
+    recipe_sha256: str
 
 
 def export_model(
@@ -63,11 +73,11 @@ def export_model(
     that cannot be read or does not fit.
     """
     weights_id = f"seed {SEED}" if weights is None else _checkpoint_sha256(weights)
+    order = _Order(spec, weights, weights_id, opset, recipe_sha256(spec, opset, weights_id))
     folder = out / (spec.name if weights is None else f"{spec.name}-{weights_id[:12]}")
-    recipe = recipe_sha256(spec, opset, weights_id)
 
     def present() -> Artifact | None:
-        return None if force or network else _up_to_date(folder, recipe)
+        return None if force or network else _up_to_date(folder, order)
 
     if artifact := present():
         return artifact
@@ -75,16 +85,139 @@ def export_model(
         with _turn(folder) as workspace:
             if artifact := present():  # another process made it while this one waited
                 return artifact
-            new = workspace / "new"
-            new.mkdir()
-            artifact = _make(spec, weights, new, opset, on_step, network)
-            artifact = replace(artifact, weights=weights_id, recipe_sha256=recipe)
+            artifact = _make(order, workspace, on_step, network)
             on_step("store")
             write_manifest(artifact)
             if folder.exists():
                 folder.rename(workspace / "old")
-            new.rename(folder)
+            artifact.folder.rename(folder)
     except OSError as error:
-        where = error.filename or folder
-        raise ExportError(f"{spec.name}: cannot write {str(where)!r}: {error.strerror}") from error
+        where = str(error.filename or folder)
+        raise ExportError(f"{spec.name}: cannot write {where!r}: {error.strerror or error}") from error
     return replace(artifact, folder=folder)
+
+
+def _checkpoint_sha256(path: Path) -> str:
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise ModelError(f"checkpoint {str(path)!r} cannot be read: {error.strerror}") from None
+
+
+def _up_to_date(folder: Path, order: _Order) -> Artifact | None:
+    try:
+        artifact = read_artifact(folder)
+    except ExportError:
+        return None
+    return artifact if artifact.recipe_sha256 == order.recipe_sha256 else None
+
+
+@contextmanager
+def _turn(folder: Path) -> Iterator[Path]:
+    """Waits until no other process writes `folder`; gives a workspace beside it that is gone afterwards.
+
+    Raises OSError.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{folder.name}.work-"
+    with (folder.parent / f".{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # ends with the process, however that ends
+        for abandoned in folder.parent.glob(f"{prefix}*"):  # by a process that was killed
+            rmtree(abandoned, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=folder.parent) as workspace:
+            yield Path(workspace)
+
+
+def _make(order: _Order, workspace: Path, on_step: Callable[[str], None], network: nn.Module | None) -> Artifact:
+    """A verified artifact in a new folder in `workspace`, still without its manifest."""
+    from export import tensors
+    from models import cost
+
+    spec = order.spec
+    new = workspace / "new"
+    new.mkdir()
+    traced, model = workspace / "traced.onnx", new / "model.onnx"
+
+    on_step("build")
+    right = _build(order)
+    input_values = _noise(spec.input_shape)
+    output_values = _pass(right, input_values)
+    on_step("export")
+    with _naming(spec, "PyTorch to ONNX"):
+        to_onnx(network or right, spec.input_shape, traced, order.opset)
+    on_step("simplify")
+    with _naming(spec, "simplifying the ONNX file"):
+        op_counts = simplify(traced, model)
+    on_step("verify")
+    _verified(spec, "exported", traced, input_values, output_values)
+    max_abs_error, spread = _verified(spec, "simplified", model, input_values, output_values)
+
+    costs = cost.count(right, spec.input_shape)
+    return Artifact(
+        model=spec.name,
+        weights=order.weights_id,
+        format="onnx",
+        folder=new,
+        model_files=(describe(model),),
+        input=tensors.write_tensor(INPUT_NAME, input_values, new),
+        output=tensors.write_tensor(OUTPUT_NAME, output_values, new),
+        opset=order.opset,
+        op_counts=op_counts,
+        mult_adds=costs.mult_adds,
+        params=costs.params,
+        max_abs_error=max_abs_error,
+        output_spread=spread,
+        recipe_sha256=order.recipe_sha256,
+        tool_versions=tool_versions(),
+    )
+
+
+def _build(order: _Order) -> nn.Module:
+    from models import weights
+
+    network = order.spec.build().eval()
+    if order.weights is None:
+        weights.seed(network, order.spec.input_shape)
+    else:
+        weights.load(network, order.weights)
+    return network
+
+
+def _noise(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    import numpy as np
+
+    return np.random.default_rng(INPUT_SEED).standard_normal(shape, dtype=np.float32)
+
+
+def _pass(network: nn.Module, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    import torch
+
+    with torch.inference_mode():
+        output: NDArray[np.float32] = network(torch.from_numpy(values)).numpy()
+    return output
+
+
+def _verified(
+    spec: ModelSpec, which: str, model: Path, values: NDArray[np.float32], reference: NDArray[np.float32]
+) -> tuple[float, float]:
+    """The largest error and the spread of `reference`. Raises ExportError when `model` does not compute it."""
+    from export import verify
+
+    with _naming(spec, f"running the {which} file in ONNX Runtime"):
+        output = verify.run_onnx(model, values)
+    found = verify.deviation(output, reference)
+    if found.failure or found.max_abs_error is None or found.spread is None:
+        raise ExportError(f"{spec.name}: the {which} file does not compute what PyTorch does: {found.failure}")
+    return found.max_abs_error, found.spread
+
+
+@contextmanager
+def _naming(spec: ModelSpec, what: str) -> Iterator[None]:
+    """Turns whatever a tool raises into an ExportError that names the model and what was being done."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:  # torch, onnxsim and ONNX Runtime each have their own
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ExportError(f"{spec.name}: {what} failed: {first_line}") from error

@@ -76,18 +76,19 @@ def _scatter(axes: Axes, points: Sequence[tuple[float, float, str]], colour: str
     if not points:
         axes.text(0.5, 0.5, "no figures", ha="center", transform=axes.transAxes)
         return
-    xs, ys, titles = zip(*points, strict=True)
+    xs, ys, _ = zip(*points, strict=True)
     axes.scatter(xs, ys, color=colour, s=46, zorder=3)
-    for x, y, title in zip(xs, ys, titles, strict=True):
-        leftmost = x <= sum(xs) / len(xs)
+    for index, (x, y, title) in enumerate(sorted(points)):
+        above = index % 2 == 1  # neighbours' names stand on different sides of their points
         axes.annotate(
             title,
             (x, y),
-            xytext=(8 if leftmost else -8, 4),
+            xytext=(0, 9 if above else -9),
             textcoords="offset points",
-            ha="left" if leftmost else "right",
+            ha="center",
+            va="bottom" if above else "top",
         )
-    axes.set_xlim(0, max(xs) * 1.12)
+    axes.set_xlim(0, max(xs) * 1.18)
     axes.set_ylim(0, max(ys) * 1.15)
     axes.grid(alpha=0.25)
 

@@ -1,0 +1,205 @@
+"""Bundles: the runner with its own loader and every library it needs, in one folder per ABI and runtime.
+
+A bundle needs nothing from the device but a kernel, so the same one runs on an Android phone, a Linux board
+and this machine. It is built when it is asked for, and again when its sources, its compiler or a pin changed,
+or when one of its files is no longer what it was.
+
+    python -m device.bundle [--abi ABI ...] [--runtime RUNTIME]
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from device import compile as compiling
+from device import wheels
+from device.compile import TOOLCHAINS, Toolchain
+from device.errors import BundleError, DeviceError
+from device.records import Bundle, File
+
+FOLDER = Path(__file__).resolve().parent.parent / "build" / "bundles"
+INDEX = "bundle.json"
+
+OnStep = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A runtime that a runner is built for: its CMake target, and its libraries for each ABI.
+
+    `libraries` gives them by their names in the bundle (what they need in turn is found by itself);
+    `pins` is a text that changes when they do.
+    """
+
+    name: str
+    target: str
+    version: Callable[[str], str]
+    pins: Callable[[str], str]
+    libraries: Callable[[str], dict[str, Path]]
+
+
+RUNTIMES = {
+    runtime.name: runtime
+    for runtime in (
+        Runtime(
+            name="onnxruntime",
+            target="tenpass-onnxruntime",
+            version=lambda abi: wheels.pin(abi).runtime_version,
+            pins=lambda abi: wheels.pin(abi).library_sha256,
+            libraries=lambda abi: {wheels.LIBRARY: wheels.library(abi)},
+        ),
+    )
+}
+
+
+def build(abi: str, runtime: str = "onnxruntime", on_step: OnStep = lambda _: None) -> Bundle:
+    """The bundle for an ABI and a runtime, built or mended first where need be; `on_step` is told what is done.
+
+    Raises BundleError for an unknown ABI or runtime, a missing compiler or library, or a failed build.
+    """
+    chain, engine = compiling.toolchain(abi), _runtime(runtime)
+    folder = FOLDER / f"{runtime}-{abi}"
+    recipe = _recipe(chain, engine)
+    ready = _intact(folder, recipe)
+    if ready:
+        return ready
+    with compiling.locked(FOLDER / f"{folder.name}.lock"):
+        ready = _intact(folder, recipe)  # another process may have built it meanwhile
+        if ready is None:
+            _assemble(chain, engine, recipe, folder, on_step)
+            ready = _intact(folder, recipe)
+    if ready is None:
+        raise BundleError(f"{folder} does not hold what was just put there; is another program writing to it?")
+    return ready
+
+
+def command(bundle: Bundle, folder: str = ".") -> list[str]:
+    """How the bundle's runner is started when its files lie in `folder`; the runner's own options follow."""
+    loader, runner = TOOLCHAINS[bundle.abi].loader, RUNTIMES[bundle.runtime].target
+    return [f"{folder}/{loader}", "--library-path", folder, f"{folder}/{runner}"]
+
+
+def _runtime(name: str) -> Runtime:
+    try:
+        return RUNTIMES[name]
+    except KeyError:
+        raise BundleError(f"there is no runtime {name}; there are {', '.join(RUNTIMES)}") from None
+
+
+def _recipe(chain: Toolchain, runtime: Runtime) -> str:
+    """A sha256 over all that a bundle is made from."""
+    recipe = hashlib.sha256()
+    for part in (
+        compiling.compiler_version(chain),
+        compiling.header_pins(),
+        runtime.pins(chain.abi),
+        runtime.version(chain.abi),
+    ):
+        recipe.update(part.encode() + b"\0")
+    for path in [*compiling.sources(), Path(__file__), Path(compiling.__file__)]:
+        recipe.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return recipe.hexdigest()
+
+
+# --- what is there ------------------------------------------------------------------------------------
+
+
+def _intact(folder: Path, recipe: str) -> Bundle | None:
+    """The bundle in `folder`, if it is of this recipe and each of its files is as it was written."""
+    try:
+        index = json.loads((folder / INDEX).read_text())
+        if index["recipe"] != recipe:
+            return None
+        files = tuple(File(path=folder / entry["name"], **entry) for entry in index["files"])
+        bundle = Bundle(index["abi"], index["runtime"], index["runtime_version"], files)
+        sound = all(file.path.stat().st_size == file.size_bytes and _sha256(file.path) == file.sha256 for file in files)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return bundle if sound else None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# --- how it is made -----------------------------------------------------------------------------------
+
+
+def _assemble(chain: Toolchain, runtime: Runtime, recipe: str, folder: Path, on_step: OnStep) -> None:
+    on_step(f"{folder.name}: fetching {runtime.name} {runtime.version(chain.abi)}")
+    libraries = runtime.libraries(chain.abi)
+    on_step(f"{folder.name}: compiling the runner with {chain.triplet}-g++")
+    runner = compiling.compiled(chain, runtime.target)
+    on_step(f"{folder.name}: collecting its libraries")
+    parts = _closure(chain, {runtime.target: runner, **libraries})
+    parts[chain.loader] = compiling.library(chain, chain.loader)
+    with tempfile.TemporaryDirectory(dir=FOLDER, prefix=".assembling-") as scratch:
+        new = Path(scratch, "new")
+        new.mkdir()
+        entries = [_put(chain, path, new / name, runtime) for name, path in sorted(parts.items())]
+        index = {
+            "recipe": recipe,
+            "abi": chain.abi,
+            "runtime": runtime.name,
+            "runtime_version": runtime.version(chain.abi),
+            "files": entries,
+        }
+        (new / INDEX).write_text(json.dumps(index, indent=2) + "\n")
+        if folder.exists():
+            folder.rename(Path(scratch, "old"))
+        new.rename(folder)
+
+
+def _closure(chain: Toolchain, roots: dict[str, Path]) -> dict[str, Path]:
+    """`roots` and every library that they need, and those need, from the compiler's own."""
+    parts = dict(roots)
+    waiting = list(roots.values())
+    while waiting:
+        for name in compiling.needed(chain, waiting.pop()):
+            if name not in parts:
+                parts[name] = compiling.library(chain, name)
+                waiting.append(parts[name])
+    return parts
+
+
+def _put(chain: Toolchain, source: Path, target: Path, runtime: Runtime) -> dict[str, Any]:
+    """Copy one part into the bundle, stripped; its entry in the index."""
+    shutil.copyfile(source, target)
+    compiling.strip(chain, target)
+    target.chmod(0o755 if target.name in (chain.loader, runtime.target) else 0o644)
+    file = File(target.name, target, _sha256(target), target.stat().st_size)
+    return {key: value for key, value in asdict(file).items() if key != "path"}
+
+
+# --- the command --------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.option("--abi", "abis", multiple=True, metavar="ABI", help=f"One of {', '.join(TOOLCHAINS)}; default: all.")
+@click.option("--runtime", default="onnxruntime", show_default=True, help=f"One of {', '.join(RUNTIMES)}.")
+def main(abis: tuple[str, ...], runtime: str) -> None:
+    """Build the runner's bundles that are not up to date."""
+    try:
+        for abi in abis or TOOLCHAINS:
+            made = build(abi, runtime, on_step=lambda step: click.echo(f"bundle: {step}", err=True))
+            megabytes = made.size_bytes / 1e6
+            what = f"{runtime}-{abi}: {made.runtime} {made.runtime_version}"
+            click.echo(f"bundle: {what}, {len(made.files)} files, {megabytes:.1f} MB", err=True)
+    except DeviceError as error:
+        click.echo(f"bundle: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

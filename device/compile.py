@@ -1,0 +1,175 @@
+"""Compiling the runner: which compiler for which ABI, and what a finished binary needs at run time.
+
+The compilers are Debian's, each by its full name, so that the machine's own and a cross compiler are called
+alike. CMake's side is in runner/CMakeLists.txt, a preset per target; it builds below build/runner/.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from device import debian
+from device.errors import BundleError
+
+RUNNER = Path(__file__).resolve().parent / "runner"
+FOLDER = RUNNER.parent.parent / "build" / "runner"
+
+#: Debian packages that hold the headers; they are the same for every architecture.
+HEADERS = ("libcli11-dev", "nlohmann-json3-dev", "doctest-dev", "libonnxruntime-dev")
+_HEADERS_ARCH = "amd64"
+_TIMEOUT_S = 900
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """The compiler and binutils for one ABI, and the name of the ABI's dynamic loader."""
+
+    abi: str  # Android's name
+    preset: str  # CMake's, and Debian's name of the architecture
+    triplet: str
+    machine: str  # as `uname -m` has it
+    loader: str
+
+
+TOOLCHAINS = {
+    chain.abi: chain
+    for chain in (
+        Toolchain("armeabi-v7a", "armhf", "arm-linux-gnueabihf", "armv7l", "ld-linux-armhf.so.3"),
+        Toolchain("arm64-v8a", "arm64", "aarch64-linux-gnu", "aarch64", "ld-linux-aarch64.so.1"),
+        Toolchain("x86_64", "amd64", "x86_64-linux-gnu", "x86_64", "ld-linux-x86-64.so.2"),
+    )
+}
+
+
+def toolchain(abi: str) -> Toolchain:
+    """Raises BundleError for an ABI that nothing is built for."""
+    try:
+        return TOOLCHAINS[abi]
+    except KeyError:
+        raise BundleError(f"there is no bundle for ABI {abi}; there are {', '.join(TOOLCHAINS)}") from None
+
+
+def native() -> Toolchain:
+    """The toolchain of the machine that this runs on."""
+    for chain in TOOLCHAINS.values():
+        if chain.machine == platform.machine():
+            return chain
+    machines = ", ".join(chain.machine for chain in TOOLCHAINS.values())
+    raise BundleError(f"there is no bundle for this machine ({platform.machine()}); there are {machines}")
+
+
+def compiler_version(chain: Toolchain) -> str:
+    """One line. Raises BundleError when the compiler is not installed."""
+    compiler = f"{chain.triplet}-g++"
+    if shutil.which(compiler) is None:
+        package = "g++" if chain.machine == platform.machine() else f"g++-{chain.triplet.replace('_', '-')}"
+        raise BundleError(
+            f"{compiler} is not installed; `make setup` installs it (Debian package {package}), "
+            f"and ABI {chain.abi} needs it"
+        )
+    return _output([compiler, "--version"]).splitlines()[0]
+
+
+def header_pins() -> str:
+    """The headers' pins as text: it changes when one of them does."""
+    return " ".join(debian.pin_in_force(package, _HEADERS_ARCH).sha256 for package in HEADERS)
+
+
+def sources() -> list[Path]:
+    """What the runner is made of, its tests left out."""
+    made_of = [RUNNER / "CMakeLists.txt", RUNNER / "CMakePresets.json"]
+    return made_of + sorted(path for part in ("cmake", "src") for path in (RUNNER / part).rglob("*.*"))
+
+
+def compiled(chain: Toolchain, target: str, variant: str = "") -> Path:
+    """A CMake target, brought up to date; the path of its binary. `variant` "-asan" is the sanitizers' build.
+
+    Raises BundleError with the compiler's first error.
+    """
+    preset = chain.preset + variant
+    folder = FOLDER / preset
+    version = compiler_version(chain)
+    for tool in ("cmake", "ninja"):
+        if shutil.which(tool) is None:
+            package = {"ninja": "ninja-build"}.get(tool, tool)
+            raise BundleError(f"{tool} is not installed; `make setup` installs it (Debian package {package})")
+    headers = debian.ensure((package, _HEADERS_ARCH) for package in HEADERS)
+    include = ";".join(str(path / "usr" / "include") for path in headers)
+    with locked(FOLDER / f"{preset}.lock"):
+        _discard_if_made_by_another_compiler(folder, version)
+        _output(["cmake", "--preset", preset, f"-DTENPASS_INCLUDE_DIRS={include}"])
+        jobs = str(os.cpu_count() or 1)
+        _output(["cmake", "--build", str(folder), "--target", target, "--parallel", jobs])
+    return folder / target
+
+
+def _discard_if_made_by_another_compiler(folder: Path, version: str) -> None:
+    """CMake looks at a compiler once and never notices that it was upgraded."""
+    note = folder / "compiler.txt"
+    if folder.exists() and (not note.exists() or note.read_text() != version):
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    note.write_text(version)
+
+
+def library(chain: Toolchain, name: str) -> Path:
+    """A library of the compiler's own (libc, libstdc++...). Raises BundleError when it has none of that name."""
+    path = Path(_output([f"{chain.triplet}-g++", f"-print-file-name={name}"]).strip())
+    if not path.is_absolute():
+        raise BundleError(f"{chain.triplet}-g++ has no {name}, which a bundle for {chain.abi} needs")
+    return path
+
+
+def needed(chain: Toolchain, binary: Path) -> list[str]:
+    """The libraries that a binary names as NEEDED."""
+    dynamic = _output([f"{chain.triplet}-readelf", "--wide", "--dynamic", str(binary)])
+    return re.findall(r"\(NEEDED\).*\[(.+)\]", dynamic)
+
+
+def strip(chain: Toolchain, binary: Path) -> None:
+    """Drop the symbols that nothing needs at run time; a binary that has none stays as it is."""
+    sections = _output([f"{chain.triplet}-readelf", "--wide", "--section-headers", str(binary)])
+    if " .symtab " in sections:
+        _output([f"{chain.triplet}-strip", "--strip-unneeded", str(binary)])
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _output(command: list[str]) -> str:
+    """Run a build tool; its stdout. Raises BundleError with its first complaint."""
+    environment = os.environ | {"LC_ALL": "C.UTF-8"}
+    try:
+        done = subprocess.run(
+            command,
+            cwd=RUNNER,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise BundleError(f"{command[0]} is not installed; `make setup` installs what is needed") from None
+    except subprocess.TimeoutExpired:
+        raise BundleError(f"`{' '.join(command[:4])}` did not end within {_TIMEOUT_S} s") from None
+    if done.returncode != 0:
+        lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        complaint = next((line for line in lines if "error" in line.lower()), (lines or ["no output"])[-1])
+        raise BundleError(f"`{' '.join(command[:4])}` failed: {complaint[:300]}")
+    return done.stdout
