@@ -48,7 +48,6 @@ _MACHINES = {
 }
 
 
-
 class BoardUnavailable(DeviceUnavailable):
     """A board cannot be had; the message says why and what to do."""
 
@@ -243,9 +242,7 @@ def _prepare_disk(disk: Path) -> None:
 # --- the emulator -------------------------------------------------------------------------------------
 
 
-def _start(
-    described: BoardDefinition, image: board_image.Image, slot: _Slot
-) -> tuple[subprocess.Popen[bytes], int]:
+def _start(described: BoardDefinition, image: board_image.Image, slot: _Slot) -> tuple[subprocess.Popen[bytes], int]:
     """Start the emulator on a free port; another one when somebody was faster to take it."""
     for _attempt in range(5):
         port = _free_port()
@@ -323,7 +320,7 @@ def _wait_for_adb(
 def _end_of(log: Path) -> str:
     lines = log.read_text(errors="replace").split("\n")
     last = " | ".join(line.strip() for line in lines if line.strip())[-600:]
-    return f"its console ends with \"{last}\", all of it is in {log}"
+    return f'its console ends with "{last}", all of it is in {log}'
 
 
 # --- adb ----------------------------------------------------------------------------------------------
@@ -361,7 +358,7 @@ def _start_adb_server(port: int) -> subprocess.Popen[bytes]:
         "ADB_MDNS": "0",
         "ADB_EMU": "0",  # nor look for emulators on ports 5555 to 5585
     }
-    command = [_bundled_adb(adbutils), "-L", f"tcp:127.0.0.1:{port}", "server", "nodaemon"]
+    command = [_bundled_adb(adbutils), "-L", f"tcp:localhost:{port}", "server", "nodaemon"]  # an address is refused
     return lifeline.spawn(command, log=_adb_log(), environment=environment)
 
 

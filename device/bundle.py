@@ -137,14 +137,16 @@ def _sha256(path: Path) -> str:
 
 
 def _assemble(chain: Toolchain, runtime: Runtime, recipe: str, folder: Path, on_step: OnStep) -> None:
-    on_step(f"{folder.name}: fetching {runtime.name} {runtime.version(chain.abi)}")
+    on_step(f"{folder.name}: getting {runtime.name} {runtime.version(chain.abi)}")
     libraries = runtime.libraries(chain.abi)
     on_step(f"{folder.name}: compiling the runner with {chain.triplet}-g++")
     runner = compiling.compiled(chain, runtime.target)
     on_step(f"{folder.name}: collecting its libraries")
     parts = _closure(chain, {runtime.target: runner, **libraries})
     parts[chain.loader] = compiling.library(chain, chain.loader)
-    with tempfile.TemporaryDirectory(dir=FOLDER, prefix=".assembling-") as scratch:
+    for left in FOLDER.glob(f".{folder.name}-*"):  # by a build that was killed; we hold the lock
+        shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(dir=FOLDER, prefix=f".{folder.name}-") as scratch:
         new = Path(scratch, "new")
         new.mkdir()
         entries = [_put(chain, path, new / name, runtime) for name, path in sorted(parts.items())]

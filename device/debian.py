@@ -256,9 +256,7 @@ def _mirrors() -> list[str]:
     columns = "$(CREATED_BY)|$(COMPONENT)|$(RELEASE)|$(REPO_URI)"
     listed = _run(["apt-get", "indextargets", "--no-release-info", "--format", columns])
     rows = [line.split("|") for line in listed.splitlines()]
-    main = [
-        (release, uri) for kind, component, release, uri in rows if (kind, component) == ("Packages", "main")
-    ]
+    main = [(release, uri) for kind, component, release, uri in rows if (kind, component) == ("Packages", "main")]
     updated = {uri for release, uri in main if release.endswith("-updates")}
     plain = [uri for release, uri in main if re.fullmatch(r"[a-z]+", release)]
     first_likely = sorted(dict.fromkeys(plain), key=lambda uri: uri not in updated)
@@ -322,9 +320,7 @@ def _offered(suite: str, package: str, arch: str, mirror: str) -> Pin:
     apt = _index(suite, arch, mirror)
     fields = _show(apt, package)
     if fields is None:
-        raise DebianError(
-            f"{suite} has no package {package} for {arch}; see `python -m device.debian --help`"
-        )
+        raise DebianError(f"{suite} has no package {package} for {arch}; see `python -m device.debian --help`")
     deb = package
     if package.startswith("linux-image-") and not package.removeprefix("linux-image-")[0].isdigit():
         deb = next(word for word in re.split(r"[,\s]+", fields["Depends"]) if word.startswith("linux-image-"))
@@ -360,9 +356,7 @@ def _index(suite: str, arch: str, mirror: str) -> dict[str, str]:
     if key in _indexes:
         return _indexes[key]
     if not KEYRING.exists():
-        raise DebianError(
-            f"{KEYRING} is missing; install the package debian-archive-keyring (`make setup` does)"
-        )
+        raise DebianError(f"{KEYRING} is missing; install the package debian-archive-keyring (`make setup` does)")
     apt = _private_apt(
         FOLDER / "apt" / f"{suite}-{arch}",
         f"deb [arch={arch} signed-by={KEYRING}] {mirror} {suite} main\n",
@@ -448,9 +442,7 @@ def update_lock(added: Iterable[str] = ()) -> list[str]:
         for name in dict.fromkeys([*old, *added]):
             parts = re.fullmatch(r"([a-z-]+)/([a-z0-9.+-]+):([a-z0-9]+)", name)
             if not parts:
-                raise DebianError(
-                    f"'{name}' is not of the form suite/package:arch, such as trixie/adbd:armhf"
-                )
+                raise DebianError(f"'{name}' is not of the form suite/package:arch, such as trixie/adbd:armhf")
             suite, package, arch = parts.groups()
             wanted = Pin(suite, package, arch, package, "", "", 0, "")
             new.append(_replaced_by_index(wanted, mirrors))
@@ -480,11 +472,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.update_lock:
             print("\n".join(update_lock(options.packages) or ["nothing has changed"]))
         else:
-            print(
-                "\n".join(
-                    str(folder) for folder in ensure((pin.package, pin.arch) for pin in committed_pins())
-                )
-            )
+            print("\n".join(str(folder) for folder in ensure((pin.package, pin.arch) for pin in committed_pins())))
     except DebianError as error:
         print(f"debian: {error}", file=sys.stderr)
         return 3

@@ -98,7 +98,9 @@ def write_manifest(artifact: Artifact) -> None:
     """Writes the manifest into the artifact's folder."""
     fields = _adapter().dump_python(artifact, mode="json", exclude={"folder"})
     content = {"schema_version": SCHEMA_VERSION, **fields}
-    (artifact.folder / MANIFEST_NAME).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    half_written = artifact.folder / f".{MANIFEST_NAME}"
+    half_written.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    half_written.replace(artifact.folder / MANIFEST_NAME)
 
 
 def read_artifact(folder: Path) -> Artifact:

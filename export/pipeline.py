@@ -69,15 +69,15 @@ def export_model(
     make, and must compute the same. Any number of processes may export into one `out` at once.
 
     Raises ExportError when the export fails or an ONNX file does not compute what PyTorch does: then nothing new
-    is there, and what was there before is up to date only if its own recipe is. Raises ModelError for a checkpoint
-    that cannot be read or does not fit.
+    is there, and what was there before stays, but no longer counts as up to date. Raises ModelError for a
+    checkpoint that cannot be read or does not fit.
     """
     weights_id = f"seed {SEED}" if weights is None else _checkpoint_sha256(weights)
     order = _Order(spec, weights, weights_id, opset, recipe_sha256(spec, opset, weights_id))
     folder = out / (spec.name if weights is None else f"{spec.name}-{weights_id[:12]}")
 
     def present() -> Artifact | None:
-        return None if force or network else _up_to_date(folder, order)
+        return None if force or network is not None else _up_to_date(folder, order)
 
     if artifact := present():
         return artifact
@@ -85,7 +85,12 @@ def export_model(
         with _turn(folder) as workspace:
             if artifact := present():  # another process made it while this one waited
                 return artifact
-            artifact = _make(order, workspace, on_step, network)
+            try:
+                artifact = _make(order, workspace, on_step, network)
+            except ExportError:
+                if network is None:
+                    _outdate(folder)
+                raise
             on_step("store")
             write_manifest(artifact)
             if folder.exists():
@@ -110,6 +115,14 @@ def _up_to_date(folder: Path, order: _Order) -> Artifact | None:
     except ExportError:
         return None
     return artifact if artifact.recipe_sha256 == order.recipe_sha256 else None
+
+
+def _outdate(folder: Path) -> None:
+    """Keeps the artifact in `folder`, if there is one, from counting as up to date."""
+    try:
+        write_manifest(replace(read_artifact(folder), recipe_sha256=""))
+    except ExportError:
+        return  # none there, or a damaged one, which counts for nothing
 
 
 @contextmanager
@@ -144,7 +157,7 @@ def _make(order: _Order, workspace: Path, on_step: Callable[[str], None], networ
     output_values = _pass(right, input_values)
     on_step("export")
     with _naming(spec, "PyTorch to ONNX"):
-        to_onnx(network or right, spec.input_shape, traced, order.opset)
+        to_onnx(right if network is None else network, spec.input_shape, traced, order.opset)
     on_step("simplify")
     with _naming(spec, "simplifying the ONNX file"):
         op_counts = simplify(traced, model)

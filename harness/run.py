@@ -256,7 +256,7 @@ def _print_devices() -> int:
 
     for item in attached_without_side_effects():
         click.echo(f"{item.serial:<24} adb: {item.state}")
-    for board in definitions():
+    for board in definitions().values():
         click.echo(f"{BOARD_PREFIX + board.name:<24} emulated: {board.title}")
     click.echo(f"{'host':<24} this machine")
     return EXIT_OK

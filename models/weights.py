@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -112,7 +113,9 @@ def load(module: nn.Module, path: Path) -> None:
 def _read(path: Path) -> dict[str, Tensor]:
     refusal = f"{str(path)!r} is not a checkpoint (save one with torch.save(network.state_dict(), file))"
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # guesses at what other kind of file this may be
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ModelError(f"no checkpoint at {str(path)!r}") from None
     except OSError as error:

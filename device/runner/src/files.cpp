@@ -59,9 +59,10 @@ OutputFile::OutputFile(const std::string& path) : path_(path), file_(std::fopen(
 }
 
 void OutputFile::write(const OutputView& tensor) {
-  const bool written = std::fwrite(tensor.data, 1, tensor.bytes, file_.get()) == tensor.bytes &&
-                       std::fflush(file_.get()) == 0;
-  if (!written) throw failure(Status::unwritable, "write", path_);
+  if (std::fwrite(tensor.data, 1, tensor.bytes, file_.get()) != tensor.bytes) {
+    throw failure(Status::unwritable, "write", path_);
+  }
+  // What was buffered goes out here: a full device may show itself only now.
   if (std::fclose(file_.release()) != 0) throw failure(Status::unwritable, "write", path_);
 }
 

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <limits>
 #include <sstream>
+#include <string>
 
 #include "failure.hpp"
 
@@ -32,7 +33,8 @@ Shape parse_shape(const std::string& text) {
   std::int64_t elements = 1;
   std::istringstream parts(text + ",");
   for (std::string part; std::getline(parts, part, ',');) {
-    const bool number = !part.empty() && part.size() < 11 && part.find_first_not_of("0123456789") == std::string::npos;
+    const bool number = !part.empty() && part.size() <= 10 &&
+                        part.find_first_not_of("0123456789") == std::string::npos;
     const std::int64_t size = number ? std::stoll(part) : 0;
     if (size < 1 || size > kMaxElements / elements) {
       throw Failure(Status::usage, "--shape takes sizes such as 1,3,224,224, in all at most " +

@@ -1,6 +1,8 @@
 #include "run.hpp"
 
+#include <exception>
 #include <iostream>
+#include <string>
 #include <utility>
 
 #include "events.hpp"

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
+#include <optional>
 #include <ostream>
 #include <sstream>
 #include <stdexcept>
@@ -50,7 +52,9 @@ class FakeEngine final : public Engine {
     ++runs;
     if (runs == fail_in_run) throw std::runtime_error("no more\nmemory");
   }
-  OutputView output() override { return {{1, static_cast<std::int64_t>(result.size())}, result.data(), result.size() * sizeof(float)}; }
+  OutputView output() override {
+    return {{1, static_cast<std::int64_t>(result.size())}, result.data(), result.size() * sizeof(float)};
+  }
 
   std::function<void()> on_load, on_set_input;
   int fail_in_run = 0;

@@ -1,6 +1,10 @@
 #include <doctest/doctest.h>
 
+#include <cstdint>
+#include <optional>
 #include <sstream>
+#include <string>
+#include <vector>
 
 #include "failure.hpp"
 #include "options.hpp"

@@ -1,9 +1,13 @@
 #include <doctest/doctest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
+#include <functional>
 #include <iterator>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "fakes.hpp"
 #include "run.hpp"

@@ -9,7 +9,11 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
+#include <memory>
+#include <string>
+#include <vector>
 
 #include "engine.hpp"
 #include "failure.hpp"
@@ -59,7 +63,8 @@ bool fits(const Shape& shape, const Shape& model_shape) {
 void require_float_tensor(const Ort::TypeInfo& type, const char* what, const std::string& name) {
   if (type.GetONNXType() != ONNX_TYPE_TENSOR ||
       type.GetTensorTypeAndShapeInfo().GetElementType() != ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT) {
-    throw Failure(Status::bad_model, std::string("the model's ") + what + " '" + name + "' is not a float32 tensor");
+    throw Failure(Status::bad_model,
+                  std::string("the model's ") + what + " '" + name + "' is not a float32 tensor");
   }
 }
 

@@ -1,0 +1,255 @@
+"""Bundles: what is in them, that they are made once, and that damage to them does not last."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from device import bundle as bundles
+from device import compile as compiling
+from device import wheels
+from device.compile import TOOLCHAINS
+from device.errors import BundleError
+from device.records import Bundle, File
+
+ABIS = list(TOOLCHAINS)
+MACHINE = {"armeabi-v7a": "ARM", "arm64-v8a": "AArch64", "x86_64": "Advanced Micro Devices X86-64"}
+
+
+@pytest.fixture(scope="module", params=ABIS)
+def built(request: pytest.FixtureRequest) -> Bundle:
+    return bundles.build(request.param)
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Bundles of this test's own, which it may break."""
+    monkeypatch.setattr(bundles, "FOLDER", tmp_path / "bundles")
+    return tmp_path / "bundles"
+
+
+def readelf(option: str, file: File) -> str:
+    done = subprocess.run(["readelf", "-W", option, file.path], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def needed(file: File) -> set[str]:
+    lines = [line for line in readelf("--dynamic", file).splitlines() if "(NEEDED)" in line]
+    return {line.split("[")[1].rstrip("]") for line in lines}
+
+
+# --- what is in a bundle ------------------------------------------------------------------------------
+
+
+def test_a_bundle_holds_all_that_any_of_its_parts_needs(built: Bundle) -> None:
+    names = {file.name for file in built.files}
+    assert all(needed(file) <= names for file in built.files)
+    assert "libc.so.6" in set.union(*(needed(file) for file in built.files))  # so readelf was understood
+
+
+def test_a_bundle_holds_the_runner_the_loader_and_the_runtime(built: Bundle) -> None:
+    names = {file.name for file in built.files}
+    assert {"tenpass-onnxruntime", TOOLCHAINS[built.abi].loader, "libonnxruntime.so"} <= names
+    assert len(names) == len(built.files) <= 12
+
+
+def test_every_part_is_of_the_bundles_abi(built: Bundle) -> None:
+    for file in built.files:
+        assert f"Machine:                           {MACHINE[built.abi]}\n" in readelf("--file-header", file)
+
+
+def test_no_part_carries_symbols_that_nothing_needs(built: Bundle) -> None:
+    for file in built.files:
+        assert ".symtab" not in readelf("--section-headers", file)
+
+
+def test_the_runner_carries_no_path_of_the_machine_that_built_it(built: Bundle) -> None:
+    [runner] = [file for file in built.files if file.name == "tenpass-onnxruntime"]
+    assert str(compiling.RUNNER.parent.parent).encode() not in runner.path.read_bytes()
+
+
+def test_files_are_described_as_they_are_in_one_folder(built: Bundle) -> None:
+    [folder] = {file.path.parent for file in built.files}
+    for file in built.files:
+        content = file.path.read_bytes()
+        assert file.path == folder / file.name
+        assert (len(content), hashlib.sha256(content).hexdigest()) == (file.size_bytes, file.sha256)
+    assert {path.name for path in folder.iterdir()} == {file.name for file in built.files} | {"bundle.json"}
+
+
+def test_the_command_starts_the_runner_with_the_bundles_own_loader(built: Bundle) -> None:
+    loader = TOOLCHAINS[built.abi].loader
+    assert bundles.command(built) == [f"./{loader}", "--library-path", ".", "./tenpass-onnxruntime"]
+    assert bundles.command(built, "/data/b")[1:] == ["--library-path", "/data/b", "/data/b/tenpass-onnxruntime"]
+
+
+# --- made once, mended when broken --------------------------------------------------------------------
+
+
+def test_a_second_call_does_nothing(own_folder: Path) -> None:
+    abi = compiling.native().abi
+    steps: list[str] = []
+    first = bundles.build(abi, on_step=steps.append)
+    assert steps
+    steps.clear()
+    assert bundles.build(abi, on_step=steps.append) == first
+    assert steps == []
+
+
+@pytest.mark.parametrize("damage", ["one byte", "cut short", "file gone", "no index", "bad index"])
+def test_a_damaged_bundle_is_noticed_and_made_again(own_folder: Path, damage: str) -> None:
+    abi = compiling.native().abi
+    first = bundles.build(abi)
+    path = first.files[-1].path
+    content = path.read_bytes()
+    match damage:
+        case "one byte":
+            path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        case "cut short":
+            path.write_bytes(content[:-1])
+        case "file gone":
+            path.unlink()
+        case "no index":
+            (path.parent / "bundle.json").unlink()
+        case "bad index":
+            (path.parent / "bundle.json").write_text('{"recipe": 1')
+    assert bundles.build(abi) == first
+    assert path.read_bytes() == content
+
+
+def test_a_changed_pin_makes_a_new_bundle(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    abi = compiling.native().abi
+    bundles.build(abi)
+    steps: list[str] = []
+    monkeypatch.setattr(compiling, "header_pins", lambda: "other headers")
+    bundles.build(abi, on_step=steps.append)
+    assert steps
+
+
+def test_a_build_that_fails_leaves_the_bundle_that_was_there(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    abi = compiling.native().abi
+    first = bundles.build(abi)
+
+    def no_library(chain: compiling.Toolchain, name: str) -> Path:
+        raise BundleError(f"no {name}")
+
+    monkeypatch.setattr(compiling, "header_pins", lambda: "other headers")
+    monkeypatch.setattr(compiling, "library", no_library)
+    with pytest.raises(BundleError, match="no lib"):
+        bundles.build(abi)
+    assert [path.name for path in own_folder.iterdir() if path.is_dir()] == [f"onnxruntime-{abi}"]
+    assert all(file.path.stat().st_size == file.size_bytes for file in first.files)
+
+
+# --- what cannot be had -------------------------------------------------------------------------------
+
+
+def test_an_unknown_abi_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(BundleError, match=r"riscv64; there are armeabi-v7a, arm64-v8a, x86_64"):
+        bundles.build("riscv64")
+
+
+def test_an_unknown_runtime_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(BundleError, match=r"no runtime tflite; there are onnxruntime"):
+        bundles.build("x86_64", "tflite")
+
+
+def test_a_missing_compiler_is_named_with_its_debian_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BundleError, match=r"make setup.*Debian package g\+\+-arm-linux-gnueabihf"):
+        bundles.build("armeabi-v7a")
+
+
+def test_the_command_line_says_in_one_line_what_is_wrong() -> None:
+    ended = CliRunner().invoke(bundles.main, ["--abi", "mips"])
+    assert ended.exit_code == 1
+    assert ended.output.startswith("bundle: there is no bundle for ABI mips")
+    assert ended.output.count("\n") == 1
+
+
+# --- the wheels that ONNX Runtime comes from ----------------------------------------------------------
+
+WHEEL = "onnxruntime-9.9-cp311-cp311-manylinux_2_28_x86_64.whl"
+MEMBER = "onnxruntime/capi/libonnxruntime.so.9.9"
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that is all pip can take wheels from, with one wheel in it and a lock that pins that wheel."""
+    folder = tmp_path / "shelf"
+    folder.mkdir()
+    info = "onnxruntime-9.9.dist-info"
+    members = {
+        MEMBER: "a library",
+        f"{info}/METADATA": "Metadata-Version: 2.1\nName: onnxruntime\nVersion: 9.9\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: false\n"
+        "Tag: cp311-cp311-manylinux_2_28_x86_64\n",
+    }
+    record = ""
+    with zipfile.ZipFile(folder / WHEEL, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(content.encode()).digest()).decode().rstrip("=")
+            record += f"{name},sha256={digest},{len(content)}\n"
+        archive.writestr(f"{info}/RECORD", f"{record}{info}/RECORD,,\n")
+    pin = {
+        "project": "onnxruntime",
+        "version": "9.9",
+        "platform": "manylinux_2_28_x86_64",
+        "wheel": WHEEL,
+        "wheel_sha256": hashlib.sha256((folder / WHEEL).read_bytes()).hexdigest(),
+        "member": MEMBER,
+        "library_sha256": hashlib.sha256(b"a library").hexdigest(),
+        "runtime_version": "9.9",
+    }
+    lock = tmp_path / "wheels.lock.json"
+    lock.write_text(json.dumps({"x86_64": pin}))
+    monkeypatch.setattr(wheels, "LOCK", lock)
+    monkeypatch.setattr(wheels, "FOLDER", tmp_path / "wheels")
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.delenv("PIP_INDEX_URL", raising=False)
+    monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)
+    return folder
+
+
+def test_the_library_is_fetched_once_and_only_it_is_kept(shelf: Path, tmp_path: Path) -> None:
+    library = wheels.library("x86_64")
+    assert library.read_text() == "a library"
+    (shelf / WHEEL).unlink()
+    assert wheels.library("x86_64") == library
+    assert [path for path in (tmp_path / "wheels").rglob("*") if path.is_file()] == [library]
+
+
+def test_a_library_that_was_changed_is_fetched_again(shelf: Path) -> None:
+    library = wheels.library("x86_64")
+    library.write_text("A library")
+    assert wheels.library("x86_64").read_text() == "a library"
+
+
+def test_a_wheel_of_other_bytes_is_refused_and_not_kept(shelf: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(shelf / WHEEL, "a") as archive:
+        archive.writestr("onnxruntime/more.py", "")
+    with pytest.raises(BundleError, match=r"is not the pinned file: its sha256 is .* wheels\.lock\.json says"):
+        wheels.library("x86_64")
+    assert not [path for path in (tmp_path / "wheels").rglob("*") if path.is_file()]
+
+
+def test_a_wheel_that_cannot_be_had_is_named_with_the_setting_to_look_at(shelf: Path) -> None:
+    (shelf / WHEEL).unlink()
+    with pytest.raises(BundleError, match=rf"cannot get {WHEEL} .*pip config list.*PIP_INDEX_URL") as error:
+        wheels.library("x86_64")
+    assert "\n" not in str(error.value)
+
+
+def test_an_abi_without_a_wheel_is_refused() -> None:
+    with pytest.raises(BundleError, match="no ONNX Runtime is pinned for ABI mips"):
+        wheels.pin("mips")

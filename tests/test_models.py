@@ -1,0 +1,272 @@
+"""The networks, their registry, their costs, and the paper's figures for them."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from functools import cache
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from models import paper, registry, weights
+from models.clcnet import CLCBlock, CLCNet, Interlace, clcnet_a
+from models.cost import Cost, count
+from models.registry import PAPER_TABLE6, REGISTRY
+from models.shufflenet import Shuffle
+from models.spec import ModelError, ModelSpec
+
+every_model = pytest.mark.parametrize("spec", REGISTRY, ids=lambda spec: spec.name)
+in_table5 = pytest.mark.parametrize("name", PAPER_TABLE6)
+
+
+@cache
+def built(spec: ModelSpec) -> nn.Module:
+    network = spec.build().eval()
+    weights.seed(network, spec.input_shape)  # as PyTorch initialises them, all images look alike to them
+    return network
+
+
+@cache
+def cost_of(name: str) -> Cost:
+    spec = registry.get(name)
+    return count(built(spec), spec.input_shape)
+
+
+# The registry
+
+
+def test_the_registry_begins_with_table_6_in_its_order() -> None:
+    assert registry.names()[:4] == PAPER_TABLE6
+    assert registry.names()[4:] == ("clcnet-ap", "clcnet-tiny")
+
+
+def test_an_unknown_model_is_refused_with_the_nearest_and_all_known_names() -> None:
+    with pytest.raises(ModelError, match="unknown model 'clcNet_A': did you mean 'clcnet-a'") as refused:
+        registry.get("clcNet_A")
+    assert all(name in str(refused.value) for name in registry.names())
+
+
+def test_an_unknown_model_unlike_any_other_gets_no_suggestion() -> None:
+    with pytest.raises(ModelError, match=r"^unknown model 'resnet50': known are mobilenet, "):
+        registry.get("resnet50")
+
+
+def test_the_registry_imports_neither_torch_nor_numpy() -> None:
+    code = "import sys, models.registry; print({'torch', 'numpy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+@every_model
+def test_a_spec_names_everything_a_report_shows(spec: ModelSpec) -> None:
+    assert registry.get(spec.name) is spec
+    assert spec.title
+    assert spec.family
+    assert spec.source
+    assert spec.note
+
+
+# Every network
+
+
+@every_model
+def test_every_image_of_a_batch_is_computed_as_if_alone(spec: ModelSpec) -> None:
+    images = torch.randn(2, *spec.input_shape[1:], generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        together = built(spec)(images)
+        alone = torch.cat([built(spec)(image[None]) for image in images])
+    assert together.ndim == 2
+    assert (alone[0] - alone[1]).abs().max() > 1
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-2)
+
+
+# Costs
+
+
+@in_table5
+def test_mult_adds_agree_with_table_5_as_printed(name: str) -> None:
+    figures = paper.figures(name)
+    assert figures is not None
+    assert figures.mult_adds == round(cost_of(name).mult_adds, -6)
+
+
+@pytest.mark.parametrize(("name", "last_digit"), [("mobilenet", 1e5), ("clcnet-a", 1e4), ("clcnet-b", 1e5)])
+def test_parameters_agree_with_table_5_as_printed(name: str, last_digit: float) -> None:
+    figures = paper.figures(name)
+    assert figures is not None
+    assert figures.params is not None
+    assert abs(cost_of(name).params - figures.params) <= last_digit / 2
+
+
+def test_shufflenets_parameters_differ_from_table_5_by_as_much_as_its_note_says() -> None:
+    figures = paper.figures("shufflenet")
+    assert figures is not None
+    assert figures.params is not None
+    params = cost_of("shufflenet").params
+    more = params - figures.params
+    note = registry.get("shufflenet").note
+    assert f"{params / 1e6:.2f}M parameters" in note
+    assert f"{more / 1e6:.2f}M ({more / figures.params:.1%}) more" in note.replace(" %)", "%)")
+
+
+def test_the_modified_clcnet_costs_what_clcnet_a_costs() -> None:
+    assert cost_of("clcnet-ap") == cost_of("clcnet-a")
+
+
+def test_the_tiny_network_is_tiny() -> None:
+    assert cost_of("clcnet-tiny").mult_adds < 4e6
+    assert cost_of("clcnet-tiny").params * 4 < 1e6
+
+
+def test_costs_of_layers_counted_by_hand() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(6, 4, 3, stride=2, padding=1, groups=2),  # 4x4 outputs, 4 channels of 3 * 9 weights each
+        nn.BatchNorm2d(4),
+        nn.Flatten(),
+        nn.Linear(64, 10, bias=False),
+    )
+    assert count(network, (1, 6, 8, 8)) == Cost(mult_adds=16 * 4 * 27 + 640, params=(4 * 27 + 4) + (4 + 4) + 640)
+
+
+def test_counting_leaves_the_network_as_it_was() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).train()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    count(network, (1, 3, 8, 8))
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+    assert network.training
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+# clcNet
+
+
+def test_clcnet_a_has_the_blocks_of_table_2() -> None:
+    table_2 = [  # input channels, output channels, stride, g1, g2; (a, b, c, d) = (1, 1, 5, 2)
+        (32, 64, 1, 16, 2),
+        (64, 128, 2, 32, 2),
+        *[(128, 128, 1, 64, 2)] * 1,
+        (128, 256, 2, 64, 2),
+        *[(256, 256, 1, 128, 2)] * 1,
+        (256, 512, 2, 128, 2),
+        *[(512, 512, 1, 256, 2)] * 5,
+        (512, 1024, 2, 256, 2),
+        *[(1024, 1024, 1, 512, 2)] * 2,
+    ]
+    found = []
+    for block in clcnet_a().blocks:
+        igc, gc = (layer for layer in block if isinstance(layer, nn.Conv2d))
+        assert (igc.kernel_size, gc.kernel_size, gc.stride) == ((3, 3), (1, 1), (1, 1))
+        found.append((igc.in_channels, gc.out_channels, igc.stride[0], igc.groups, gc.groups))
+    assert found == table_2
+
+
+def test_no_activation_follows_the_3x3_of_a_block() -> None:
+    kinds = [type(layer).__name__ for layer in CLCBlock(8, 16)]
+    assert kinds == ["Conv2d", "BatchNorm2d", "Interlace", "Conv2d", "BatchNorm2d", "ReLU"]
+
+
+@given(st.tuples(*[st.integers(0, 3)] * 4))
+def test_clcnet_repeats_its_blocks_as_asked(repeats: tuple[int, int, int, int]) -> None:
+    with torch.device("meta"):
+        blocks = CLCNet(repeats, width=8, classes=10).blocks
+    widths = [block[0].in_channels for block in blocks]
+    a, b, c, d = repeats
+    assert widths == [8, 16, *[32] * a, 32, *[64] * b, 64, *[128] * c, 128, *[256] * d]
+
+
+def inputs_seen_by_each_output(block: CLCBlock, c_in: int) -> list[set[int]]:
+    """The channel receptive field of each output channel, found by putting a mark on one input at a time."""
+    layers = [layer for layer in block if isinstance(layer, nn.Conv2d | Interlace)]
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.ones_(layer.weight)
+    marks = torch.eye(c_in)[:, :, None, None].expand(-1, -1, 3, 3)  # (input, C, 3, 3)
+    with torch.no_grad():
+        reached = nn.Sequential(*layers)(marks).sum((2, 3)) > 0  # (input, output)
+    return [set(torch.nonzero(column).flatten().tolist()) for column in reached.T]
+
+
+@pytest.mark.parametrize(("c_in", "c_out"), [(8, 8), (32, 64), (64, 128)])
+def test_a_clc_block_has_the_full_channel_receptive_field(c_in: int, c_out: int) -> None:
+    fields = inputs_seen_by_each_output(CLCBlock(c_in, c_out), c_in)
+    assert all(field == set(range(c_in)) for field in fields)
+
+
+def test_without_interlacing_a_block_sees_only_half_of_its_channels() -> None:
+    fields = inputs_seen_by_each_output(CLCBlock(32, 64, interlaced=False), 32)
+    assert fields == [set(range(16))] * 32 + [set(range(16, 32))] * 32
+
+
+# Interlacing
+
+
+def numbered(n: int, channels: int, height: int, width: int) -> Tensor:
+    """(N, C, H, W) without two values alike."""
+    return torch.arange(n * channels * height * width, dtype=torch.float64).view(n, channels, height, width)
+
+
+shapes = st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4))
+groupings = st.tuples(st.integers(1, 12), st.integers(1, 12))
+either = pytest.mark.parametrize("kind", [Interlace, Shuffle])
+
+
+@either
+@given(shapes, groupings)
+def test_interlacing_puts_channel_j_of_group_i_at_j_groups_plus_i(
+    kind: type[Interlace | Shuffle], shape: tuple[int, int, int], grouping: tuple[int, int]
+) -> None:
+    (n, height, width), (groups, size) = shape, grouping
+    x = numbered(n, groups * size, height, width)
+    y = kind(groups)(x)
+    for i in range(groups):
+        for j in range(size):
+            assert torch.equal(y[:, j * groups + i], x[:, i * size + j])
+
+
+@either
+@given(shapes, groupings)
+def test_interlacing_is_a_permutation_of_channels_and_undone_by_the_other_way_round(
+    kind: type[Interlace | Shuffle], shape: tuple[int, int, int], grouping: tuple[int, int]
+) -> None:
+    (n, height, width), (groups, size) = shape, grouping
+    x = numbered(n, groups * size, height, width)
+    y = kind(groups)(x)
+    assert torch.equal(y.flatten().sort().values, x.flatten())
+    assert torch.equal(kind(size)(y), x)
+
+
+# The paper's figures
+
+
+@in_table5
+def test_the_paper_prints_all_of_tables_5_and_6_for_its_networks(name: str) -> None:
+    figures = paper.figures(name)
+    assert figures is not None
+    assert None not in (figures.mult_adds, figures.params, figures.top1, figures.speed_ms)
+    assert figures.onnx_size_megabytes is not None
+    assert registry.get(name).paper == figures
+
+
+def test_what_is_not_in_the_paper_has_no_figures() -> None:
+    assert paper.figures("clcnet-tiny") is None
+    assert paper.figures("clcnet-ap") == paper.PaperFigures(top1=0.677, top5=0.878)
+
+
+def test_the_speeds_of_the_paper_rank_as_its_text_says() -> None:
+    """Section 5.3: clcNets are faster than MobileNet, by less than their mult-adds are fewer."""
+    mobilenet, clcnet_a = paper.figures("mobilenet"), paper.figures("clcnet-a")
+    assert mobilenet is not None
+    assert clcnet_a is not None
+    assert (mobilenet.speed_ms, clcnet_a.speed_ms) == (1780, 1431)
+    assert math.isclose(clcnet_a.mult_adds / mobilenet.mult_adds, 0.60, abs_tol=0.01)  # "40% reduction"
+
+
+def test_the_device_of_table_6() -> None:
+    device = paper.table6_device()
+    assert (device.core_part, device.cores, device.max_khz) == ("Cortex-A7", 4, 1_300_000)
+    assert (device.runtime, device.passes) == ("Caffe2", 10)

@@ -1,0 +1,313 @@
+"""`python -m harness.run` as its users meet it: what it measures, how it fails, what it never loses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from fake_adb import FakeAdb, serving
+
+from device.choose import DEFAULT_BOARD, choose
+from device.host import HostDevice
+from export.artifact import Artifact, ExportError, describe
+from export.to_onnx import to_onnx
+from harness import records as journal
+from harness import report, session
+from harness.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXIT_OK, EXIT_USAGE
+from harness.records import Case
+from harness.run import main
+from models import clcnet, registry, weights
+
+
+def run(*arguments: str) -> Result:
+    result = CliRunner().invoke(main, list(arguments))
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def one_line(result: Result) -> str:
+    """What stderr says, when it is one line."""
+    assert result.stderr.count("\n") == 1, result.stderr
+    return result.stderr
+
+
+@pytest.fixture
+def adb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAdb]:
+    """An adb server with nothing attached."""
+    with serving(tmp_path / "device", {}) as fake:
+        fake.root.mkdir()
+        monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(fake.port))
+        monkeypatch.delenv("ANDROID_SERIAL", raising=False)
+        yield fake
+
+
+# --- what it measures
+
+
+def test_a_run_leaves_records_tables_and_plots(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    result = run("--device", "host", "--models", "clcnet-tiny", "--passes", "4", "--out", str(out))
+    assert result.exit_code == EXIT_OK, result.stderr
+    assert result.stderr == ""
+    (record,) = journal.read(out)
+    assert record.measurement is not None
+    assert len(record.measurement.samples) == 4
+    assert record.check is not None
+    assert record.check.passed
+    assert {path.name for path in out.iterdir()} >= {
+        "plan.json",
+        "report.md",
+        "table6.md",
+        "table6.csv",
+        "table6.tex",
+        "latency-vs-mult-adds.png",
+    }
+
+
+def test_the_report_is_remade_from_the_records_alone(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run("--device", "host", "--models", "clcnet-tiny", "--passes", "2", "--out", str(out))
+    kept = {"plan.json", journal.FILE_NAME}
+    made = {path.name: path.read_bytes() for path in out.iterdir() if path.name not in kept}
+    for name in made:
+        (out / name).unlink()
+    assert CliRunner().invoke(report.main, [str(out)]).exit_code == EXIT_OK
+    assert {path.name: path.read_bytes() for path in out.iterdir() if path.name not in kept} == made
+
+
+def test_the_harness_tells_what_it_took_itself(tmp_path: Path) -> None:
+    result = run("--device", "host", "--models", "clcnet-tiny", "--passes", "2", "--out", str(tmp_path / "run"))
+    assert "outside the passes the harness took" in result.stdout
+    assert "What the harness itself took" in (tmp_path / "run" / "report.md").read_text()
+
+
+def test_threads_and_cpus_reach_the_runner_and_the_record(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    options = ["--threads", "2", "--cpus", "0x1", "--passes", "3", "--out", str(out)]
+    assert run("--device", "host", "--models", "clcnet-tiny", *options).exit_code == EXIT_OK
+    (record,) = journal.read(out)
+    assert (record.case.threads, record.case.cpu_mask) == (2, 1)
+    assert record.measurement is not None
+    assert {sample.cpu for sample in record.measurement.samples} == {0}
+
+
+def test_a_checkpoint_changes_the_weights_and_is_named_in_the_record(tmp_path: Path) -> None:
+    network = clcnet.clcnet_tiny()
+    weights.seed(network, registry.get("clcnet-tiny").input_shape, seed=7)
+    checkpoint = tmp_path / "seven.pt"
+    torch.save(network.state_dict(), checkpoint)
+    out = tmp_path / "run"
+    result = run("--device", "host", "--models", "clcnet-tiny", "--weights", str(checkpoint), "--out", str(out))
+    assert result.exit_code == EXIT_OK, result.stderr
+    (record,) = journal.read(out)
+    assert record.artifact is not None
+    assert record.artifact.weights == describe(checkpoint).sha256
+
+
+# --- which device it takes
+
+
+def test_a_named_device_comes_before_the_environments_and_that_before_the_attached(
+    adb: FakeAdb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert choose(None) == DEFAULT_BOARD
+    adb.devices["PHONE"] = "device"
+    assert choose(None) == "PHONE"
+    monkeypatch.setenv("ANDROID_SERIAL", "OTHER")
+    assert choose(None) == "OTHER"
+    assert choose("host") == "host"
+
+
+def test_several_attached_devices_and_none_named_is_a_usage_error_that_lists_them(adb: FakeAdb) -> None:
+    adb.devices |= {"FIRST": "device", "SECOND": "offline"}
+    result = run("--models", "clcnet-tiny")
+    assert result.exit_code == EXIT_USAGE
+    assert "FIRST" in result.stderr
+    assert "SECOND" in result.stderr
+    assert "--device" in result.stderr
+
+
+def test_everything_that_can_be_named_is_listed(adb: FakeAdb) -> None:
+    adb.devices["PHONE"] = "unauthorized"
+    devices = run("--list-devices")
+    assert devices.exit_code == EXIT_OK
+    assert {"PHONE", "board:cortex-a7", "board:cortex-a53", "host"} <= set(devices.stdout.split())
+    models = run("--list-models")
+    assert {line.split()[0] for line in models.stdout.splitlines()} == {spec.name for spec in registry.REGISTRY}
+
+
+# --- how it fails
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--models", "clcnet-c"], EXIT_USAGE, "clcnet-a"),
+        (["--models", ","], EXIT_USAGE, "--list-models"),
+        (["--device", "GONE"], EXIT_DEVICE_UNAVAILABLE, "--list-devices"),
+        (["--device", "SLEEPY"], EXIT_DEVICE_UNAVAILABLE, "plug it in again"),
+        (["--device", "board:cortex-m0"], EXIT_DEVICE_UNAVAILABLE, "cortex-a7"),
+        (["--device", "host", "--weights", "mobilenet=x.pt"], EXIT_USAGE, "NAME=FILE"),
+        (["--device", "host", "--weights", "no-such-file.pt"], EXIT_USAGE, "no-such-file.pt"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_one_line_and_leaves_nothing(
+    adb: FakeAdb, tmp_path: Path, arguments: list[str], code: int, words: str
+) -> None:
+    adb.devices |= {"PHONE": "device", "SLEEPY": "offline"}
+    out = tmp_path / "run"
+    result = run("--models", "clcnet-tiny", "--out", str(out), *arguments)
+    assert result.exit_code == code
+    assert words in one_line(result)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--passes", "0"], ["--threads", "none"], ["--cpus", "0"], ["--cpus", "x"], ["--frobnicate"]]
+)
+def test_a_senseless_option_is_a_usage_error(arguments: list[str]) -> None:
+    assert run(*arguments).exit_code == EXIT_USAGE
+
+
+def test_without_adb_a_phone_is_unavailable_and_the_line_says_what_to_set(
+    adb: FakeAdb, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", "1")
+    monkeypatch.setenv("ADBUTILS_ADB_PATH", str(tmp_path / "none"))
+    result = run("--device", "PHONE", "--models", "clcnet-tiny", "--out", str(tmp_path / "run"))
+    assert result.exit_code == EXIT_DEVICE_UNAVAILABLE
+    assert "ADBUTILS_ADB_PATH" in one_line(result)
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused_with_its_tensors_names(tmp_path: Path) -> None:
+    state = clcnet.clcnet_tiny().state_dict()
+    name = next(iter(state))
+    state[name] = torch.zeros(1)
+    torch.save(state, tmp_path / "misfit.pt")
+    options = ["--weights", str(tmp_path / "misfit.pt"), "--out", str(tmp_path / "run")]
+    result = run("--device", "host", "--models", "clcnet-tiny", *options)
+    assert result.exit_code == EXIT_USAGE
+    assert name in one_line(result)
+
+
+def test_an_output_folder_that_cannot_be_written_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    result = run("--device", "host", "--models", "clcnet-tiny", "--out", str(tmp_path / "file" / "run"))
+    assert result.exit_code == EXIT_USAGE
+    assert "name another folder" in one_line(result)
+
+
+def test_an_earlier_runs_folder_is_never_written_over(tmp_path: Path) -> None:
+    options = ["--device", "host", "--models", "clcnet-tiny", "--passes", "2", "--out", str(tmp_path / "run")]
+    assert run(*options).exit_code == EXIT_OK
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    result = run(*options)
+    assert result.exit_code == EXIT_USAGE
+    assert "not empty" in one_line(result)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
+def test_an_export_that_fails_does_not_stop_the_other_cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from export import pipeline
+
+    right = pipeline.export_model
+
+    def failing(spec, out, *, weights=None):
+        if spec.name == "mobilenet":
+            raise ExportError("mobilenet: the exported file does not compute what PyTorch does")
+        return right(spec, out, weights=weights)
+
+    monkeypatch.setattr(pipeline, "export_model", failing)
+    out = tmp_path / "run"
+    result = run("--device", "host", "--models", "mobilenet,clcnet-tiny", "--passes", "2", "--out", str(out))
+    assert result.exit_code == EXIT_CASE_FAILED
+    assert [record.status for record in journal.read(out)] == ["export_failed", "ok"]
+    assert "does not compute" in result.stderr
+    assert "does not compute" in (out / "report.md").read_text()
+
+
+def altered(artifact: Artifact, folder: Path) -> tuple[Artifact, Path]:
+    """A copy of the artifact, to be damaged, and its model file."""
+    shutil.copytree(artifact.folder, folder)
+    return replace(artifact, folder=folder), folder / artifact.model_files[0].name
+
+
+def measured(artifact: Artifact) -> journal.Record:
+    artifact = replace(artifact, model_files=(describe(artifact.folder / artifact.model_files[0].name),))
+    return session.measure(
+        Case(artifact.model, "onnxruntime", passes=2), artifact, HostDevice(), session.Run("test", None, 60)
+    )
+
+
+def test_a_corrupted_onnx_file_fails_its_case_with_the_runtimes_reason(tiny: Artifact, tmp_path: Path) -> None:
+    artifact, model = altered(tiny, tmp_path / "artifact")
+    model.write_bytes(model.read_bytes()[: model.stat().st_size // 2])
+    record = measured(artifact)
+    assert (record.status, record.measurement) == ("bad_model", None)
+    assert record.error
+
+
+def test_a_corrupted_artifact_is_exported_again_before_it_is_run(tiny: Artifact, tmp_path: Path) -> None:
+    from export.pipeline import export_model
+
+    folder = tmp_path / tiny.folder.name
+    shutil.copytree(tiny.folder, folder)
+    (folder / tiny.model_files[0].name).write_bytes(b"damaged")
+    again = export_model(registry.get("clcnet-tiny"), tmp_path)
+    assert again.model_files == tiny.model_files
+
+
+def test_a_network_with_one_interlace_missing_fails_the_output_check(tiny: Artifact, tmp_path: Path) -> None:
+    artifact, model = altered(tiny, tmp_path / "artifact")
+    network = clcnet.clcnet_tiny().eval()
+    spec = registry.get("clcnet-tiny")
+    weights.seed(network, spec.input_shape)
+    blocks = [module for module in network.modules() if isinstance(module, clcnet.Interlace)]
+    blocks[len(blocks) // 2].forward = lambda x: x  # type: ignore[method-assign]
+    to_onnx(network, spec.input_shape, model)
+    record = measured(artifact)
+    assert record.status == "output_wrong"
+    assert record.check is not None
+    assert not record.check.passed
+
+
+def test_ctrl_c_keeps_what_is_finished_and_makes_the_table_from_it(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    options = ["--models", "clcnet-tiny,mobilenet", "--passes", "20000", "--out", str(out)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "harness.run", "--device", "host", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        # The second case, of minutes, has begun once the first's record is there.
+        while process.poll() is None and not (out / journal.FILE_NAME).exists():
+            time.sleep(0.05)
+        while process.poll() is None and not (out / journal.FILE_NAME).read_bytes():
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == EXIT_CASE_FAILED, stderr
+    assert [record.case.model for record in journal.read(out)] == ["clcnet-tiny"]
+    assert "clcNet-tiny" in stdout
+    assert "not measured: mobilenet" in stderr
+    assert "not measured" in (out / "report.md").read_text()
+
+
+# --- how fast it answers
+
+
+def test_help_and_lists_need_no_heavy_library() -> None:
+    script = "import sys, harness.run; print(json.dumps(sorted(sys.modules)))".replace("sys,", "sys, json,")
+    modules = json.loads(subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout)
+    assert not {"torch", "onnx", "onnxruntime", "onnxsim", "pandas", "matplotlib", "scipy"} & set(modules)

@@ -1,0 +1,279 @@
+"""The native runner: its C++ unit tests, and the real binary with real ONNX files (device/runner/PROTOCOL.md)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from device import bundle as bundles
+from device import compile as compiling
+from device.records import Bundle
+from device.wire import EXIT_STATUS, Transcript
+
+FEATURES, CLASSES = 6, 4
+MANY_PASSES = "1000000"  # more events than any pipe holds
+
+
+@pytest.mark.parametrize("variant", ["", "-asan"], ids=["plain", "sanitizers"])
+def test_the_cpp_unit_tests_pass(variant: str) -> None:
+    compiling.compiled(compiling.native(), "tenpass-tests", variant)
+    preset = compiling.native().preset + variant
+    done = subprocess.run(
+        ["ctest", "--preset", preset, "--no-tests=error"],
+        cwd=compiling.RUNNER,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@dataclass(frozen=True)
+class Ended:
+    exit_status: int
+    lines: list[bytes]
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.lines]
+
+
+@dataclass(frozen=True)
+class Runner:
+    """The bundle of this machine, and a folder with files for it."""
+
+    bundle: Bundle
+    folder: Path
+
+    @property
+    def program(self) -> list[str]:
+        return bundles.command(self.bundle, str(self.bundle.files[0].path.parent))
+
+    def options(self, **changed: str) -> list[str]:
+        values = {
+            "model": str(self.folder / "linear.onnx"),
+            "input": str(self.folder / "input.bin"),
+            "shape": f"1,{FEATURES}",
+            "output": str(self.folder / "output.bin"),
+        } | changed
+        return [word for name, value in values.items() for word in (f"--{name.replace('_', '-')}", value)]
+
+    def run(self, *more: str, **changed: str) -> Ended:
+        return ended([*self.program, *self.options(**changed), *more])
+
+
+def ended(command: list[str]) -> Ended:
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    return Ended(done.returncode, done.stdout.splitlines())
+
+
+@pytest.fixture(scope="session")
+def bundle() -> Bundle:
+    return bundles.build(compiling.native().abi)
+
+
+@pytest.fixture
+def runner(bundle: Bundle, tmp_path: Path) -> Iterator[Runner]:
+    onnx.save(linear([1, FEATURES]), tmp_path / "linear.onnx")
+    (tmp_path / "input.bin").write_bytes(input_values().tobytes())
+    yield Runner(bundle, tmp_path)
+
+
+def input_values() -> np.ndarray:
+    return np.linspace(-1, 1, FEATURES, dtype="<f4")
+
+
+def weights() -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((FEATURES, CLASSES)).astype("<f4")
+
+
+def linear(input_shape: list[int | str], *, dtype: int = TensorProto.FLOAT) -> onnx.ModelProto:
+    """y = x . w"""
+    w = weights().astype(helper.tensor_dtype_to_np_dtype(dtype))
+    return model([helper.make_node("MatMul", ["x", "w"], ["y"])], input_shape, {"w": w}, dtype=dtype)
+
+
+def model(
+    nodes: list[onnx.NodeProto],
+    input_shape: list[int | str],
+    constants: dict[str, np.ndarray],
+    *,
+    dtype: int = TensorProto.FLOAT,
+    inputs: tuple[str, ...] = ("x",),
+) -> onnx.ModelProto:
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [helper.make_tensor_value_info(name, dtype, input_shape) for name in inputs],
+        [helper.make_tensor_value_info("y", dtype, None)],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+
+# --- a good run ---------------------------------------------------------------------------------------
+
+
+def test_a_good_run_becomes_a_measurement(runner: Runner) -> None:
+    ended = runner.run("--warmup", "2", "--passes", "3")
+    assert ended.exit_status == 0
+    transcript = Transcript(warmup=2, passes=3)
+    for line in ended.lines:
+        transcript.feed(line)
+    measurement = transcript.measurement()
+    assert (len(measurement.warmup), len(measurement.samples)) == (2, 3)
+    assert measurement.abi == runner.bundle.abi
+    assert (measurement.runtime, measurement.runtime_version) == ("onnxruntime", runner.bundle.runtime_version)
+    assert "CPUExecutionProvider" in measurement.providers
+    assert measurement.output_shape == (1, CLASSES)
+    assert measurement.load_ns > 0
+    assert all(each.ns > 0 for each in measurement.samples)
+
+
+def test_the_output_is_the_networks(runner: Runner) -> None:
+    assert runner.run().exit_status == 0
+    output = np.fromfile(runner.folder / "output.bin", "<f4")
+    np.testing.assert_allclose(output, input_values() @ weights(), rtol=1e-5)
+
+
+def test_a_model_of_any_batch_takes_the_shape_it_is_given(runner: Runner) -> None:
+    onnx.save(linear(["batch", FEATURES]), runner.folder / "any.onnx")
+    (runner.folder / "three.bin").write_bytes(np.tile(input_values(), 3).tobytes())
+    ended = runner.run(
+        model=str(runner.folder / "any.onnx"), input=str(runner.folder / "three.bin"), shape=f"3,{FEATURES}"
+    )
+    assert ended.exit_status == 0
+    assert ended.events[-2] == {"event": "output", "shape": [3, CLASSES], "bytes": 4 * 3 * CLASSES}
+
+
+def test_a_pinned_run_stays_on_its_cpu(runner: Runner) -> None:
+    cpu = max(cpu for cpu in os.sched_getaffinity(0) if cpu < 64)
+    ended = runner.run("--cpus", hex(1 << cpu), "--threads", "2")
+    assert ended.exit_status == 0
+    assert {event["cpu"] for event in ended.events if event["event"] == "pass"} == {cpu}
+
+
+def test_the_peak_memory_is_the_runners_and_not_that_of_who_started_it(runner: Runner) -> None:
+    ours = np.ones(400_000_000, dtype=np.uint8)
+    ended = runner.run()
+    assert ended.events[-1]["peak_rss_bytes"] < ours.nbytes
+
+
+def test_the_runner_has_the_projects_version(runner: Runner) -> None:
+    project = tomllib.loads((compiling.RUNNER.parent.parent / "pyproject.toml").read_text())["project"]
+    assert runner.run().events[0]["runner"] == project["version"]
+
+
+# --- failures: one error event, the last line, and the exit status of its kind ------------------------
+
+
+def check_failed(ended: Ended, status: str, *, says: str) -> None:
+    assert ended.events[-1].keys() == {"event", "status", "message"}
+    assert [event for event in ended.events if event["event"] in ("error", "end")] == ended.events[-1:]
+    assert ended.events[-1]["status"] == status
+    assert says in ended.events[-1]["message"]
+    assert ended.exit_status == EXIT_STATUS[status]
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "says"),
+    [
+        ({"model": "none.onnx"}, "unreadable", "none.onnx"),
+        ({"model": "/"}, "unreadable", "directory"),
+        ({"input": "none.bin"}, "unreadable", "none.bin"),
+        ({"shape": f"2,{FEATURES}"}, "bad_input", "needs 48"),
+        ({"shape": f"{FEATURES},1"}, "bad_input", "the model takes (1, 6)"),
+        ({"shape": f"1,1,{FEATURES}"}, "bad_input", "the model takes (1, 6)"),
+        ({"shape": "1,x"}, "usage", "--shape"),
+        ({"output": "/nowhere/output.bin"}, "unwritable", "/nowhere/output.bin"),
+        ({"output": "/dev/full"}, "unwritable", "No space left"),
+        ({"passes": "0"}, "usage", "--passes"),
+        ({"verbose": "1"}, "usage", "--verbose"),
+        ({"cpus": "0x8000000000000000"}, "affinity", "0x8000000000000000"),
+        ({"cpus": "3"}, "usage", "such as 0x3"),
+        ({"deadline_seconds": "0"}, "usage", "--deadline-seconds"),
+    ],
+    ids=lambda value: "=".join(*value.items()).replace("/", "_") if isinstance(value, dict) else None,
+)
+def test_a_bad_call_is_refused(runner: Runner, changed: dict[str, str], status: str, says: str) -> None:
+    check_failed(runner.run(**changed), status, says=says)
+
+
+def test_a_second_model_file_is_refused(runner: Runner) -> None:
+    path = str(runner.folder / "linear.onnx")
+    check_failed(runner.run("--model", path), "usage", says="takes one --model")
+
+
+@pytest.mark.parametrize("keep", [0, 1, 60, -1], ids=["empty", "one byte", "60 bytes", "all but one byte"])
+def test_a_truncated_model_is_a_bad_model(runner: Runner, keep: int) -> None:
+    path = runner.folder / "linear.onnx"
+    path.write_bytes(path.read_bytes()[:keep])
+    check_failed(runner.run(), "bad_model", says="linear.onnx")
+
+
+def test_a_file_that_is_no_model_is_a_bad_model(runner: Runner) -> None:
+    check_failed(runner.run(model=str(runner.folder / "input.bin")), "bad_model", says="input.bin")
+
+
+def test_a_model_with_two_inputs_or_of_another_type_is_a_bad_model(runner: Runner) -> None:
+    path = runner.folder / "other.onnx"
+    add = [helper.make_node("Add", ["x", "x2"], ["y"])]
+    onnx.save(model(add, [1, FEATURES], {}, inputs=("x", "x2")), path)
+    check_failed(runner.run(model=str(path)), "bad_model", says="2 inputs")
+    onnx.save(linear([1, FEATURES], dtype=TensorProto.DOUBLE), path)
+    check_failed(runner.run(model=str(path)), "bad_model", says="float32")
+
+
+def test_a_network_that_fails_in_a_pass_has_failed_to_run(runner: Runner) -> None:
+    path = runner.folder / "reshape.onnx"
+    sizes = {"sizes": np.array([FEATURES + 1], dtype=np.int64)}
+    onnx.save(model([helper.make_node("Reshape", ["x", "sizes"], ["y"])], ["n", "c"], sizes), path)
+    ended = runner.run(model=str(path))
+    check_failed(ended, "run_failed", says="the network failed")
+    assert [event["event"] for event in ended.events] == ["hello", "loaded", "error"]
+
+
+def test_a_broken_library_is_a_missing_runtime(runner: Runner, tmp_path: Path) -> None:
+    broken = tmp_path / "bundle"
+    broken.mkdir()
+    for file in runner.bundle.files:
+        (broken / file.name).symlink_to(file.path)
+    (broken / "libonnxruntime.so").unlink()
+    (broken / "libonnxruntime.so").write_text("not a library")
+    ended_ = ended([*bundles.command(runner.bundle, str(broken)), *runner.options()])
+    check_failed(ended_, "runtime_missing", says="libonnxruntime.so")
+
+
+# --- a host that is gone ------------------------------------------------------------------------------
+
+
+def test_a_runner_that_nobody_listens_to_ends_at_its_deadline(runner: Runner) -> None:
+    """Also when whoever started it had the signal ignored: it stands still in a full pipe until then."""
+    command = [*runner.program, *runner.options(passes=MANY_PASSES, deadline_seconds="1")]
+    ignoring = ["sh", "-c", f"trap '' ALRM; exec {shlex.join(command)}"]
+    with subprocess.Popen(ignoring, stdout=subprocess.PIPE) as process:
+        assert process.wait(timeout=60) == -signal.SIGALRM
+
+
+def test_a_runner_whose_host_has_hung_up_ends(runner: Runner) -> None:
+    command = [*runner.program, *runner.options(passes=MANY_PASSES)]
+    # restore_signals=False: SIGPIPE stays ignored, as Python has it, and as a daemon on a device may
+    with subprocess.Popen(command, stdout=subprocess.PIPE, restore_signals=False) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(timeout=60) == -signal.SIGPIPE
