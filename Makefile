@@ -10,7 +10,7 @@ export PYTHON
 export ORT_DISABLE_TELEMETRY = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup parts bench test check export board clean
+.PHONY: help setup parts bench test check export board docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ export: $(VENV)/.installed ## PyTorch to verified ONNX, for every network
 
 board: setup ## boot an emulated board and leave it up for adb (BOARD=cortex-a53 for another)
 	@$(PY) -m device.board $(BOARD)
+
+docs: $(VENV)/.installed ## remake what the documents show of help texts, tables and records
+	@$(PY) setup/docs.py
 
 clean: ## remove everything downloaded or built; results/ stays
 	rm -rf build $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -28,7 +28,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from device import board_image, debian, lifeline
+from device import board_image, lifeline
 from device.errors import DeviceUnavailable
 from device.records import Clock
 
@@ -380,7 +380,7 @@ def _answers(process: subprocess.Popen[bytes], port: int, timeout_s: float = 10)
         except OSError:
             time.sleep(0.02)
         else:
-            return True
+            return process.poll() is None
     return False
 
 
@@ -421,14 +421,12 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{described.name:16} {described.description}")
         return 0
     try:
-        with _until_told_to_end() as told_to_end:
-            with boot(options.name, on_step=lambda step: print(f"board: {step}", file=sys.stderr)) as board:
-                print(_how_to_use(board), flush=True)
-                while board.alive() and not told_to_end.wait(timeout=0.5):
-                    pass
-                if not told_to_end.is_set():
-                    print(f"board: it has ended by itself: {_end_of(board.log_path)}", file=sys.stderr)
-                    return 3
+        with _ended_by_signals(), boot(options.name, on_step=_print_step) as board:
+            print(_how_to_use(board), flush=True)
+            while board.alive():
+                time.sleep(0.5)
+            print(f"board: it has ended by itself: {_end_of(board.log_path)}", file=sys.stderr)
+            return 3
     except UnknownBoard as error:
         print(f"board: {error}", file=sys.stderr)
         return 2
@@ -437,26 +435,27 @@ def main(arguments: list[str] | None = None) -> int:
         return 3
     except KeyboardInterrupt:
         return 0
-    return 0
 
 
 @contextlib.contextmanager
-def _until_told_to_end() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set once the board is up; while it boots they interrupt."""
-    told = threading.Event()
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does; while it ends, further signals change nothing."""
 
     def interrupt(_signal: int, _frame: object) -> None:
-        if told.is_set():
-            return
-        told.set()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield told
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _print_step(step: str) -> None:
+    print(f"board: {step}", file=sys.stderr)
 
 
 def _how_to_use(board: Board) -> str:

@@ -54,6 +54,13 @@ ADBD_PACKAGES = (
     "zlib1g",
 )
 
+#: Which suite each architecture's parts are pinned from. 32-bit parts are not from trixie because its signed
+#: armhf index could not be verified when they were pinned (the mirror's index was of another day than its
+#: signature). Once it can be, name trixie here and run `python -m device.debian --update-lock` with the names
+#: in `packages`.
+KERNEL_SUITES = {"armhf": "bookworm", "arm64": "trixie"}
+ADBD_SUITES = {"armhf": "forky", "arm64": "trixie"}
+
 #: Kernel modules for the network and the data disk; those they depend on are added.
 MODULES = ("virtio_mmio", "virtio_net", "virtio_blk", "ext4")
 #: ext4 asks for this checksum by an alias, not as a dependency. Newer kernels have it built in.
@@ -74,9 +81,10 @@ class Image:
     kernel_version: str
 
 
-def packages(arch: str) -> list[tuple[str, str]]:
-    """The (package, arch) that an image is made of."""
-    return [(package, arch) for package in (KERNELS[arch], "busybox-static", *ADBD_PACKAGES)]
+def packages(arch: str) -> list[tuple[str, str, str]]:
+    """The (package, arch, suite) that an image is made of."""
+    system = [(package, arch, KERNEL_SUITES[arch]) for package in (KERNELS[arch], "busybox-static")]
+    return system + [(package, arch, ADBD_SUITES[arch]) for package in ADBD_PACKAGES]
 
 
 def image(arch: str, on_step: Callable[[str], None] | None = None) -> Image:
@@ -93,8 +101,8 @@ def _recipe(arch: str) -> str:
     digest = hashlib.sha256()
     for file in (Path(__file__), _INIT, _GETPROP):
         digest.update(file.read_bytes())
-    for package, of in packages(arch):
-        digest.update(debian.pin_in_force(package, of).sha256.encode())
+    for package in packages(arch):
+        digest.update(debian.pin_in_force(*package).sha256.encode())
     return digest.hexdigest()[:16]
 
 
@@ -210,7 +218,7 @@ def _modules(kernel: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _module_name(file_name: str) -> str:
-    return file_name.split(".ko")[0].replace("-", "_")
+    return file_name.partition(".ko")[0].replace("-", "_")
 
 
 def _dependencies(module: bytes) -> list[str]:
@@ -229,8 +237,8 @@ def _cpio(entries: list[_Entry]) -> bytes:
     for inode, entry in enumerate([*entries, trailer], start=1):
         name = entry.path.encode() + b"\0"
         links, owner, mtime_s = 1, 0, 0
-        numbers = (inode, entry.mode, owner, owner, links, mtime_s, len(entry.content))
-        numbers += (0, 0, *entry.device, len(name), 0)
+        owned = (inode, entry.mode, owner, owner, links, mtime_s, len(entry.content))
+        numbers = (*owned, 0, 0, *entry.device, len(name), 0)
         archive += b"070701" + b"".join(b"%08x" % number for number in numbers)
         archive += name
         archive += b"\0" * (-len(archive) % 4)

@@ -27,7 +27,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from device.errors import DeviceUnavailable
@@ -73,17 +73,19 @@ class Pin:
 def unpacked(package: str, arch: str, suite: str | None = None) -> Path:
     """The folder in which the pinned package lies unpacked; fetched and checked first where need be.
 
+    `suite` ("bullseye") is needed only where a package is pinned from several.
     Raises DebianError when the package is not pinned, or cannot be had.
     """
-    return ensure([(package, arch)], suite)[0]
+    return _ensure([_pinned(package, arch, suite)])[0]
 
 
-def ensure(packages: Iterable[tuple[str, str]], suite: str | None = None) -> list[Path]:
-    """Like `unpacked` for several (package, arch), with one download for all that is missing."""
-    return _ensure([_pinned(package, arch, suite) for package, arch in packages])
+def ensure(packages: Iterable[tuple[str, str] | tuple[str, str, str]]) -> list[Path]:
+    """Like `unpacked` for several (package, arch) or (package, arch, suite), in one download."""
+    return _ensure([_pinned(*package) for package in packages])
 
 
 def _ensure(wanted: list[Pin]) -> list[Path]:
+    """The folders of pins of the committed lock."""
     pins = [_in_force(pin) for pin in wanted]
     if not all(_folder(pin).is_dir() for pin in pins):
         with _alone():
@@ -113,10 +115,15 @@ def _read_pins(path: Path) -> tuple[Pin, ...]:
         raise DebianError(f"{path} is not a lock of Debian packages ({error})") from None
 
 
-def _pinned(package: str, arch: str, suite: str | None) -> Pin:
-    for pin in committed_pins():
-        if (pin.package, pin.arch) == (package, arch) and suite in (None, pin.suite):
-            return pin
+def _pinned(package: str, arch: str, suite: str | None = None) -> Pin:
+    found = [
+        pin for pin in committed_pins() if (pin.package, pin.arch) == (package, arch) and suite in (None, pin.suite)
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        suites = ", ".join(pin.suite for pin in found)
+        raise DebianError(f"{package}:{arch} is pinned from several suites ({suites}): name one")
     name = f"{suite or DEFAULT_SUITE}/{package}:{arch}"
     raise DebianError(f"{name} is not pinned; `python -m device.debian --update-lock {name}` pins it")
 

@@ -30,7 +30,7 @@ def spawn(
     inherits the file descriptors in `keep_open`. Raises DeviceUnavailable when it cannot be started.
     """
     with _started:
-        if not _forker or _forker[0].native_id is None or not _forker[0].is_alive():
+        if not _forker or not _forker[0].is_alive():  # not alive: in a process that was forked off
             _forker[:] = [threading.Thread(target=_fork_for_all, name="forker", daemon=True)]
             _forker[0].start()
     answer: Future[subprocess.Popen[bytes]] = Future()
@@ -57,7 +57,7 @@ def _fork_for_all() -> None:
                     start_new_session=True,
                 )
             answer.set_result(process)
-        except BaseException as error:  # noqa: BLE001 - it is the caller's
+        except BaseException as error:  # it is the caller's
             answer.set_exception(error)
 
 

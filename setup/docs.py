@@ -1,0 +1,65 @@
+"""Remakes what the documents show of the project: help texts, the example's table, the schema of a record.
+
+`make docs` runs it; a test fails while a document shows anything else. A shown part stands between
+`<!-- shown: NAME -->` and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+EXAMPLE = REPOSITORY / "results" / "example"
+DOCUMENTS = ("README.md", "results/README.md")
+
+_PART = re.compile(r"(<!-- shown: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def _command(*argv: str) -> str:
+    answer = subprocess.run(argv, capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    return f"```\n{answer.stdout.rstrip()}\n```\n"
+
+
+def _help() -> str:
+    return _command(sys.executable, "-m", "harness.run", "--help")
+
+
+def _targets() -> str:
+    return _command("make", "--no-print-directory", "help")
+
+
+def _example_table() -> str:
+    return (EXAMPLE / "table6.md").read_text()
+
+
+def _record() -> str:
+    first = json.loads((EXAMPLE / "records.jsonl").read_text().splitlines()[0])
+    return f"```json\n{json.dumps(first, indent=1)}\n```\n"
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "help": _help,
+    "targets": _targets,
+    "example-table": _example_table,
+    "record": _record,
+}
+
+
+def up_to_date(text: str) -> str:
+    """The document's text with every shown part as it is now."""
+    return _PART.sub(lambda found: found[1] + PARTS[found[2]]() + found[3], text)
+
+
+def main() -> None:
+    for name in DOCUMENTS:
+        path = REPOSITORY / name
+        path.write_text(up_to_date(path.read_text()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""The documents show what is: help texts, tables and schema are compared with the real ones."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from harness import records, report
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+_spec = importlib.util.spec_from_file_location("docs", REPOSITORY / "setup" / "docs.py")
+assert _spec is not None
+assert _spec.loader is not None
+docs = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(docs)
+
+MARKDOWN = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("*/*.md"), REPOSITORY / "device" / "runner" / "PROTOCOL.md"]
+
+
+@pytest.mark.parametrize("name", docs.DOCUMENTS)
+def test_what_a_document_shows_is_what_there_is(name: str) -> None:
+    text = (REPOSITORY / name).read_text()
+    assert "<!-- shown: " in text
+    assert docs.up_to_date(text) == text, "run `make docs`"
+
+
+def test_the_examples_tables_come_from_its_records(tmp_path: Path) -> None:
+    for name in (records.FILE_NAME, "plan.json"):
+        shutil.copy(docs.EXAMPLE / name, tmp_path)
+    report.write(tmp_path)
+    for name in ("table6.md", "table6.csv", "table6.tex", "report.md"):
+        assert (tmp_path / name).read_text() == (docs.EXAMPLE / name).read_text(), name
+
+
+@pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_files_that_a_document_names_are_there(path: Path) -> None:
+    text = path.read_text()
+    linked = re.findall(r"\]\((?!https?:|#)([^)]+)\)", text)
+    quoted = [name for name in re.findall(r"`([\w.-]+(?:/[\w.-]+)+)`", text) if name.startswith(docs_folders())]
+    for name in linked:
+        assert (path.parent / name).exists(), name
+    for name in quoted:
+        assert (REPOSITORY / name).exists(), name
+
+
+def docs_folders() -> tuple[str, ...]:
+    return ("models/", "export/", "device/", "harness/", "tests/", "setup/", "toolchain/", "results/README")
