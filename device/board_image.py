@@ -54,10 +54,9 @@ ADBD_PACKAGES = (
     "zlib1g",
 )
 
-#: Which suite each architecture's parts are pinned from. 32-bit parts are not from trixie because its signed
-#: armhf index could not be verified when they were pinned (the mirror's index was of another day than its
-#: signature). Once it can be, name trixie here and run `python -m device.debian --update-lock` with the names
-#: in `packages`.
+#: Which suite each architecture's parts are pinned from. The 32-bit ones are not trixie's because the mirror's
+#: armhf index did not match trixie's signature when they were pinned, so nothing vouched for those packages.
+#: Once `apt-get update` accepts it: write trixie here and in the lock, then `python -m device.debian --update-lock`.
 KERNEL_SUITES = {"armhf": "bookworm", "arm64": "trixie"}
 ADBD_SUITES = {"armhf": "forky", "arm64": "trixie"}
 

@@ -205,7 +205,9 @@ def _noise(shape: tuple[int, ...]) -> NDArray[np.float32]:
 def _pass(network: nn.Module, values: NDArray[np.float32]) -> NDArray[np.float32]:
     import torch
 
-    with torch.inference_mode():
+    from models.probe import observed
+
+    with observed(network):
         output: NDArray[np.float32] = network(torch.from_numpy(values)).numpy()
     return output
 

@@ -21,17 +21,19 @@ LOWEST_OPSET, HIGHEST_OPSET = 9, 20
 
 
 def to_onnx(network: nn.Module, input_shape: Sequence[int], path: Path, opset: int = DEFAULT_OPSET) -> None:
-    """Writes `network`, in evaluation mode, to `path` as ONNX for inputs of exactly `input_shape`.
+    """Writes `network`, as it is in evaluation, to `path` as ONNX for inputs of exactly `input_shape`.
 
     The tracing exporter is used because the newer one (`dynamo=True`) cannot write opset 9, and a network has to
     come from one exporter for all runtimes.
     """
     import torch
 
-    with warnings.catch_warnings():
+    from models.probe import observed
+
+    with observed(network), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of the tracing exporter, which is meant
         torch.onnx.export(
-            network.eval(),
+            network,
             (torch.zeros(tuple(input_shape)),),
             path,
             dynamo=False,

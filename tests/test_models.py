@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import cache
 
 import pytest
@@ -16,12 +17,20 @@ from torch import Tensor, nn
 from models import paper, registry, weights
 from models.clcnet import CLCBlock, CLCNet, Interlace, clcnet_a
 from models.cost import Cost, count
+from models.probe import one_thread
 from models.registry import PAPER_TABLE6, REGISTRY
 from models.shufflenet import Shuffle
 from models.spec import ModelError, ModelSpec
 
 every_model = pytest.mark.parametrize("spec", REGISTRY, ids=lambda spec: spec.name)
 in_table5 = pytest.mark.parametrize("name", PAPER_TABLE6)
+
+
+@pytest.fixture(autouse=True)
+def calm() -> Iterator[None]:
+    """PyTorch on one thread, so that tests do not wait for cores that other processes keep busy."""
+    with one_thread():
+        yield
 
 
 @cache

@@ -1,0 +1,245 @@
+"""Emulated boards: real kernel, real adbd, reached over the real adb; they leave nothing behind."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import adbutils
+import pytest
+
+from device import board, board_image
+
+SMALL = "cortex-a53"  # boots fastest
+
+
+def shell(booted: board.Board, command: str) -> str:
+    """What a command prints on the board, which must succeed."""
+    adb = adbutils.AdbClient(host="127.0.0.1", port=booted.adb_server_port)
+    answer = adb.device(booted.serial).shell2(command, v2=True, timeout=60)
+    assert answer.returncode == 0, answer.output
+    return str(answer.output).strip()
+
+
+def eventually(holds: Callable[[], bool]) -> bool:
+    """Whether it holds within ten seconds."""
+    for _attempt in range(200):
+        if holds():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def gone(pid: int) -> bool:
+    """Whether the process ends within seconds (a zombie has ended)."""
+
+    def ended() -> bool:
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+
+    return eventually(ended)
+
+
+def listening(port: int) -> set[str]:
+    """The local addresses, as the kernel prints them, on which something listens on `port`."""
+    addresses = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            _number, local, _remote, state = line.split()[:4]
+            address, _colon, hexadecimal = local.rpartition(":")
+            if state == "0A" and int(hexadecimal, 16) == port:
+                addresses.add(address)
+    return addresses
+
+
+LOOPBACK = {"0100007F"}
+
+
+# --- without booting ----------------------------------------------------------------------------------
+
+
+def test_the_default_board_is_the_papers_phone_in_cores_memory_and_abi() -> None:
+    described = board.definition(board.DEFAULT)
+    assert next(iter(board.definitions())) == board.DEFAULT
+    assert (described.abi, described.cores, described.ram_bytes) == ("armeabi-v7a", 1, 1 << 30)
+    assert described.clock == "instructions"
+
+
+@pytest.mark.parametrize("described", board.definitions().values(), ids=lambda described: described.name)
+def test_only_a_single_core_has_a_clock_that_counts_instructions(described: board.BoardDefinition) -> None:
+    assert (described.clock == "instructions") == (described.cores == 1)
+    assert described.architecture in board_image.KERNELS
+    assert board_image.ABIS[described.architecture] == described.abi
+
+
+def test_an_unknown_board_is_refused_with_the_names_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert board.main(["cortex-m0"]) == 2
+    message = capsys.readouterr().err
+    assert all(name in message for name in ["cortex-m0", *board.definitions()])
+
+
+def test_a_missing_emulator_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(board._MACHINES, "armhf", ("qemu-system-nothing", "virt"))
+    with pytest.raises(board.BoardUnavailable, match=r"qemu-system-nothing .* package qemu-system-arm .*make setup"):
+        board.boot("cortex-a7")
+
+
+def test_a_wait_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TENPASS_BOOT_TIMEOUT_S", "soon")
+    with pytest.raises(board.BoardUnavailable, match="TENPASS_BOOT_TIMEOUT_S='soon'"):
+        board._boot_timeout_s()
+
+
+def test_a_data_disk_beyond_repair_is_made_anew_with_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    disk = tmp_path / "data.img"
+    disk.write_bytes(b"nonsense" * 4096)
+    board._prepare_disk(disk)
+    assert "beyond repair" in capsys.readouterr().err
+    assert disk.stat().st_size == board.DATA_BYTES
+    board._prepare_disk(disk)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_data_disk_in_use_is_left_to_its_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(board_image, "FOLDER", tmp_path)
+    first, second = board._Slot.take("b"), board._Slot.take("b")
+    assert first.disk != second.disk
+    first.close()
+    third = board._Slot.take("b")
+    assert third.disk == first.disk
+    second.close()
+    third.close()
+
+
+# --- booted -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def phone() -> Iterator[board.Board]:
+    """The default board, booted once."""
+    with board.boot(board.DEFAULT) as booted:
+        yield booted
+
+
+@pytest.mark.board
+def test_a_board_answers_over_adb_as_the_phone_it_stands_for(phone: board.Board) -> None:
+    assert shell(phone, "uname -m") == "armv7l"
+    assert shell(phone, "uname -r") == phone.kernel_version
+    assert shell(phone, "getprop ro.product.cpu.abi") == "armeabi-v7a"
+    assert shell(phone, "getprop ro.product.model") == "QEMU virt, cortex-a7"
+    assert shell(phone, "getprop ro.build.version.release")
+    assert shell(phone, "ls -d /data/local/tmp") == "/data/local/tmp"
+    assert "[ro.tenpass.board]: [cortex-a7]" in shell(phone, "getprop")
+
+
+@pytest.mark.board
+def test_who_attaches_to_a_board_by_serial_learns_that_its_time_is_modelled(phone: board.Board) -> None:
+    assert shell(phone, "getprop ro.tenpass.clock") == "instructions"
+
+
+@pytest.mark.board
+def test_the_clock_counts_instructions(phone: board.Board) -> None:
+    """The same work takes the same time, however long it takes here: the guest's clock is not the host's."""
+    work = "n=0; while [ $n -lt 20000 ]; do n=$((n+1)); done"
+    real_s = [float(shell(phone, f"time -p sh -c '{work}' 2>&1").split()[1]) for _run in range(2)]
+    assert real_s[0] == pytest.approx(real_s[1], abs=0.011)  # `time` prints hundredths
+
+
+@pytest.mark.board
+def test_a_board_listens_on_loopback_only(phone: board.Board) -> None:
+    assert listening(int(phone.serial.rpartition(":")[2])) == LOOPBACK
+    assert listening(phone.adb_server_port) == LOOPBACK
+
+
+@pytest.mark.board
+def test_a_board_cannot_reach_this_machine_nor_a_network(phone: board.Board) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.5)
+        port = server.getsockname()[1]
+        answer = shell(phone, f"echo hello | nc -w 2 10.0.2.2 {port} >/dev/null 2>&1; echo status $?")
+        assert answer != "status 0"
+        with pytest.raises(TimeoutError):
+            server.accept()
+    assert shell(phone, "route -n | grep -c '^0.0.0.0' || true") == "0"
+
+
+@pytest.mark.board
+def test_two_boards_run_at_once_and_a_synced_file_outlives_a_power_cut(phone: board.Board, tmp_path: Path) -> None:
+    source = tmp_path / "pushed"
+    source.write_bytes(os.urandom(1 << 20))
+    with board.boot(board.DEFAULT) as second:
+        assert second.serial != phone.serial
+        assert second.log_path != phone.log_path
+        adb = adbutils.AdbClient(host="127.0.0.1", port=second.adb_server_port)
+        adb.device(second.serial).sync.push(source, "/data/local/tmp/outlives")
+        pushed = shell(second, "sync; sha256sum /data/local/tmp/outlives")
+        shell(second, "echo unsynced > /data/local/tmp/unsynced")
+        assert shell(phone, "getprop ro.tenpass.board") == "cortex-a7"
+        os.kill(second.pid, signal.SIGKILL)
+        assert gone(second.pid)
+        assert eventually(lambda: not second.alive())  # its threads may outlive it by a moment
+    with board.boot(board.DEFAULT) as again:
+        assert again.log_path == second.log_path
+        assert shell(again, "sha256sum /data/local/tmp/outlives") == pushed
+        shell(again, "rm -f /data/local/tmp/outlives /data/local/tmp/unsynced; sync")
+    assert gone(again.pid)
+
+
+@pytest.mark.board
+def test_a_quad_core_board_has_four_cores_and_says_that_its_times_mean_nothing() -> None:
+    """It is booted from a thread that ends at once: a board ends with the program, not with the thread."""
+    boards: list[board.Board] = []
+    thread = threading.Thread(target=lambda: boards.append(board.boot("cortex-a53-smp")))
+    thread.start()
+    thread.join()
+    with boards[0] as booted:
+        assert shell(booted, "grep -c ^processor /proc/cpuinfo") == "4"
+        assert shell(booted, "getprop ro.tenpass.clock") == "emulated"
+        assert shell(booted, "taskset 8 sh -c 'echo on the last'") == "on the last"
+    booted.close()  # once more is nothing
+    assert gone(booted.pid)
+
+
+@pytest.mark.board
+def test_a_board_and_its_adb_server_die_with_a_program_that_is_killed() -> None:
+    command = [sys.executable, "-m", "device.board", SMALL]
+    root = Path(board.__file__).parent.parent
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        lines = [program.stdout.readline() for _line in range(3)]
+        try:
+            assert "is up: Linux" in lines[0]
+            assert "adb connect 127.0.0.1:" in lines[1]
+            assert "python -m harness.run --device 127.0.0.1:" in lines[2]
+            children = [
+                int(pid)
+                for task in Path(f"/proc/{program.pid}/task").iterdir()
+                for pid in (task / "children").read_text().split()
+            ]
+            names = {Path(f"/proc/{pid}/comm").read_text().strip() for pid in children}
+            assert {"adb"} < names
+            assert any(name.startswith("qemu-system") for name in names)
+        finally:
+            program.kill()
+    assert all(gone(pid) for pid in children)
+
+
+@pytest.mark.board
+def test_a_board_that_does_not_come_up_says_where_its_console_is() -> None:
+    with pytest.raises(board.BoardUnavailable, match=r"not up in time .*TENPASS_BOOT_TIMEOUT_S.*cortex-a53-\d\.log"):
+        board.boot(SMALL, timeout_s=0.3)
+    lock = os.open(board_image.FOLDER / "data" / f"{SMALL}-0.lock", os.O_RDWR)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # free again
+    os.close(lock)
