@@ -48,6 +48,7 @@ def arguments(request: RunRequest, *, models: list[str], input_path: str, output
         *mask,
         *("--warmup", str(request.warmup)),
         *("--passes", str(request.passes)),
+        *("--settle-ms", str(request.settle_ms)),
         *("--deadline-seconds", str(int(request.timeout_s) + DEADLINE_MARGIN_S)),
     ]
 

@@ -45,7 +45,7 @@ def attached_without_side_effects() -> list[Attached]:
 def open_device(name: str, on_step: Callable[[str], None] = lambda _: None) -> Device:
     """The named device, ready. `on_step` hears what is being waited for (a board boots in seconds).
 
-    Raises DeviceUnavailable with what to do. A board dies with the thread that called this, at the latest.
+    Raises DeviceUnavailable with what to do. A board dies with this program, at the latest.
     """
     if name == HOST:
         return HostDevice()

@@ -82,6 +82,7 @@ class RunRequest:
 
     `output_path` is where the output tensor is to be put on this machine (raw little-endian values).
     `cpu_mask` pins the process (bit n is CPU n); None leaves it to the kernel.
+    The runner sleeps for `settle_ms` before each pass, outside the clock.
     """
 
     bundle: Bundle
@@ -93,6 +94,7 @@ class RunRequest:
     cpu_mask: int | None = None
     warmup: int = 1
     passes: int = 10
+    settle_ms: int = 0
     timeout_s: float = 600.0
 
 

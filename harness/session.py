@@ -15,7 +15,7 @@ import numpy as np
 from device import bundle, wire
 from device.call import Device
 from device.errors import DeviceError
-from device.records import Bundle, DeviceState, File, Measurement, RunRequest
+from device.records import Bundle, Clock, DeviceState, File, Measurement, RunRequest
 from export.artifact import Artifact, ArtifactFile
 from export.verify import RELATIVE_TOLERANCE, deviation
 from harness.records import SCHEMA_VERSION, Case, MeasuredArtifact, MeasuredBundle, OutputCheck, Record
@@ -26,6 +26,11 @@ OnBytes = Callable[[int], None]
 
 #: Which artifact format a runtime loads.
 FORMAT_OF_RUNTIME = {"onnxruntime": "onnx"}
+
+
+#: A deterministic board has one core: without a rest, adbd would send one pass's event on the next pass's time.
+#: On hardware nobody rests between passes, so that clocks stay up.
+BOARD_SETTLE_MS = 50
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ def measure(
         try:
             phases.enter("prepare")
             used = bundle.build(device.info.abi, case.runtime)
-            request = _request(case, artifact, used, Path(scratch) / "output", run.timeout_s)
+            request = _request(case, artifact, used, device.info.clock, Path(scratch) / "output", run.timeout_s)
             phases.enter("push")
             pushed_bytes = device.push(request, on_bytes)
             phases.enter("state")
@@ -193,7 +198,9 @@ def _measured_bundle(used: Bundle) -> MeasuredBundle:
     return MeasuredBundle(used.abi, used.runtime, used.runtime_version, digest, used.size_bytes)
 
 
-def _request(case: Case, artifact: Artifact, used: Bundle, output: Path, timeout_s: float) -> RunRequest:
+def _request(
+    case: Case, artifact: Artifact, used: Bundle, clock: Clock, output: Path, timeout_s: float
+) -> RunRequest:
     def local(file: ArtifactFile) -> File:
         return File(file.name, artifact.folder / file.name, file.sha256, file.size_bytes)
 
@@ -207,5 +214,6 @@ def _request(case: Case, artifact: Artifact, used: Bundle, output: Path, timeout
         cpu_mask=case.cpu_mask,
         warmup=case.warmup,
         passes=case.passes,
+        settle_ms=BOARD_SETTLE_MS if clock == "instructions" else 0,
         timeout_s=timeout_s,
     )

@@ -45,6 +45,12 @@ std::int64_t LinuxSystem::now_ns() {
   return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
 }
 
+void LinuxSystem::sleep_ms(int milliseconds) {
+  timespec left{milliseconds / 1000, milliseconds % 1000 * 1'000'000L};
+  while (nanosleep(&left, &left) != 0 && errno == EINTR) {
+  }
+}
+
 std::optional<int> LinuxSystem::current_cpu() {
   const int cpu = sched_getcpu();
   if (cpu < 0) return std::nullopt;

@@ -12,6 +12,7 @@ namespace {
 
 constexpr int kMaxThreads = 256;
 constexpr int kMaxPasses = 1'000'000;
+constexpr int kMaxSettleMs = 60'000;
 constexpr int kMaxDeadlineSeconds = 7 * 24 * 3600;
 constexpr std::int64_t kMaxElements = std::numeric_limits<std::int32_t>::max() / 4;  // of float32: 2 GB
 
@@ -65,6 +66,8 @@ std::optional<Options> parse_options(int argc, const char* const* argv, std::ost
   app.add_option("--cpus", mask, "CPUs to run on, as a mask such as 0x3; default: as the kernel likes");
   app.add_option("--warmup", options.warmup, "passes before the timed ones")->check(CLI::Range(0, kMaxPasses));
   app.add_option("--passes", options.passes, "timed passes")->check(CLI::Range(1, kMaxPasses));
+  app.add_option("--settle-ms", options.settle_ms, "sleep before each pass, outside the clock")
+      ->check(CLI::Range(0, kMaxSettleMs));
   app.add_option("--deadline-seconds", options.deadline_seconds, "end by SIGALRM after so many whole seconds")
       ->check(CLI::Range(1, kMaxDeadlineSeconds));
 

@@ -20,6 +20,7 @@ struct Options {
   std::optional<std::uint64_t> cpu_mask;
   int warmup = 1;
   int passes = 10;
+  int settle_ms = 0;
   unsigned deadline_seconds = 0;  // 0: none
 };
 

@@ -46,8 +46,8 @@ void measure(const Options& options, const MakeEngine& make_engine, System& syst
 
   phase(Status::bad_input, "cannot set the input", [&] { engine->set_input(options.shape, input); });
   const OutputView output = phase(Status::run_failed, "the network failed", [&] {
-    timed_loop("warmup", options.warmup, *engine, system, events);
-    timed_loop("timed", options.passes, *engine, system, events);
+    timed_loop("warmup", options.warmup, options.settle_ms, *engine, system, events);
+    timed_loop("timed", options.passes, options.settle_ms, *engine, system, events);
     return engine->output();
   });
 

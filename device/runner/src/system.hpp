@@ -15,6 +15,8 @@ class System {
 
   virtual std::int64_t now_ns() = 0;  // CLOCK_MONOTONIC
 
+  virtual void sleep_ms(int milliseconds) = 0;
+
   virtual std::optional<int> current_cpu() = 0;
   virtual std::optional<std::int64_t> clock_khz(int cpu) = 0;
   virtual std::int64_t peak_rss_bytes() = 0;

@@ -2,8 +2,9 @@
 
 namespace tenpass {
 
-void timed_loop(const char* phase, int passes, Engine& engine, System& system, Events& events) {
+void timed_loop(const char* phase, int passes, int settle_ms, Engine& engine, System& system, Events& events) {
   for (int index = 0; index < passes; ++index) {
+    if (settle_ms > 0) system.sleep_ms(settle_ms);
     const std::int64_t start_ns = system.now_ns();
     engine.run();  // alone between the two clock reads
     const std::int64_t stop_ns = system.now_ns();

@@ -77,6 +77,7 @@ class FakeSystem final : public System {
     allocations_at_clock.push_back(allocations());
     return clock_ns += 1000 + 7 * static_cast<std::int64_t>(allocations_at_clock.size());
   }
+  void sleep_ms(int) override { log_.push_back("sleep"); }
   std::optional<int> current_cpu() override {
     log_.push_back("cpu");
     return cpu;

@@ -49,18 +49,20 @@ TEST_CASE("what is not said has the protocol's default") {
   CHECK(options.threads == 1);
   CHECK(options.warmup == 1);
   CHECK(options.passes == 10);
+  CHECK(options.settle_ms == 0);
   CHECK(options.deadline_seconds == 0);
   CHECK_FALSE(options.cpu_mask);
 }
 
 TEST_CASE("every option is read") {
   const Options options = least_and({"--model", "n", "--threads", "4", "--cpus", "0xF0", "--warmup", "0",
-                                     "--passes", "7", "--deadline-seconds", "60"});
+                                     "--passes", "7", "--settle-ms", "50", "--deadline-seconds", "60"});
   CHECK(options.models == std::vector<std::string>{"m", "n"});
   CHECK(options.threads == 4);
   CHECK(options.cpu_mask == 0xF0);
   CHECK(options.warmup == 0);
   CHECK(options.passes == 7);
+  CHECK(options.settle_ms == 50);
   CHECK(options.deadline_seconds == 60);
 }
 
@@ -74,6 +76,7 @@ TEST_CASE("an unknown option, a stray word or a value out of range is a usage er
   CHECK(refusal({"--input", "twice"}) == Status::usage);
   CHECK(refusal({"--threads", "0"}) == Status::usage);
   CHECK(refusal({"--threads", "many"}) == Status::usage);
+  CHECK(refusal({"--settle-ms", "-1"}) == Status::usage);
   CHECK(refusal({"--passes", "0"}) == Status::usage);
   CHECK(refusal({"--passes", "1.5"}) == Status::usage);
   CHECK(refusal({"--warmup", "-1"}) == Status::usage);

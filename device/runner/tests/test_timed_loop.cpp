@@ -31,15 +31,23 @@ struct Bench {
 };
 
 TEST_CASE_FIXTURE(Bench, "nothing but the run stands between two clock reads, and the event follows them") {
-  timed_loop("timed", 3, engine, system, events);
+  timed_loop("timed", 3, 0, engine, system, events);
   const Log one_pass{"now", "run", "now", "cpu", "khz", "event"};
   Log expected;
   for (int pass = 0; pass < 3; ++pass) expected.insert(expected.end(), one_pass.begin(), one_pass.end());
   CHECK(log == expected);
 }
 
+TEST_CASE_FIXTURE(Bench, "what is left of the last report is waited for outside the clock") {
+  timed_loop("timed", 2, 50, engine, system, events);
+  const Log one_pass{"sleep", "now", "run", "now", "cpu", "khz", "event"};
+  Log expected;
+  for (int pass = 0; pass < 2; ++pass) expected.insert(expected.end(), one_pass.begin(), one_pass.end());
+  CHECK(log == expected);
+}
+
 TEST_CASE_FIXTURE(Bench, "nothing is allocated between two clock reads") {
-  timed_loop("timed", 5, engine, system, events);
+  timed_loop("timed", 5, 0, engine, system, events);
   const auto& counts = system.allocations_at_clock;
   REQUIRE(counts.size() == 10);
   CHECK(counts.back() > counts.front());  // the count works: writing the events does allocate
@@ -47,7 +55,7 @@ TEST_CASE_FIXTURE(Bench, "nothing is allocated between two clock reads") {
 }
 
 TEST_CASE_FIXTURE(Bench, "a pass is reported with its time, its CPU and that CPU's clock") {
-  timed_loop("warmup", 2, engine, system, events);
+  timed_loop("warmup", 2, 0, engine, system, events);
   CHECK(out.text() ==
         R"({"event":"pass","phase":"warmup","index":0,"ns":1014,"cpu":2,"khz":1300000})"
         "\n"
@@ -57,15 +65,15 @@ TEST_CASE_FIXTURE(Bench, "a pass is reported with its time, its CPU and that CPU
 
 TEST_CASE_FIXTURE(Bench, "what the system cannot tell is null, and no CPU has no clock") {
   system.khz.reset();
-  timed_loop("timed", 1, engine, system, events);
+  timed_loop("timed", 1, 0, engine, system, events);
   system.cpu.reset();
-  timed_loop("timed", 1, engine, system, events);
+  timed_loop("timed", 1, 0, engine, system, events);
   CHECK(out.text().find(R"("cpu":2,"khz":null})") != std::string::npos);
   CHECK(out.text().find(R"("cpu":null,"khz":null})") != std::string::npos);
 }
 
 TEST_CASE_FIXTURE(Bench, "no passes, no clock reads") {
-  timed_loop("warmup", 0, engine, system, events);
+  timed_loop("warmup", 0, 0, engine, system, events);
   CHECK(log.empty());
 }
 
