@@ -166,6 +166,7 @@ class AdbDevice:
         self._info = probe.info(self._ask(probe.INFO_SCRIPT), serial=name or serial, kind="phone")
         tools = self._ask(f"command -v {' || command -v '.join(_HASH_TOOLS)}").split()
         self._hash_tool = PurePosixPath(tools[0]).name if tools else None
+        self._running: Transcript | None = None
 
     @property
     def info(self) -> DeviceInfo:
@@ -193,7 +194,7 @@ class AdbDevice:
             input_path=str(_folder((request.input_file,)) / request.input_file.name),
             output_path=str(output),
         )
-        transcript = Transcript(warmup=request.warmup, passes=request.passes)
+        self._running = transcript = Transcript(warmup=request.warmup, passes=request.passes)
         output_bytes = 0
 
         def receive(chunk: bytes) -> None:
@@ -216,11 +217,14 @@ class AdbDevice:
             self._abandon(transcript.pid)
             raise
         finally:
+            self._running = None
             with contextlib.suppress(DeviceLost):
                 self._shell.run(f"rm -rf {scratch}")
         return measurement
 
     def close(self) -> None:
+        if self._running is not None:
+            self._abandon(self._running.pid)
         self._on_close()
 
     def _ask(self, script: str) -> str:

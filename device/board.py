@@ -99,6 +99,11 @@ class Board:
     _closing: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
+    def slot(self) -> int:
+        """Which of the definition's data disks it has: 0 for the first board of its name, 1 for a second beside it."""
+        return self._slot.number
+
+    @property
     def pid(self) -> int:
         """The emulator's process."""
         return self._emulator.pid
@@ -183,6 +188,7 @@ class _Slot:
     The emulator inherits the lock: should this program be killed, the disk is free when the emulator is gone.
     """
 
+    number: int
     disk: Path
     log_path: Path
     lock: int
@@ -202,7 +208,7 @@ class _Slot:
             except BlockingIOError:
                 os.close(lock)
                 continue
-            slot = cls(folder / f"{slot_name}.img", logs / f"{slot_name}.log", lock)
+            slot = cls(number, folder / f"{slot_name}.img", logs / f"{slot_name}.log", lock)
             try:
                 _prepare_disk(slot.disk)
             except BaseException:

@@ -21,7 +21,8 @@ class Device(Protocol):
     """A thing that networks can be pushed to and timed on: phone, board, this machine.
 
     `push` carries over what the request needs and the device lacks, and returns the bytes it moved
-    (0: all was there); `run` measures one case. Both raise DeviceError's children; `close` gives the device back.
+    (0: all was there); `run` measures one case. Both raise DeviceError's children; `close` gives the device
+    back and may be called from another thread: a case that is running then ends with an error.
     """
 
     @property

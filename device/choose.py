@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import queue
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from device.adb import AdbDevice, Attached, attached, server_port
 from device.call import Device
 from device.errors import DeviceNotChosen
 from device.host import NAME as HOST
 from device.host import HostDevice
+
+if TYPE_CHECKING:
+    from device.board import Board
 
 BOARD_PREFIX = "board:"
 DEFAULT_BOARD = "board:cortex-a7"
@@ -42,23 +48,55 @@ def attached_without_side_effects() -> list[Attached]:
     return []
 
 
-def open_device(name: str, on_step: Callable[[str], None] = lambda _: None) -> Device:
-    """The named device, ready. `on_step` hears what is being waited for (a board boots in seconds).
+def open_devices(name: str, count: int = 1, on_step: Callable[[str], None] = lambda _: None) -> list[Device]:
+    """The named device, ready; of a board as many as asked for, always in the same order of their data disks.
 
-    Raises DeviceUnavailable with what to do. A board dies with this program, at the latest.
+    `on_step` hears what is being waited for (a board boots in seconds). Raises DeviceUnavailable with what to do.
+    Boards die with this program, at the latest.
     """
     if name == HOST:
-        return HostDevice()
-    if name.startswith(BOARD_PREFIX):
-        from device.board import boot
+        return [HostDevice()]
+    if not name.startswith(BOARD_PREFIX):
+        return [AdbDevice(name)]
+    return [
+        AdbDevice(board.serial, port=board.adb_server_port, name=name, on_close=board.close)
+        for board in _boot(name.removeprefix(BOARD_PREFIX), count, on_step)
+    ]
 
-        board = boot(name.removeprefix(BOARD_PREFIX), on_step=on_step)
+
+def _boot(name: str, count: int, on_step: Callable[[str], None]) -> list[Board]:
+    """Boots `count` boards at the same time. When one does not come up, none stays."""
+    from device.board import boot
+
+    booted: queue.SimpleQueue[Board | Exception] = queue.SimpleQueue()
+
+    def boot_one() -> None:
         try:
-            return AdbDevice(board.serial, port=board.adb_server_port, name=name, on_close=board.close)
-        except BaseException:
-            board.close()
-            raise
-    return AdbDevice(name)
+            booted.put(boot(name, on_step=on_step))
+        except Exception as error:
+            booted.put(error)
+
+    for _ in range(count):
+        # Daemons: who loses patience need not wait for them, and a board does not outlive the program.
+        threading.Thread(target=boot_one, daemon=True).start()
+    results = [booted.get() for _ in range(count)]
+    boards = [result for result in results if not isinstance(result, Exception)]
+    for result in results:
+        if isinstance(result, Exception):
+            for board in boards:
+                board.close()
+            raise result
+    return sorted(boards, key=lambda board: board.slot)
+
+
+def is_deterministic_board(name: str) -> bool:
+    """Whether this names a board whose clock counts instructions, so that several side by side don't disturb another.
+
+    Raises DeviceUnavailable for a board that there is not.
+    """
+    from device.board import definition
+
+    return name.startswith(BOARD_PREFIX) and definition(name.removeprefix(BOARD_PREFIX)).clock == "instructions"
 
 
 def _server_answers() -> bool:

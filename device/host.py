@@ -20,6 +20,7 @@ class HostDevice:
     """The machine that this program runs on. Nothing is pushed; a case runs in its own process."""
 
     def __init__(self) -> None:
+        self._running: subprocess.Popen[bytes] | None = None
         self._info = probe.info(_ask(probe.INFO_SCRIPT), serial=NAME, kind="host")
 
     @property
@@ -47,6 +48,7 @@ class HostDevice:
                 argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, bufsize=0
             ) as process,
         ):
+            self._running = process
             expired = threading.Event()
 
             def give_up() -> None:
@@ -65,6 +67,7 @@ class HostDevice:
                 process.kill()
                 raise
             finally:
+                self._running = None
                 timer.cancel()
             if expired.is_set():
                 raise RunTimedOut(
@@ -74,7 +77,8 @@ class HostDevice:
             return call.conclude(transcript, code if code >= 0 else 128 - code, stderr.read(), where=NAME)
 
     def close(self) -> None:
-        pass
+        if (running := self._running) is not None:
+            running.kill()
 
 
 def _ask(script: str) -> str:

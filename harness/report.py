@@ -24,7 +24,9 @@ def write(folder: Path) -> tuple[list[Record], list[Path]]:
 
     Raises UsageError when the folder holds no run, or cannot be written.
     """
-    plan, records = read_plan(folder), journal.read(folder)
+    plan = read_plan(folder)
+    order = {case.id: position for position, case in enumerate(plan.cases)}
+    records = sorted(journal.read(folder), key=lambda record: order.get(record.id, len(order)))
     rows = table.rows(records)
     texts = {REPORT_NAME: _markdown(plan, records, rows)}
     if rows:

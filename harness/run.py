@@ -10,6 +10,7 @@ Exit codes: 0 all is well; 1 some case failed or was not measured; 2 usage; 3 de
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import subprocess
 import sys
@@ -73,6 +74,11 @@ class CpuMask(click.ParamType[int]):
 @click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Threads of the runtime.")
 @click.option("--cpus", type=CpuMask(), help="Pin the runner to these CPUs, for example 0xf0. Default: any.")
 @click.option(
+    "--boards",
+    type=click.IntRange(1, 8),
+    help="Emulated boards side by side, where the clock is deterministic. Default: 2, if there are cores for them.",
+)
+@click.option(
     "--timeout",
     "timeout_s",
     type=click.FloatRange(min=1),
@@ -101,6 +107,7 @@ def main(
     warmup: int,
     threads: int,
     cpus: int | None,
+    boards: int | None,
     timeout_s: float,
     weights: tuple[str, ...],
     out: Path | None,
@@ -119,13 +126,14 @@ def main(
         raise UsageError("--models names no network; see --list-models")
     checkpoints = _checkpoints(weights, specs)
     chosen = choose(device_name)
-    folder = _results_folder(out, chosen)
     cases = tuple(
         Case(spec.name, "onnxruntime", threads=threads, cpu_mask=cpus, warmup=warmup, passes=passes)
         for spec in dict.fromkeys(specs)
     )
+    lanes = _lanes(boards, chosen, len(cases))
+    folder = _results_folder(out, chosen)
     try:
-        records = _run(cases, chosen, folder, checkpoints, timeout_s)
+        records = _run(cases, chosen, lanes, folder, checkpoints, timeout_s)
     finally:
         with contextlib.suppress(OSError):
             folder.rmdir()  # only an empty one goes: nothing came of the run
@@ -133,11 +141,17 @@ def main(
 
 
 def _run(
-    cases: tuple[Case, ...], chosen: str, folder: Path, checkpoints: dict[str, Path], timeout_s: float
+    cases: tuple[Case, ...],
+    chosen: str,
+    lanes: int,
+    folder: Path,
+    checkpoints: dict[str, Path],
+    timeout_s: float,
 ) -> list[Record]:
     """Measures every case; when Ctrl-C comes, what is measured is kept and the report is made from it."""
-    from device.choose import open_device
+    from device.choose import open_devices
     from harness import plan, report
+    from harness.lanes import measure_all
     from harness.progress import Display
     from harness.records import SCHEMA_VERSION, Journal
     from harness.session import Run
@@ -147,13 +161,17 @@ def _run(
     with display.shown():
         artifacts = _export(cases, checkpoints, display)
         with display.stage(f"ready {chosen}") as stage:
-            device = open_device(chosen, on_step=stage.detail)
-        with contextlib.closing(device), Journal(folder) as journal:
+            devices = open_devices(chosen, lanes, on_step=stage.detail)
+        with Journal(folder) as journal:
             now = datetime.now(UTC).isoformat(timespec="seconds")
             plan.write(plan.Plan(SCHEMA_VERSION, run.id, now, run.commit, _command(), chosen, cases), folder)
             try:
-                for case in cases:
-                    journal.append(_measure(case, artifacts[case.model], device, run, display))
+                measure_all(
+                    cases,
+                    devices,
+                    lambda case, device: _measure(case, artifacts[case.model], device, run, display),
+                    journal.append,
+                )
             except KeyboardInterrupt:
                 display.console.print("interrupted: what is finished is kept", style="yellow")
     return report.write(folder)[0]
@@ -199,6 +217,17 @@ def _measure(case: Case, artifact: Artifact | ExportError, device: Device, run: 
                 stage.detail(f"load, {event.runtime} {event.runtime_version}")
 
         return session.measure(case, artifact, device, run, on_event=on_event, on_bytes=on_bytes)
+
+
+def _lanes(boards: int | None, device_name: str, cases: int) -> int:
+    """How many devices measure side by side. Raises UsageError for more than one of what would disturb another."""
+    from device.choose import is_deterministic_board
+
+    if is_deterministic_board(device_name):
+        return min(boards or min(2, os.cpu_count() or 1), cases)
+    if boards not in (None, 1):
+        raise UsageError(f"--boards {boards}: {device_name} is no board with a deterministic clock; leave it out")
+    return 1
 
 
 def _checkpoints(options: Sequence[str], specs: Sequence[ModelSpec]) -> dict[str, Path]:
@@ -274,9 +303,11 @@ def _print_results(records: Sequence[Record], cases: Sequence[Case], folder: Pat
     failed = [record for record in records if record.status != "ok"]
     for record in failed:
         click.echo(f"failed: {record.id}: {record.status}: {record.error}", err=True)
-    for case in cases[len(records) :]:
+    measured = {record.id for record in records}
+    unmeasured = [case for case in cases if case.id not in measured]
+    for case in unmeasured:
         click.echo(f"not measured: {case.id}: the run ended before it", err=True)
-    return EXIT_CASE_FAILED if failed or len(records) < len(cases) else EXIT_OK
+    return EXIT_CASE_FAILED if failed or unmeasured else EXIT_OK
 
 
 if __name__ == "__main__":

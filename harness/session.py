@@ -198,9 +198,7 @@ def _measured_bundle(used: Bundle) -> MeasuredBundle:
     return MeasuredBundle(used.abi, used.runtime, used.runtime_version, digest, used.size_bytes)
 
 
-def _request(
-    case: Case, artifact: Artifact, used: Bundle, clock: Clock, output: Path, timeout_s: float
-) -> RunRequest:
+def _request(case: Case, artifact: Artifact, used: Bundle, clock: Clock, output: Path, timeout_s: float) -> RunRequest:
     def local(file: ArtifactFile) -> File:
         return File(file.name, artifact.folder / file.name, file.sha256, file.size_bytes)
 
