@@ -161,7 +161,8 @@ class AdbDevice:
     ) -> None:
         port = port or server_port()
         _require_usable(serial, port)
-        self._shell = Shell(serial, port)
+        self.serial, self.port = serial, port
+        self.shell = Shell(serial, port)
         self._on_close = on_close
         self._info = probe.info(self._ask(probe.INFO_SCRIPT), serial=name or serial, kind="phone")
         tools = self._ask(f"command -v {' || command -v '.join(_HASH_TOOLS)}").split()
@@ -205,7 +206,7 @@ class AdbDevice:
 
         try:
             line = f"mkdir -p {scratch} && cd {bundle_folder} && exec {shlex.join(argv)}"
-            ended = self._shell.run(line, timeout_s=request.timeout_s, on_stdout=receive)
+            ended = self.shell.run(line, timeout_s=request.timeout_s, on_stdout=receive)
             measurement = call.conclude(transcript, ended.exit_code, ended.stderr, where=serial)
             self._pull(output, request.output_path, output_bytes)
         except ShellTimedOut:
@@ -219,7 +220,7 @@ class AdbDevice:
         finally:
             self._running = None
             with contextlib.suppress(DeviceLost):
-                self._shell.run(f"rm -rf {scratch}")
+                self.shell.run(f"rm -rf {scratch}")
         return measurement
 
     def close(self) -> None:
@@ -228,10 +229,10 @@ class AdbDevice:
         self._on_close()
 
     def _ask(self, script: str) -> str:
-        return self._shell.run(script).stdout.decode(errors="replace")
+        return self.shell.run(script).stdout.decode(errors="replace")
 
     def _has(self, files: tuple[File, ...]) -> bool:
-        return self._shell.run(f"test -d {_folder(files)}").exit_code == 0
+        return self.shell.run(f"test -d {_folder(files)}").exit_code == 0
 
     def _push_set(self, files: tuple[File, ...], on_bytes: call.OnBytes) -> int:
         """Carries the files over, checks what arrived, and only then gives their folder its name."""
@@ -257,7 +258,7 @@ class AdbDevice:
             self._must(f"sync; test -d {folder} || mv {partial} {folder}", f"{serial}: cannot name {folder}")
         finally:
             with contextlib.suppress(DeviceLost):
-                self._shell.run(f"rm -rf {partial}")
+                self.shell.run(f"rm -rf {partial}")
         return size_bytes
 
     def _push_file(self, file: File, target: PurePosixPath, on_bytes: call.OnBytes) -> None:
@@ -271,7 +272,7 @@ class AdbDevice:
         # A full disk must not cut the stream: what cannot be written is read all the same, then told.
         command = f"cat > {quoted} || {{ cat > /dev/null; exit 1; }}; chmod 755 {quoted}"
         timeout_s = _COMMAND_TIMEOUT_S + file.size_bytes / _PUSH_FLOOR_BYTES_PER_S
-        ended = self._shell.run(command, stdin=content(), timeout_s=timeout_s)
+        ended = self.shell.run(command, stdin=content(), timeout_s=timeout_s)
         if ended.exit_code != 0:
             reason = ended.stderr.decode(errors="replace").strip()
             kind = NoSpace if "space" in reason.lower() else PushFailed
@@ -309,10 +310,10 @@ class AdbDevice:
             return
         ours = f"grep -q {REMOTE_ROOT.name} /proc/{pid}/cmdline"
         with contextlib.suppress(DeviceLost):
-            self._shell.run(f"{ours} && kill -9 {pid}", timeout_s=5)
+            self.shell.run(f"{ours} && kill -9 {pid}", timeout_s=5)
 
     def _must(self, command: str, otherwise: str, timeout_s: float = _COMMAND_TIMEOUT_S) -> bytes:
-        ended = self._shell.run(command, timeout_s=timeout_s)
+        ended = self.shell.run(command, timeout_s=timeout_s)
         if ended.exit_code != 0:
             reason = ended.stderr.decode(errors="replace").strip()[:300]
             kind = NoSpace if "no space" in reason.lower() else PushFailed

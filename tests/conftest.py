@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from device import bundle
 from device.records import File, RunRequest
-from export.artifact import Artifact, ArtifactFile
+from export.artifact import Artifact, ArtifactFile, describe
 from export.pipeline import export_model
+from export.to_onnx import to_onnx
 from harness.run import EXPORTS
-from models import registry
+from models import clcnet, registry, weights
 
 
 @pytest.fixture(scope="session")
 def tiny() -> Artifact:
     """The registry's smallest network, exported and verified (reused when up to date)."""
     return export_model(registry.get("clcnet-tiny"), EXPORTS)
+
+
+@pytest.fixture(scope="session")
+def without_one_interlace(tiny: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """What says that it is `tiny`, with all its references, but computes it without one of its interlaces."""
+    folder = tmp_path_factory.mktemp("wrong") / "artifact"
+    shutil.copytree(tiny.folder, folder)
+    spec = registry.get("clcnet-tiny")
+    network = clcnet.clcnet_tiny().eval()
+    weights.seed(network, spec.input_shape)
+    interlaces = [module for module in network.modules() if isinstance(module, clcnet.Interlace)]
+    interlaces[len(interlaces) // 2].forward = lambda x: x
+    model = folder / tiny.model_files[0].name
+    to_onnx(network, spec.input_shape, model)
+    return replace(tiny, folder=folder, model_files=(describe(model),))
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ from fake_adb import FakeAdb, serving
 from device.choose import DEFAULT_BOARD, choose
 from device.host import HostDevice
 from export.artifact import Artifact, ExportError, describe
-from export.to_onnx import to_onnx
 from harness import records as journal
 from harness import report, session
 from harness.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXIT_OK, EXIT_USAGE
@@ -236,23 +235,17 @@ def test_an_export_that_fails_does_not_stop_the_other_cases(tmp_path: Path, monk
     assert "does not compute" in (out / "report.md").read_text()
 
 
-def altered(artifact: Artifact, folder: Path) -> tuple[Artifact, Path]:
-    """A copy of the artifact, to be damaged, and its model file."""
-    shutil.copytree(artifact.folder, folder)
-    return replace(artifact, folder=folder), folder / artifact.model_files[0].name
-
-
 def measured(artifact: Artifact) -> journal.Record:
-    artifact = replace(artifact, model_files=(describe(artifact.folder / artifact.model_files[0].name),))
     return session.measure(
         Case(artifact.model, "onnxruntime", passes=2), artifact, HostDevice(), session.Run("test", None, 60)
     )
 
 
 def test_a_corrupted_onnx_file_fails_its_case_with_the_runtimes_reason(tiny: Artifact, tmp_path: Path) -> None:
-    artifact, model = altered(tiny, tmp_path / "artifact")
+    shutil.copytree(tiny.folder, tmp_path / "artifact")
+    model = tmp_path / "artifact" / tiny.model_files[0].name
     model.write_bytes(model.read_bytes()[: model.stat().st_size // 2])
-    record = measured(artifact)
+    record = measured(replace(tiny, folder=tmp_path / "artifact", model_files=(describe(model),)))
     assert (record.status, record.measurement) == ("bad_model", None)
     assert record.error
 
@@ -267,15 +260,8 @@ def test_a_corrupted_artifact_is_exported_again_before_it_is_run(tiny: Artifact,
     assert again.model_files == tiny.model_files
 
 
-def test_a_network_with_one_interlace_missing_fails_the_output_check(tiny: Artifact, tmp_path: Path) -> None:
-    artifact, model = altered(tiny, tmp_path / "artifact")
-    network = clcnet.clcnet_tiny().eval()
-    spec = registry.get("clcnet-tiny")
-    weights.seed(network, spec.input_shape)
-    blocks = [module for module in network.modules() if isinstance(module, clcnet.Interlace)]
-    blocks[len(blocks) // 2].forward = lambda x: x  # type: ignore[method-assign]
-    to_onnx(network, spec.input_shape, model)
-    record = measured(artifact)
+def test_a_network_with_one_interlace_missing_fails_the_output_check(without_one_interlace: Artifact) -> None:
+    record = measured(without_one_interlace)
     assert record.status == "output_wrong"
     assert record.check is not None
     assert not record.check.passed
