@@ -255,7 +255,8 @@ class AdbDevice:
             if arrived != sent:
                 raise PushFailed(f"{serial}: {names} arrived other than they left; check the cable, push again")
             # Another run may have been faster with the same bytes: then this copy is not needed.
-            self._must(f"sync; test -d {folder} || mv {partial} {folder}", f"{serial}: cannot name {folder}")
+            named = f"{{ test -d {folder} || mv {partial} {folder}; }}"
+            self._must(f"sync && {named} && sync", f"{serial}: cannot name {folder}")
         finally:
             with contextlib.suppress(DeviceLost):
                 self.shell.run(f"rm -rf {partial}")

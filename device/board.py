@@ -266,7 +266,7 @@ def _command(described: BoardDefinition, image: board_image.Image, slot: _Slot, 
     emulator, machine = _MACHINES[described.architecture]
     deterministic = ["-icount", "shift=0,sleep=on,align=off"] if described.clock == "instructions" else []
     kernel = (
-        "console=ttyAMA0 quiet panic=-1 cryptomgr.notests maxcpus=1"
+        "console=ttyAMA0 quiet panic=-1 cryptomgr.notests transparent_hugepage=never maxcpus=1"
         f" tenpass.board={described.name} tenpass.clock={described.clock} tenpass.cpu={described.cpu}"
     )
     return [
