@@ -20,7 +20,7 @@ help: ## list the targets
 setup: $(VENV)/.installed parts ## install what is missing, build the runners and the emulated boards
 
 bench: setup ## the main job: Table 6 on the attached phone, or on an emulated Cortex-A7 when there is none
-	@$(PY) -m harness.run $(ARGS)
+	@$(PY) -m harness.run --runtime all $(ARGS)
 
 test: setup check ## all checks and all tests
 	@$(PY) -m pytest $(ARGS)
@@ -31,7 +31,7 @@ check: $(VENV)/.installed ## lint, format, types, import layers
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
 
-export: $(VENV)/.installed ## PyTorch to verified ONNX, for every network
+export: $(VENV)/.installed ## PyTorch to verified ONNX files and Caffe2 nets, for every network
 	@$(PY) -m export $(ARGS)
 
 board: setup ## boot an emulated board and leave it up for adb (BOARD=cortex-a53 for another)
@@ -47,6 +47,7 @@ clean: ## remove everything downloaded or built; results/ stays
 # The parts say themselves, and quickly, whether they are up to date.
 parts: $(VENV)/.installed
 	@$(PY) -m device.bundle
+	@$(PY) -m device.bundle --runtime caffe2 || echo "setup: Caffe2 is left out; all that needs only ONNX Runtime works"
 	@$(PY) -m device.board_image
 
 $(VENV)/.installed: pyproject.toml constraints.txt setup/debian-packages.txt

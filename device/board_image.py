@@ -21,8 +21,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from device import debian
 from device.errors import DeviceUnavailable
+from toolchain import debian
+from toolchain.errors import ToolchainError
 
 FOLDER = debian.BUILD / "boards"
 _HERE = Path(__file__).parent
@@ -56,7 +57,7 @@ ADBD_PACKAGES = (
 
 #: Which suite each architecture's parts are pinned from. The 32-bit ones are not trixie's because the mirror's
 #: armhf index did not match trixie's signature when they were pinned, so nothing vouched for those packages.
-#: Once `apt-get update` accepts it: write trixie here and in the lock, then `python -m device.debian --update-lock`.
+#: Once `apt-get update` accepts it: write trixie here and in the lock, then `python -m toolchain.debian --update-lock`.
 KERNEL_SUITES = {"armhf": "bookworm", "arm64": "trixie"}
 ADBD_SUITES = {"armhf": "forky", "arm64": "trixie"}
 
@@ -88,10 +89,13 @@ def packages(arch: str) -> list[tuple[str, str, str]]:
 
 def image(arch: str, on_step: Callable[[str], None] | None = None) -> Image:
     """The image for "armhf" or "arm64"; built first where need be. Raises DeviceUnavailable."""
-    folder = FOLDER / arch / _recipe(arch)
-    if not folder.is_dir():
-        _build(arch, folder, on_step or (lambda _step: None))
-        folder = FOLDER / arch / _recipe(arch)  # another one where the mirror had a replacement only
+    try:
+        folder = FOLDER / arch / _recipe(arch)
+        if not folder.is_dir():
+            _build(arch, folder, on_step or (lambda _step: None))
+            folder = FOLDER / arch / _recipe(arch)  # another one where the mirror had a replacement only
+    except ToolchainError as error:
+        raise ImageError(str(error)) from error
     version = (folder / "kernel-version").read_text().strip()
     return Image(arch, folder / "vmlinuz", folder / "initramfs", version)
 

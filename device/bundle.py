@@ -21,11 +21,12 @@ from typing import Any
 
 import click
 
-from device import compile as compiling
-from device import wheels
-from device.compile import TOOLCHAINS, Toolchain
 from device.errors import BundleError, DeviceError
 from device.records import Bundle, File
+from toolchain import caffe2, wheels
+from toolchain import compile as compiling
+from toolchain.compile import TOOLCHAINS, Toolchain
+from toolchain.errors import ToolchainError
 
 FOLDER = Path(__file__).resolve().parent.parent / "build" / "bundles"
 INDEX = "bundle.json"
@@ -38,7 +39,7 @@ class Runtime:
     """A runtime that a runner is built for: its CMake target, and its libraries for each ABI.
 
     `libraries` gives them by their names in the bundle (what they need in turn is found by itself);
-    `pins` is a text that changes when they do.
+    `pins` is a text that changes when they do, `settings` are CMake variables for the target.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Runtime:
     version: Callable[[str], str]
     pins: Callable[[str], str]
     libraries: Callable[[str], dict[str, Path]]
+    settings: Callable[[str], dict[str, str]] = lambda _abi: {}
 
 
 RUNTIMES = {
@@ -58,6 +60,14 @@ RUNTIMES = {
             pins=lambda abi: wheels.pin(abi).library_sha256,
             libraries=lambda abi: {wheels.LIBRARY: wheels.library(abi)},
         ),
+        Runtime(
+            name="caffe2",
+            target="tenpass-caffe2",
+            version=lambda _abi: caffe2.VERSION,
+            pins=caffe2.recipe,
+            libraries=caffe2.libraries,
+            settings=caffe2.cmake_settings,
+        ),
     )
 }
 
@@ -67,6 +77,13 @@ def build(abi: str, runtime: str = "onnxruntime", on_step: OnStep = lambda _: No
 
     Raises BundleError for an unknown ABI or runtime, a missing compiler or library, or a failed build.
     """
+    try:
+        return _build(abi, runtime, on_step)
+    except ToolchainError as error:
+        raise BundleError(str(error)) from error
+
+
+def _build(abi: str, runtime: str, on_step: OnStep) -> Bundle:
     chain, engine = compiling.toolchain(abi), _runtime(runtime)
     folder = FOLDER / f"{runtime}-{abi}"
     recipe = _recipe(chain, engine)
@@ -140,7 +157,7 @@ def _assemble(chain: Toolchain, runtime: Runtime, recipe: str, folder: Path, on_
     on_step(f"{folder.name}: getting {runtime.name} {runtime.version(chain.abi)}")
     libraries = runtime.libraries(chain.abi)
     on_step(f"{folder.name}: compiling the runner with {chain.triplet}-g++")
-    runner = compiling.compiled(chain, runtime.target)
+    runner = compiling.compiled(chain, runtime.target, settings=runtime.settings(chain.abi))
     on_step(f"{folder.name}: collecting its libraries")
     parts = _closure(chain, {runtime.target: runner, **libraries})
     parts[chain.loader] = compiling.library(chain, chain.loader)

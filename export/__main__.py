@@ -1,4 +1,4 @@
-"""`python -m export`: networks to verified ONNX files."""
+"""`python -m export`: networks to verified ONNX files and Caffe2 nets."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from export.artifact import Artifact, ExportError
+from export.checkpoints import parse_weights
+from export.formats import FORMATS
 from export.pipeline import STEPS, export_model
 from export.to_onnx import DEFAULT_OPSET, HIGHEST_OPSET, LOWEST_OPSET
 from models import registry
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+
+
+#: A network, and the name of the format to make of it.
+Order = tuple[ModelSpec, str]
 
 
 class UsageError(click.ClickException):
@@ -34,6 +40,7 @@ class Row:
     """What became of one network."""
 
     model: str
+    format_name: str
     state: str  # exported, up to date, failed
     seconds: float
     artifact: Artifact | None = None
@@ -62,89 +69,90 @@ class Row:
     help="The folder of the artifacts.",
 )
 @click.option(
+    "--formats",
+    default="onnx,caffe2",
+    show_default=True,
+    metavar="FORMAT,...",
+    help=f"What to make of each: {', '.join(FORMATS)}.",
+)
+@click.option(
     "--opset",
     type=click.IntRange(LOWEST_OPSET, HIGHEST_OPSET),
-    default=DEFAULT_OPSET,
-    show_default=True,
-    help="Version of the ONNX operators.",
+    help=f"Version of the ONNX operators in the onnx format.  [default: {DEFAULT_OPSET}]",
 )
 @click.option("--force", is_flag=True, help="Export also what is up to date.")
-def main(models: str, weights: tuple[str, ...], out: Path, opset: int, force: bool) -> None:
-    """Export networks from PyTorch to ONNX, simplify them, and verify the files against PyTorch."""
+def main(models: str, weights: tuple[str, ...], out: Path, formats: str, opset: int | None, force: bool) -> None:
+    """Export networks from PyTorch to ONNX and Caffe2, simplified, and verify the files against PyTorch."""
     try:
         specs = [registry.get(name.strip()) for name in dict.fromkeys(models.split(","))]
+        checkpoints = parse_weights(weights, [spec.name for spec in specs])
     except ModelError as error:
         raise UsageError(str(error)) from None
-    checkpoints = parse_weights(weights, [spec.name for spec in specs])
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot write to --out {str(out)!r}: {error.strerror}") from None
 
-    def export(spec: ModelSpec, on_step: Callable[[str], None]) -> Artifact:
-        return export_model(spec, out, checkpoints.get(spec.name), opset=opset, force=force, on_step=on_step)
+    wanted = [name.strip() for name in dict.fromkeys(formats.split(","))]
+    unknown = [name for name in wanted if name not in FORMATS]
+    if unknown:
+        raise UsageError(f"unknown format {unknown[0]!r}: known are {', '.join(FORMATS)}")
 
-    rows = export_all(specs, export)
+    def export(order: Order, on_step: Callable[[str], None]) -> Artifact:
+        spec, format_name = order
+        return export_model(
+            spec,
+            out,
+            checkpoints.get(spec.name),
+            format_name=format_name,
+            opset=opset if format_name == "onnx" else None,
+            force=force,
+            on_step=on_step,
+        )
+
+    rows = export_all([(spec, format_name) for spec in specs for format_name in wanted], export)
     click.echo(table(rows))
     sys.exit(max(row.exit_code for row in rows))
 
 
-def parse_weights(values: Iterable[str], names: Sequence[str]) -> dict[str, Path]:
-    """The checkpoint of each model, from `FILE` or `NAME=FILE`. Raises UsageError."""
-    checkpoints: dict[str, Path] = {}
-    for value in values:
-        name, equals, file = value.partition("=")
-        if not equals or Path(value).is_file():  # a file's own name may hold a "="
-            if len(names) != 1:
-                raise UsageError(f"--weights {value}: of which model? Give NAME=FILE, or one name in --models")
-            name, file = names[0], value
-        if name not in names:
-            raise UsageError(f"--weights {value}: {name!r} is not among --models {','.join(names)}")
-        if name in checkpoints:
-            raise UsageError(f"--weights {value}: {name} is given a checkpoint twice")
-        if not Path(file).is_file():
-            raise UsageError(f"--weights {value}: there is no file {file!r}")
-        checkpoints[name] = Path(file)
-    return checkpoints
-
-
-def export_all(specs: Sequence[ModelSpec], export: Callable[[ModelSpec, Callable[[str], None]], Artifact]) -> list[Row]:
-    """Exports all `specs`, with progress on stderr; one that fails is reported there and stops no other."""
+def export_all(orders: Sequence[Order], export: Callable[[Order, Callable[[str], None]], Artifact]) -> list[Row]:
+    """Exports all that is ordered, with progress on stderr; one that fails is reported there and stops no other."""
     from rich.console import Console
     from rich.progress import Progress
 
     rows = []
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task("", total=len(specs) * len(STEPS))
-        for done, spec in enumerate(specs):
+        task = progress.add_task("", total=len(orders) * len(STEPS))
+        for done, order in enumerate(orders):
 
             def show(name: str, step: int, before: int = done) -> None:
                 progress.update(task, description=name, completed=before * len(STEPS) + step)
 
-            rows.append(export_one(spec, export, show))
+            rows.append(export_one(order, export, show))
     return rows
 
 
 def export_one(
-    spec: ModelSpec,
-    export: Callable[[ModelSpec, Callable[[str], None]], Artifact],
+    order: Order,
+    export: Callable[[Order, Callable[[str], None]], Artifact],
     show: Callable[[str, int], None],
 ) -> Row:
-    """Exports `spec`. `show` is told what is being done, and how many steps are behind."""
+    """Exports one network in one format. `show` is told what is being done, and how many steps are behind."""
+    spec, format_name = order
     begin = time.monotonic()
     steps: list[str] = []
 
     def on_step(step: str) -> None:
-        show(f"{spec.name}: {step}", len(steps))
+        show(f"{spec.name}, {format_name}: {step}", len(steps))
         steps.append(step)
 
     try:
-        artifact = export(spec, on_step)
+        artifact = export(order, on_step)
     except (ModelError, ExportError) as error:
         click.echo(f"Error: {error}", err=True)
         exit_code = EXIT_USAGE if isinstance(error, ModelError) else EXIT_FAILED
-        return Row(spec.name, "failed", time.monotonic() - begin, exit_code=exit_code)
-    return Row(spec.name, "exported" if steps else "up to date", time.monotonic() - begin, artifact)
+        return Row(spec.name, format_name, "failed", time.monotonic() - begin, exit_code=exit_code)
+    return Row(spec.name, format_name, "exported" if steps else "up to date", time.monotonic() - begin, artifact)
 
 
 def table(rows: Iterable[Row]) -> str:
@@ -162,11 +170,11 @@ def table(rows: Iterable[Row]) -> str:
                 f"{artifact.max_abs_error:.1e}",
                 f"{artifact.output_spread:.3g}",
             ]
-        return [row.model, *found, row.state, f"{row.seconds:.1f}"]
+        return [row.model, row.format_name, *found, row.state, f"{row.seconds:.1f}"]
 
-    headers = ["model", "MB", "opset", "nodes", "max abs error", "spread", "state", "seconds"]
+    headers = ["model", "format", "MB", "opset", "nodes", "max abs error", "spread", "state", "seconds"]
     text: str = tabulate(
-        map(cells, rows), headers, disable_numparse=True, colalign=["left", *["right"] * 5, "left", "right"]
+        map(cells, rows), headers, disable_numparse=True, colalign=["left", "left", *["right"] * 5, "left", "right"]
     )
     return text
 

@@ -58,6 +58,7 @@ class Artifact:
     format: str  # "onnx"
     folder: Path  # not in the manifest: a folder may be moved
     model_files: tuple[ArtifactFile, ...]
+    onnx_size_bytes: int  # of the simplified ONNX file, which other formats are made from
     input: Tensor
     output: Tensor
     opset: int

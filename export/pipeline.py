@@ -1,4 +1,4 @@
-"""The whole export of one network: build, PyTorch to ONNX, simplify, verify both files, put in place."""
+"""The whole export of one network: build, PyTorch to ONNX, simplify, convert, verify each file, put in place."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import fcntl
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING
@@ -20,9 +21,10 @@ from export.artifact import (
     read_artifact,
     write_manifest,
 )
+from export.formats import FORMATS, Format
 from export.recipe import recipe_sha256, tool_versions
 from export.simplify import simplify
-from export.to_onnx import DEFAULT_OPSET, to_onnx
+from export.to_onnx import to_onnx
 from models.spec import SEED, ModelError
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from models.spec import ModelSpec
 
 #: What an export does, in order; `on_step` hears of each as it begins.
-STEPS = ("build", "export", "simplify", "verify", "store")
+STEPS = ("build", "export", "simplify", "convert", "verify", "store")
 
 #: The seed of the reference input, normal noise.
 INPUT_SEED = 0
@@ -48,6 +50,7 @@ class _Order:
     spec: ModelSpec
     weights: Path | None
     weights_id: str
+    form: Format
     opset: int
     recipe_sha256: str
 
@@ -57,24 +60,30 @@ def export_model(
     out: Path,
     weights: Path | None = None,
     *,
-    opset: int = DEFAULT_OPSET,
+    format_name: str = "onnx",
+    opset: int | None = None,
     force: bool = False,
     on_step: Callable[[str], None] = lambda _step: None,
     network: nn.Module | None = None,
 ) -> Artifact:
     """The artifact of `spec` in its folder below `out`: the one there if it is up to date, else a new one.
 
-    `weights` is a checkpoint; without one the weights are seeded. `on_step` is called with each of STEPS, and not
-    at all when nothing is to be done. `network` is written to ONNX in place of the one that `spec` and `weights`
-    make, and must compute the same. Any number of processes may export into one `out` at once.
+    `weights` is a checkpoint; without one the weights are seeded. `format_name` is one of FORMATS, `opset` that of
+    the ONNX file, which other formats are made from (default: the format's). `on_step` is called with each of STEPS,
+    and not at all when nothing is to be done. `network` is written to ONNX in place of the one that `spec` and
+    `weights` make, and must compute the same. Any number of processes may export into one `out` at once.
 
     Raises ExportError when the export fails or an ONNX file does not compute what PyTorch does: then nothing new
     is there, and what was there before stays, but no longer counts as up to date. Raises ModelError for a
     checkpoint that cannot be read or does not fit.
     """
     weights_id = f"seed {SEED}" if weights is None else _checkpoint_sha256(weights)
-    order = _Order(spec, weights, weights_id, opset, recipe_sha256(spec, opset, weights_id))
-    folder = out / (spec.name if weights is None else f"{spec.name}-{weights_id[:12]}")
+    form = FORMATS[format_name]
+    with _naming(spec, "looking for the format's tools"):
+        recipe = recipe_sha256(spec, opset or form.opset, weights_id, form)
+    order = _Order(spec, weights, weights_id, form, opset or form.opset, recipe)
+    name = spec.name if weights is None else f"{spec.name}-{weights_id[:12]}"
+    folder = out / (name if form.name == "onnx" else f"{name}.{form.name}")
 
     def present() -> Artifact | None:
         return None if force or network is not None else _up_to_date(folder, order)
@@ -144,12 +153,13 @@ def _turn(folder: Path) -> Iterator[Path]:
 def _make(order: _Order, workspace: Path, on_step: Callable[[str], None], network: nn.Module | None) -> Artifact:
     """A verified artifact in a new folder in `workspace`, still without its manifest."""
     from export import tensors
+    from export.verify import run_onnx
     from models import cost
 
     spec = order.spec
     new = workspace / "new"
     new.mkdir()
-    traced, model = workspace / "traced.onnx", new / "model.onnx"
+    traced, simplified = workspace / "traced.onnx", workspace / "simplified.onnx"
 
     on_step("build")
     right = _build(order)
@@ -160,18 +170,24 @@ def _make(order: _Order, workspace: Path, on_step: Callable[[str], None], networ
         to_onnx(right if network is None else network, spec.input_shape, traced, order.opset)
     on_step("simplify")
     with _naming(spec, "simplifying the ONNX file"):
-        op_counts = simplify(traced, model)
+        simplify(traced, simplified)
+    onnx_size_bytes = simplified.stat().st_size
+    on_step("convert")
+    with _naming(spec, f"making {order.form.name} of the ONNX file"):
+        op_counts = order.form.convert(simplified, new)
     on_step("verify")
-    _verified(spec, "exported", traced, input_values, output_values)
-    max_abs_error, spread = _verified(spec, "simplified", model, input_values, output_values)
+    _verified(spec, "exported", lambda: run_onnx(traced, input_values), output_values)
+    converted = partial(order.form.run, new, input_values)
+    max_abs_error, spread = _verified(spec, order.form.what, converted, output_values)
 
     costs = cost.count(right, spec.input_shape)
     return Artifact(
         model=spec.name,
         weights=order.weights_id,
-        format="onnx",
+        format=order.form.name,
         folder=new,
-        model_files=(describe(model),),
+        model_files=tuple(describe(new / name) for name in order.form.files),
+        onnx_size_bytes=onnx_size_bytes,
         input=tensors.write_tensor(INPUT_NAME, input_values, new),
         output=tensors.write_tensor(OUTPUT_NAME, output_values, new),
         opset=order.opset,
@@ -181,7 +197,7 @@ def _make(order: _Order, workspace: Path, on_step: Callable[[str], None], networ
         max_abs_error=max_abs_error,
         output_spread=spread,
         recipe_sha256=order.recipe_sha256,
-        tool_versions=tool_versions(),
+        tool_versions=tool_versions() | dict(order.form.tools),
     )
 
 
@@ -213,13 +229,13 @@ def _pass(network: nn.Module, values: NDArray[np.float32]) -> NDArray[np.float32
 
 
 def _verified(
-    spec: ModelSpec, which: str, model: Path, values: NDArray[np.float32], reference: NDArray[np.float32]
+    spec: ModelSpec, which: str, run: Callable[[], NDArray[np.float32]], reference: NDArray[np.float32]
 ) -> tuple[float, float]:
-    """The largest error and the spread of `reference`. Raises ExportError when `model` does not compute it."""
+    """The largest error and the spread of `reference`. Raises ExportError when `run` does not give the same."""
     from export import verify
 
-    with _naming(spec, f"running the {which} file in ONNX Runtime"):
-        output = verify.run_onnx(model, values)
+    with _naming(spec, f"running the {which} file"):
+        output = run()
     found = verify.deviation(output, reference)
     if found.failure or found.max_abs_error is None or found.spread is None:
         raise ExportError(f"{spec.name}: the {which} file does not compute what PyTorch does: {found.failure}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from export.formats import Format
     from models.spec import ModelSpec
 
 #: The tools whose version can change an artifact.
@@ -20,12 +21,13 @@ TOOLS = ("torch", "onnx", "onnxsim", "onnxruntime", "numpy")
 SOURCE_FOLDERS = ("models", "export")
 
 
-def recipe_sha256(spec: ModelSpec, opset: int, weights: str) -> str:
-    """The hash of the recipe for `spec` at `opset` with `weights` ("seed 0", or a checkpoint's sha256)."""
+def recipe_sha256(spec: ModelSpec, opset: int, weights: str, form: Format) -> str:
+    """The hash of the recipe for `spec` at `opset` in `form` with `weights` ("seed 0", or a checkpoint's sha256)."""
     recipe = {
         "spec": {key: value for key, value in asdict(spec).items() if key in {"name", "factory", "input_shape"}},
         "opset": opset,
         "weights": weights,
+        "format": [form.name, form.recipe()],
         "tools": tool_versions(),
         "sources": _source_hashes(),
     }

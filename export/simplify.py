@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def simplify(source: Path, target: Path) -> dict[str, int]:
-    """Writes a simpler equivalent of the model `source` to `target`; gives its count of each operator."""
+def simplify(source: Path, target: Path) -> None:
+    """Writes a simpler equivalent of the model `source` to `target`."""
     import onnx
     import onnxsim
 
@@ -18,4 +18,11 @@ def simplify(source: Path, target: Path) -> dict[str, int]:
     model, _ = onnxsim.simplify(onnx.load(source), check_n=0)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, target)
+
+
+def count_operators(path: Path) -> dict[str, int]:
+    """How many operators of each kind are in the model at `path`."""
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
     return dict(sorted(Counter(node.op_type for node in model.graph.node).items()))

@@ -24,6 +24,7 @@ class Case:
 
     model: str
     runtime: str
+    format: str = "onnx"  # what of the network is run: one of export.formats.FORMATS
     threads: int = 1
     cpu_mask: int | None = None
     warmup: int = 1
@@ -32,18 +33,24 @@ class Case:
     @property
     def id(self) -> str:
         cpus = "" if self.cpu_mask is None else f"-cpus{self.cpu_mask:#x}"
-        return f"{self.model}-{self.runtime}-t{self.threads}{cpus}"
+        runs = self.runtime if self.format in ("onnx", self.runtime) else self.format
+        return f"{self.model}-{runs}-t{self.threads}{cpus}"
 
 
 @dataclass(frozen=True)
 class MeasuredArtifact:
-    """What of the exported network a reader needs to know it again. Sizes are of the files pushed."""
+    """What of the exported network a reader needs to know it again.
+
+    `size_bytes` is of the files that were pushed, `onnx_size_bytes` of the ONNX file they were made from.
+    """
 
     format: str
     weights: str
     sha256: tuple[str, ...]
     size_bytes: int
+    onnx_size_bytes: int
     opset: int
+    op_counts: dict[str, int]
     mult_adds: int
     params: int
     export_max_abs_error: float

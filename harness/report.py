@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from harness.records import Record
 from harness.table import Row
 
 REPORT_NAME = "report.md"
+
+#: Ratios this near to the paper's are said to agree. A choice: the paper prints four digits and no spread.
+AGREES_WITHIN = 0.05
 
 
 def write(folder: Path) -> tuple[list[Record], list[Path]]:
@@ -50,6 +54,7 @@ def _markdown(plan: Plan, records: Sequence[Record], rows: Sequence[Row]) -> str
     if rows:
         parts += ["", table.markdown(rows)]
     parts += _failures(plan, records)
+    parts += _against_the_paper(rows)
     parts += _cost_of_the_harness(records)
     parts += _notes(rows)
     parts += ["## Run it again", "", f"    {plan.command}", ""]
@@ -87,6 +92,54 @@ def _failures(plan: Plan, records: Sequence[Record]) -> list[str]:
     measured = {record.id for record in records}
     failed += [f"- {case.id}: not measured: the run ended before it" for case in plan.cases if case.id not in measured]
     return ["## What failed", "", *failed, ""] if failed else []
+
+
+def _against_the_paper(rows: Sequence[Row]) -> list[str]:
+    """In words: where the ratios agree with Table 6 and where not, and what the sizes have to say."""
+    lines = []
+    for row in rows:
+        if row.relative is None or row.paper_relative is None or row.record.case.model == table.BASELINE:
+            continue
+        difference = row.relative / row.paper_relative - 1
+        verdict = "agrees" if abs(difference) <= AGREES_WITHIN else "does not agree"
+        lines.append(
+            f"- {row.title} takes {row.relative:.3f} of MobileNet's time here ({row.record.case.runtime}), "
+            f"{row.paper_relative:.3f} in the paper: {difference:+.1%}, it {verdict} within {AGREES_WITHIN:.0%}."
+        )
+    if not lines:
+        return []
+    explanation = [
+        "",
+        "What may explain a difference: the paper measured one phone and prints no spread; hardware pays for memory "
+        "that is not in the cache, where a board's clock counts instructions alone (channel shuffles, concatenations "
+        "and average pools are few instructions and much memory); other versions of the runtime have other kernels.",
+    ]
+    return ["## Against the paper", "", *lines, *explanation, "", *_sizes(rows)]
+
+
+def _sizes(rows: Sequence[Row]) -> list[str]:
+    """The sizes of the paper's ONNX files against its own parameter counts, beside the files made here."""
+    lines = []
+    for title, group in itertools.groupby(sorted(rows, key=lambda row: row.title), key=lambda row: row.title):
+        found = list(group)
+        paper = found[0].spec.paper if found[0].spec else None
+        artifacts = {row.record.case.runtime: row.record.artifact for row in found if row.record.artifact}
+        if paper is None or paper.onnx_size_megabytes is None or paper.params is None or not artifacts:
+            continue
+        onnx = next(iter(artifacts.values())).onnx_size_bytes / 1e6
+        nets = f"{artifacts['caffe2'].size_bytes / 1e6:.1f} MB" if "caffe2" in artifacts else "–"
+        lines.append(
+            f"| {title} | {paper.params / 1e6:.2f}M | {paper.params * 4 / 1e6:.1f} MB "
+            f"| {paper.onnx_size_megabytes:.1f} MB | {paper.onnx_size_megabytes * 1e6 / paper.params:.2f} "
+            f"| {onnx:.1f} MB | {nets} |"
+        )
+    head = [
+        "Sizes: a parameter is 4 bytes. The paper's clcNet files are larger than its own parameter counts fill.",
+        "",
+        "| Model | Params, paper | at 4 bytes | ONNX, paper | bytes a parameter | ONNX, here | Caffe2 nets, here |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    return [*head, *lines, ""] if lines else []
 
 
 def _cost_of_the_harness(records: Sequence[Record]) -> list[str]:

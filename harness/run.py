@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING
 import click
 
 from export.artifact import ExportError
+from export.checkpoints import parse_weights
 from harness.command import guarded
 from harness.errors import EXIT_CASE_FAILED, EXIT_OK, UsageError
 from models import registry
-from models.spec import ModelSpec
 
 if TYPE_CHECKING:
     from device.call import Device
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 EXPORTS = REPOSITORY / "build" / "export"
+
+#: Caffe2's engine for 3x3 depthwise convolutions -> the format whose nets ask for it.
+CONVOLUTIONS = {"as-converted": "caffe2", "DEPTHWISE_3x3": "caffe2-depthwise"}
 
 
 class CpuMask(click.ParamType[int]):
@@ -68,6 +71,21 @@ class CpuMask(click.ParamType[int]):
     default=",".join(registry.PAPER_TABLE6),
     show_default=True,
     help="Networks, separated by commas, in the order of measurement.",
+)
+@click.option(
+    "--runtime",
+    type=click.Choice(["onnxruntime", "caffe2", "all"]),
+    default="onnxruntime",
+    show_default=True,
+    help="What runs the networks; caffe2 is what the paper ran.",
+)
+@click.option(
+    "--caffe2-convolution",
+    "convolution",
+    type=click.Choice(list(CONVOLUTIONS)),
+    default="as-converted",
+    show_default=True,
+    help="Caffe2's engine for 3x3 depthwise convolutions.",
 )
 @click.option("--passes", type=click.IntRange(1, 100_000), default=10, show_default=True, help="Timed passes.")
 @click.option("--warmup", type=click.IntRange(0, 1000), default=1, show_default=True, help="Passes before them.")
@@ -103,6 +121,8 @@ class CpuMask(click.ParamType[int]):
 def main(
     device_name: str | None,
     models: str,
+    runtime: str,
+    convolution: str,
     passes: int,
     warmup: int,
     threads: int,
@@ -124,11 +144,14 @@ def main(
     specs = [registry.get(name.strip()) for name in models.split(",") if name.strip()]
     if not specs:
         raise UsageError("--models names no network; see --list-models")
-    checkpoints = _checkpoints(weights, specs)
+    checkpoints = parse_weights(weights, [spec.name for spec in specs])
     chosen = choose(device_name)
+    runtimes = ("onnxruntime", "caffe2") if runtime == "all" else (runtime,)
+    formats = {"onnxruntime": "onnx", "caffe2": CONVOLUTIONS[convolution]}
     cases = tuple(
-        Case(spec.name, "onnxruntime", threads=threads, cpu_mask=cpus, warmup=warmup, passes=passes)
+        Case(spec.name, name, formats[name], threads=threads, cpu_mask=cpus, warmup=warmup, passes=passes)
         for spec in dict.fromkeys(specs)
+        for name in runtimes
     )
     lanes = _lanes(boards, chosen, len(cases))
     folder = _results_folder(out, chosen)
@@ -169,7 +192,7 @@ def _run(
                 measure_all(
                     cases,
                     devices,
-                    lambda case, device: _measure(case, artifacts[case.model], device, run, display),
+                    lambda case, device: _measure(case, artifacts[case.model, case.format], device, run, display),
                     journal.append,
                 )
             except KeyboardInterrupt:
@@ -177,19 +200,21 @@ def _run(
     return report.write(folder)[0]
 
 
-def _export(cases: Sequence[Case], checkpoints: dict[str, Path], display: Display) -> dict[str, Artifact | ExportError]:
-    """Each model's artifact, or why there is none: an export that fails does not stop the others."""
+def _export(
+    cases: Sequence[Case], checkpoints: dict[str, Path], display: Display
+) -> dict[tuple[str, str], Artifact | ExportError]:
+    """Each model in each format, or why there is none: an export that fails does not stop the others."""
     from export.pipeline import export_model
 
-    made: dict[str, Artifact | ExportError] = {}
+    made: dict[tuple[str, str], Artifact | ExportError] = {}
     with display.stage("export", total=len(cases)) as stage:
         for case in cases:
-            spec = registry.get(case.model)
-            stage.detail(case.model)
+            stage.detail(f"{case.model}, {case.format}")
+            spec, weights = registry.get(case.model), checkpoints.get(case.model)
             try:
-                made[case.model] = export_model(spec, EXPORTS, weights=checkpoints.get(case.model))
+                made[case.model, case.format] = export_model(spec, EXPORTS, weights, format_name=case.format)
             except ExportError as error:
-                made[case.model] = error
+                made[case.model, case.format] = error
             stage.advance()
     return made
 
@@ -228,20 +253,6 @@ def _lanes(boards: int | None, device_name: str, cases: int) -> int:
     if boards not in (None, 1):
         raise UsageError(f"--boards {boards}: {device_name} is no board with a deterministic clock; leave it out")
     return 1
-
-
-def _checkpoints(options: Sequence[str], specs: Sequence[ModelSpec]) -> dict[str, Path]:
-    """Model name -> checkpoint. A bare FILE is for the only network of the run."""
-    names = [spec.name for spec in specs]
-    found: dict[str, Path] = {}
-    for option in options:
-        name, separator, path = option.partition("=")
-        if not separator and len(names) == 1:
-            name, path = names[0], option
-        if name not in names or not path:
-            raise UsageError(f"--weights {option}: give NAME=FILE, with a NAME of this run ({', '.join(names)})")
-        found[name] = Path(path)
-    return found
 
 
 def _results_folder(out: Path | None, device_name: str) -> Path:

@@ -24,9 +24,6 @@ from harness.records import SCHEMA_VERSION, Case, MeasuredArtifact, MeasuredBund
 OnEvent = Callable[[wire.Event], None]
 OnBytes = Callable[[int], None]
 
-#: Which artifact format a runtime loads.
-FORMAT_OF_RUNTIME = {"onnxruntime": "onnx"}
-
 
 #: A deterministic board has one core: without a rest, adbd would send one pass's event on the next pass's time.
 #: On hardware nobody rests between passes, so that clocks stay up.
@@ -184,7 +181,9 @@ def measured_artifact(artifact: Artifact) -> MeasuredArtifact:
         weights=artifact.weights,
         sha256=tuple(file.sha256 for file in artifact.model_files),
         size_bytes=artifact.model_size_bytes,
+        onnx_size_bytes=artifact.onnx_size_bytes,
         opset=artifact.opset,
+        op_counts=artifact.op_counts,
         mult_adds=artifact.mult_adds,
         params=artifact.params,
         export_max_abs_error=artifact.max_abs_error,

@@ -31,7 +31,8 @@ class Row:
     """One case as the table shows it. None: not there, or not to be had.
 
     `relative` is this row's mean divided by MobileNet's on the same device, runtime and threads;
-    `paper_relative` is the same of the paper's own times.
+    `paper_relative` is the same of the paper's own times. The paper ran Caffe2: its figures stand beside the Caffe2
+    rows where there are any, else beside all.
     """
 
     record: Record
@@ -62,11 +63,12 @@ def rows(records: Sequence[Record]) -> list[Row]:
         if summary is not None and record.case.model == BASELINE
     }
     paper_baseline_ms = _paper_ms(_spec(BASELINE))
+    with_paper = {"caffe2"} & {record.case.runtime for record in records} or {record.case.runtime for record in records}
     made = []
     for record, summary in zip(records, summaries, strict=True):
         spec = _spec(record.case.model)
         baseline_ns = baselines.get(_comparable(record)) if record.device.clock != "emulated" else None
-        paper_ms = _paper_ms(spec)
+        paper_ms = _paper_ms(spec) if record.case.runtime in with_paper else None
         made.append(
             Row(
                 record=record,
@@ -83,7 +85,7 @@ def rows(records: Sequence[Record]) -> list[Row]:
 def _comparable(record: Record) -> tuple[object, ...]:
     """Cases with the same key may be compared by their times."""
     case = record.case
-    return (record.device.serial, record.device.clock, case.runtime, case.threads, case.cpu_mask)
+    return (record.device.serial, record.device.clock, case.runtime, case.format, case.threads, case.cpu_mask)
 
 
 def _spec(model: str) -> ModelSpec | None:
@@ -120,7 +122,8 @@ def _shown(row: Row, mean: str) -> dict[str, str]:
         "Runtime": _runtime(record),
         "Mult-Adds": f"{artifact.mult_adds / 1e6:.0f}M" if artifact else nothing,
         "Params": f"{artifact.params / 1e6:.2f}M" if artifact else nothing,
-        "ONNX size": f"{artifact.size_bytes / 1e6:.1f} MB" if artifact else nothing,
+        "ONNX size": f"{artifact.onnx_size_bytes / 1e6:.1f} MB" if artifact else nothing,
+        "Caffe2 nets": f"{artifact.size_bytes / 1e6:.1f} MB" if artifact and _is_caffe2(record) else nothing,
         mean: milliseconds(summary.mean_ns) if summary else record.status,
         "Median (ms)": milliseconds(summary.median_ns) if summary else nothing,
         "Spread (MAD, ms)": f"{summary.mad_ns / 1e6:.3f}" if summary else nothing,
@@ -134,8 +137,16 @@ def _shown(row: Row, mean: str) -> dict[str, str]:
 
 def _runtime(record: Record) -> str:
     version = record.measurement.runtime_version if record.measurement else ""
+    engine = ""
+    if record.case.format == "caffe2-depthwise":
+        applies = record.artifact is not None and "Conv:DEPTHWISE_3x3" in record.artifact.op_counts
+        engine = ", DEPTHWISE_3x3" + ("" if applies else " (applies nowhere)")
     threads = f", {record.case.threads} threads" if record.case.threads > 1 else ""
-    return f"{record.case.runtime} {version}".strip() + threads
+    return f"{record.case.runtime} {version}".strip() + engine + threads
+
+
+def _is_caffe2(record: Record) -> bool:
+    return record.case.runtime == "caffe2"
 
 
 def _check(record: Record) -> str:
@@ -157,6 +168,7 @@ def _plain(row: Row) -> dict[str, object]:
     return {
         "model": record.case.model,
         "runtime": record.case.runtime,
+        "format": record.case.format,
         "runtime_version": record.measurement.runtime_version if record.measurement else None,
         "threads": record.case.threads,
         "device": record.device.serial,
@@ -164,7 +176,8 @@ def _plain(row: Row) -> dict[str, object]:
         "status": record.status,
         "mult_adds": artifact.mult_adds if artifact else None,
         "params": artifact.params if artifact else None,
-        "onnx_size_bytes": artifact.size_bytes if artifact else None,
+        "onnx_size_bytes": artifact.onnx_size_bytes if artifact else None,
+        "pushed_model_bytes": artifact.size_bytes if artifact else None,
         "passes": summary.count if summary else None,
         "mean_ns": summary.mean_ns if summary else None,
         "median_ns": summary.median_ns if summary else None,
@@ -184,14 +197,14 @@ def _plain(row: Row) -> dict[str, object]:
 
 def markdown(table: Sequence[Row]) -> str:
     frame = shown(table)
-    right = {"Mult-Adds", "Params", "ONNX size"}
+    right = {"Mult-Adds", "Params", "ONNX size", "Caffe2 nets"}
     align = ["right" if name in right or "ms" in name or "elative" in name else "left" for name in frame.columns]
     return str(frame.to_markdown(index=False, disable_numparse=True, colalign=align)) + "\n"
 
 
 def for_terminal(table: Sequence[Row]) -> str:
     """The columns that a terminal has room for; the reports have them all."""
-    names = ["Model", "Mult-Adds", "ONNX size", "Relative to MobileNet", "Paper (ms)", "Paper, relative"]
+    names = ["Model", "Runtime", "Mult-Adds", "Relative to MobileNet", "Paper (ms)", "Paper, relative"]
     if not table:
         return "nothing was measured"
     frame = shown(table)

@@ -13,11 +13,11 @@ import pytest
 from click.testing import CliRunner
 
 from device import bundle as bundles
-from device import compile as compiling
-from device import wheels
-from device.compile import TOOLCHAINS
 from device.errors import BundleError
 from device.records import Bundle, File
+from toolchain import compile as compiling
+from toolchain import wheels
+from toolchain.compile import TOOLCHAINS
 
 ABIS = list(TOOLCHAINS)
 MACHINE = {"armeabi-v7a": "ARM", "arm64-v8a": "AArch64", "x86_64": "Advanced Micro Devices X86-64"}

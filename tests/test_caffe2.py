@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from device.compile import TOOLCHAINS
-from device.debian import DebianError
 from export import to_caffe2
 from export.caffe2_operators import OPERATORS, OPSET, refusals
 from export.simplify import simplify
@@ -30,6 +28,8 @@ from models import registry, weights
 from models.clcnet import Interlace
 from models.spec import ModelSpec
 from toolchain import caffe2
+from toolchain.compile import TOOLCHAINS
+from toolchain.debian import DebianError
 
 IMAGE = (1, 8, 13, 17)
 TOLERANCE = 1e-5

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from device import debian
+from toolchain import debian
 
 DEVICE = Path(debian.__file__).parent
 

@@ -19,9 +19,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from device import bundle as bundles
-from device import compile as compiling
 from device.records import Bundle
 from device.wire import EXIT_STATUS, Transcript
+from toolchain import compile as compiling
 
 FEATURES, CLASSES = 6, 4
 MANY_PASSES = "1000000"  # more events than any pipe holds

@@ -42,6 +42,18 @@ def test_the_papers_figures_stand_beside_ours() -> None:
     assert paper["clcnet-b"] == (1692, pytest.approx(0.951, abs=5e-4))
 
 
+def test_the_paper_stands_beside_the_runtime_that_it_used_where_that_was_measured() -> None:
+    rows = table.rows([*table6("onnxruntime"), *table6("caffe2")])
+    assert {row.record.case.runtime for row in rows if row.paper_ms is not None} == {"caffe2"}
+    assert {row.record.case.runtime for row in rows if row.relative is not None} == {"onnxruntime", "caffe2"}
+
+
+def test_onnx_and_caffe2_sizes_stand_in_columns_of_their_own() -> None:
+    onnx, caffe2 = table.shown(table.rows([table6("onnxruntime")[0], table6("caffe2")[0]])).to_dict("records")
+    assert (onnx["ONNX size"], onnx["Caffe2 nets"]) == ("16.9 MB", "–")
+    assert (caffe2["ONNX size"], caffe2["Caffe2 nets"]) == ("16.9 MB", "21.1 MB")
+
+
 def test_devices_clocks_and_thread_counts_are_never_compared_with_each_other() -> None:
     phone = device("wall", "phone", "ABC123")
     mixed = [

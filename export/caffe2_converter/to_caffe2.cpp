@@ -5,17 +5,18 @@
 //
 // The nets are written by Caffe2's own Caffe2Backend. Added to the predict net are its name, the shape of its input
 // (a net-level argument "input_shape", which Caffe2 passes over and our runner checks), and, with ENGINE, that engine
-// on each 3x3 depthwise convolution. Tensors are raw little-endian float32 in C order; `run` prints the output's
-// shape. Exit status: 0; 1 with a line on stderr if anything fails.
+// on each 3x3 depthwise convolution; the operators of a pass are printed, one a line ("Conv", or "Conv:ENGINE").
+// `run` prints the output's shape. Tensors are raw little-endian float32 in C order. Exit status: 0; 1 with a line on
+// stderr if anything fails.
 #include <caffe2/core/init.h>
 #include <caffe2/core/net.h>
 #include <caffe2/core/tensor.h>
 #include <caffe2/core/workspace.h>
 #include <caffe2/onnx/backend.h>
 
-#include <cstdio>
 #include <fstream>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <sstream>
 #include <stdexcept>
@@ -115,6 +116,9 @@ void convert(const std::string& model, const std::string& init_path, const std::
   }
   write_net(init_path, nets->init_net());
   write_net(predict_path, predict);
+  for (const auto& op : predict.op()) {
+    std::cout << op.type() << (op.engine().empty() ? "" : ":" + op.engine()) << '\n';
+  }
 }
 
 void run(const std::string& init_path, const std::string& predict_path, const std::string& input_path,
@@ -143,6 +147,7 @@ void run(const std::string& init_path, const std::string& predict_path, const st
 
 // Quiet, and on one thread: the same sums in the same order each time.
 void start_caffe2() {
+  FLAGS_minloglevel = google::GLOG_FATAL;  // Caffe2 complains of the CPU before it has read its own flag
   char program[] = "to_caffe2", quiet[] = "--caffe2_log_level=3", one_thread[] = "--caffe2_omp_num_threads=1";
   char* words[] = {program, quiet, one_thread, nullptr};
   int count = 3;

@@ -43,6 +43,7 @@ auto guarded(Status status, const std::string& what, Work&& work) {
 
 // Caffe2 takes its settings as a command line, once per process.
 void initialize(int threads) {
+  FLAGS_minloglevel = google::GLOG_FATAL;  // it logs before it has read its own flag
   std::vector<std::string> words = {"tenpass-caffe2", "--caffe2_log_level=3",
                                     "--caffe2_omp_num_threads=" + std::to_string(threads)};
   std::vector<char*> pointers;

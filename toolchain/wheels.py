@@ -15,7 +15,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from device.errors import BundleError
+from toolchain.errors import BuildError
 
 FOLDER = Path(__file__).resolve().parent.parent / "build" / "wheels"
 LOCK = Path(__file__).with_name("wheels.lock.json")
@@ -44,17 +44,17 @@ class Pin:
 
 
 def pin(abi: str) -> Pin:
-    """The pinned wheel for an ABI. Raises BundleError when there is none."""
+    """The pinned wheel for an ABI. Raises BuildError when there is none."""
     pins = json.loads(LOCK.read_text())
     if abi not in pins:
-        raise BundleError(f"no ONNX Runtime is pinned for ABI {abi}; {LOCK.name} has {', '.join(pins)}")
+        raise BuildError(f"no ONNX Runtime is pinned for ABI {abi}; {LOCK.name} has {', '.join(pins)}")
     return Pin(**pins[abi])
 
 
 def library(abi: str) -> Path:
     """`libonnxruntime.so` for an ABI, fetched first if it is not there yet.
 
-    Raises BundleError when the wheel cannot be had or its bytes are not the pinned ones.
+    Raises BuildError when the wheel cannot be had or its bytes are not the pinned ones.
     """
     wanted = pin(abi)
     path = FOLDER / wanted.wheel_sha256[:16] / LIBRARY
@@ -79,10 +79,10 @@ def _downloaded(wanted: Pin, folder: Path) -> Path:
     try:
         done = subprocess.run([*command, what], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
-        raise BundleError(f"pip did not get {what} within {_TIMEOUT_S} s; {_HELP}") from None
+        raise BuildError(f"pip did not get {what} within {_TIMEOUT_S} s; {_HELP}") from None
     wheel = folder / wanted.wheel
     if done.returncode != 0 or not wheel.is_file():
-        raise BundleError(f"pip cannot get {wanted.wheel} ({_complaint(done.stderr, folder)}); {_HELP}")
+        raise BuildError(f"pip cannot get {wanted.wheel} ({_complaint(done.stderr, folder)}); {_HELP}")
     _require(wheel, wanted.wheel_sha256, wanted.wheel)
     return wheel
 
@@ -98,7 +98,7 @@ def _complaint(stderr: str, folder: Path) -> str:
 def _require(path: Path, sha256: str, what: str) -> None:
     found = _sha256(path)
     if found != sha256:
-        raise BundleError(
+        raise BuildError(
             f"{what} is not the pinned file: its sha256 is {found}, {LOCK.name} says {sha256}; "
             "look at the index it came from (`pip config list`) before anything else"
         )

@@ -8,9 +8,9 @@ Only when the mirror no longer has it (a point release replaced it) is the suite
 private apt that accepts nothing Debian's archive keyring has not signed; the replacement is noted in a
 local lock and stays fixed from then on. $DEBIAN_PINS=strict turns replacements into an error.
 
-    python -m device.debian                              fetch and unpack every pin
-    python -m device.debian --update-lock                pin what the mirror offers today
-    python -m device.debian --update-lock trixie/adbd:armhf ...     and add these
+    python -m toolchain.debian                              fetch and unpack every pin
+    python -m toolchain.debian --update-lock                pin what the mirror offers today
+    python -m toolchain.debian --update-lock trixie/adbd:armhf ...     and add these
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from device.errors import DeviceUnavailable
+from toolchain.errors import ToolchainError
 
 DEFAULT_SUITE = "trixie"
 BUILD = Path(__file__).resolve().parent.parent / "build"
@@ -40,7 +40,7 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 APT_HELPER = Path("/usr/lib/apt/apt-helper")
 
 
-class DebianError(DeviceUnavailable):
+class DebianError(ToolchainError):
     """A Debian package cannot be had: no mirror, no such package, or bytes that are not the pinned ones."""
 
 
@@ -110,7 +110,7 @@ def _read_pins(path: Path) -> tuple[Pin, ...]:
     try:
         return tuple(Pin(**pin) for pin in json.loads(path.read_text())["pins"])
     except FileNotFoundError:
-        raise DebianError(f"{path} is missing; `python -m device.debian --update-lock` writes it") from None
+        raise DebianError(f"{path} is missing; `python -m toolchain.debian --update-lock` writes it") from None
     except (ValueError, KeyError, TypeError) as error:
         raise DebianError(f"{path} is not a lock of Debian packages ({error})") from None
 
@@ -125,7 +125,7 @@ def _pinned(package: str, arch: str, suite: str | None = None) -> Pin:
         suites = ", ".join(pin.suite for pin in found)
         raise DebianError(f"{package}:{arch} is pinned from several suites ({suites}): name one")
     name = f"{suite or DEFAULT_SUITE}/{package}:{arch}"
-    raise DebianError(f"{name} is not pinned; `python -m device.debian --update-lock {name}` pins it")
+    raise DebianError(f"{name} is not pinned; `python -m toolchain.debian --update-lock {name}` pins it")
 
 
 def _local_lock() -> Path:
@@ -152,13 +152,13 @@ def _replaced(pin: Pin, offered: Pin) -> Pin:
     if _strict():
         raise DebianError(
             f"the mirror no longer has {pin.name} {pin.version} but {offered.version}, and DEBIAN_PINS=strict; "
-            "`python -m device.debian --update-lock` pins what it has"
+            "`python -m toolchain.debian --update-lock` pins what it has"
         )
     noted = _replacements() | {pin.sha256: offered}
     _write(_local_lock(), {sha256: asdict(replacement) for sha256, replacement in noted.items()})
     print(
         f"debian: {pin.name} {pin.version} is gone from the mirror, {offered.version} (signed) takes its place; "
-        "`python -m device.debian --update-lock` refreshes the committed lock",
+        "`python -m toolchain.debian --update-lock` refreshes the committed lock",
         file=sys.stderr,
     )
     return offered
@@ -327,7 +327,7 @@ def _offered(suite: str, package: str, arch: str, mirror: str) -> Pin:
     apt = _index(suite, arch, mirror)
     fields = _show(apt, package)
     if fields is None:
-        raise DebianError(f"{suite} has no package {package} for {arch}; see `python -m device.debian --help`")
+        raise DebianError(f"{suite} has no package {package} for {arch}; see `python -m toolchain.debian --help`")
     deb = package
     if package.startswith("linux-image-") and not package.removeprefix("linux-image-")[0].isdigit():
         deb = next(word for word in re.split(r"[,\s]+", fields["Depends"]) if word.startswith("linux-image-"))
@@ -467,7 +467,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command line; 0 when all is well, 3 when a package cannot be had."""
     assert __doc__ is not None  # noqa: S101
     parser = argparse.ArgumentParser(
-        prog="python -m device.debian",
+        prog="python -m toolchain.debian",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

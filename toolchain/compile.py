@@ -1,7 +1,7 @@
-"""Compiling the runner: which compiler for which ABI, and what a finished binary needs at run time.
+"""Compiling native programs: which compiler for which ABI, and what a finished binary needs at run time.
 
 The compilers are Debian's, each by its full name, so that the machine's own and a cross compiler are called
-alike. CMake's side is in runner/CMakeLists.txt, a preset per target; it builds below build/runner/.
+alike. CMake's side is in device/runner/CMakeLists.txt, a preset per target; it builds below build/runner/.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from device import debian
-from device.errors import BundleError
+from toolchain import debian
+from toolchain.errors import BuildError
 
-RUNNER = Path(__file__).resolve().parent / "runner"
+RUNNER = Path(__file__).resolve().parent.parent / "device" / "runner"
 FOLDER = RUNNER.parent.parent / "build" / "runner"
 
 #: Debian packages that hold the headers; they are the same for every architecture.
@@ -51,11 +51,11 @@ TOOLCHAINS = {
 
 
 def toolchain(abi: str) -> Toolchain:
-    """Raises BundleError for an ABI that nothing is built for."""
+    """Raises BuildError for an ABI that nothing is built for."""
     try:
         return TOOLCHAINS[abi]
     except KeyError:
-        raise BundleError(f"there is no bundle for ABI {abi}; there are {', '.join(TOOLCHAINS)}") from None
+        raise BuildError(f"there is no bundle for ABI {abi}; there are {', '.join(TOOLCHAINS)}") from None
 
 
 def native() -> Toolchain:
@@ -64,15 +64,15 @@ def native() -> Toolchain:
         if chain.machine == platform.machine():
             return chain
     machines = ", ".join(chain.machine for chain in TOOLCHAINS.values())
-    raise BundleError(f"there is no bundle for this machine ({platform.machine()}); there are {machines}")
+    raise BuildError(f"there is no bundle for this machine ({platform.machine()}); there are {machines}")
 
 
 def compiler_version(chain: Toolchain) -> str:
-    """One line. Raises BundleError when the compiler is not installed."""
+    """One line. Raises BuildError when the compiler is not installed."""
     compiler = f"{chain.triplet}-g++"
     if shutil.which(compiler) is None:
         package = "g++" if chain.machine == platform.machine() else f"g++-{chain.triplet.replace('_', '-')}"
-        raise BundleError(
+        raise BuildError(
             f"{compiler} is not installed; `make setup` installs it (Debian package {package}), "
             f"and ABI {chain.abi} needs it"
         )
@@ -90,10 +90,12 @@ def sources() -> list[Path]:
     return made_of + sorted(path for part in ("cmake", "src") for path in (RUNNER / part).rglob("*.*"))
 
 
-def compiled(chain: Toolchain, target: str, variant: str = "") -> Path:
+def compiled(chain: Toolchain, target: str, variant: str = "", settings: Mapping[str, str] | None = None) -> Path:
     """A CMake target, brought up to date; the path of its binary. `variant` "-asan" is the sanitizers' build.
 
-    Raises BundleError with the compiler's first error.
+    `settings` are CMake variables that the target needs.
+
+    Raises BuildError with the compiler's first error.
     """
     preset = chain.preset + variant
     folder = FOLDER / preset
@@ -101,31 +103,32 @@ def compiled(chain: Toolchain, target: str, variant: str = "") -> Path:
     for tool in ("cmake", "ninja"):
         if shutil.which(tool) is None:
             package = {"ninja": "ninja-build"}.get(tool, tool)
-            raise BundleError(f"{tool} is not installed; `make setup` installs it (Debian package {package})")
+            raise BuildError(f"{tool} is not installed; `make setup` installs it (Debian package {package})")
     headers = debian.ensure((package, _HEADERS_ARCH) for package in HEADERS)
     include = ";".join(str(path / "usr" / "include") for path in headers)
     with locked(FOLDER / f"{preset}.lock"):
-        _discard_if_made_by_another_compiler(folder, version)
-        _output(["cmake", "--preset", preset, f"-DTENPASS_INCLUDE_DIRS={include}"])
+        _discard_if_made_elsewhere(folder, f"{version}\n{RUNNER}")
+        values = {"TENPASS_INCLUDE_DIRS": include, **(settings or {})}
+        _output(["cmake", "--preset", preset, *(f"-D{name}={value}" for name, value in values.items())])
         jobs = str(os.cpu_count() or 1)
         _output(["cmake", "--build", str(folder), "--target", target, "--parallel", jobs])
     return folder / target
 
 
-def _discard_if_made_by_another_compiler(folder: Path, version: str) -> None:
-    """CMake looks at a compiler once and never notices that it was upgraded."""
-    note = folder / "compiler.txt"
-    if folder.exists() and (not note.exists() or note.read_text() != version):
+def _discard_if_made_elsewhere(folder: Path, origin: str) -> None:
+    """CMake looks at a compiler once, never notices that it was upgraded, and refuses a tree that was moved."""
+    note = folder / "origin.txt"
+    if folder.exists() and (not note.exists() or note.read_text() != origin):
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    note.write_text(version)
+    note.write_text(origin)
 
 
 def library(chain: Toolchain, name: str) -> Path:
-    """A library of the compiler's own (libc, libstdc++...). Raises BundleError when it has none of that name."""
+    """A library of the compiler's own (libc, libstdc++...). Raises BuildError when it has none of that name."""
     path = Path(_output([f"{chain.triplet}-g++", f"-print-file-name={name}"]).strip())
     if not path.is_absolute():
-        raise BundleError(f"{chain.triplet}-g++ has no {name}, which a bundle for {chain.abi} needs")
+        raise BuildError(f"{chain.triplet}-g++ has no {name}, which a bundle for {chain.abi} needs")
     return path
 
 
@@ -152,7 +155,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def _output(command: list[str]) -> str:
-    """Run a build tool; its stdout. Raises BundleError with its first complaint."""
+    """Run a build tool; its stdout. Raises BuildError with its first complaint."""
     environment = os.environ | {"LC_ALL": "C.UTF-8"}
     try:
         done = subprocess.run(
@@ -165,11 +168,11 @@ def _output(command: list[str]) -> str:
             check=False,
         )
     except FileNotFoundError:
-        raise BundleError(f"{command[0]} is not installed; `make setup` installs what is needed") from None
+        raise BuildError(f"{command[0]} is not installed; `make setup` installs what is needed") from None
     except subprocess.TimeoutExpired:
-        raise BundleError(f"`{' '.join(command[:4])}` did not end within {_TIMEOUT_S} s") from None
+        raise BuildError(f"`{' '.join(command[:4])}` did not end within {_TIMEOUT_S} s") from None
     if done.returncode != 0:
         lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         complaint = next((line for line in lines if "error" in line.lower()), (lines or ["no output"])[-1])
-        raise BundleError(f"`{' '.join(command[:4])}` failed: {complaint[:300]}")
+        raise BuildError(f"`{' '.join(command[:4])}` failed: {complaint[:300]}")
     return done.stdout

@@ -1,0 +1,76 @@
+"""The formats of an export: how a simplified ONNX file becomes what a runtime loads, and how that is run here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from export.to_onnx import DEFAULT_OPSET
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Format:
+    """`convert` turns an ONNX file, which may go, into `files` in a folder, and counts the operators of a pass.
+
+    `run` gives the output of the files in a folder for an input, on one CPU thread here. `what` the files are called
+    in messages, `opset` is what the ONNX file is exported with by default, `tools` the versions of the format's own
+    tools, `recipe` a text that changes when one of those does.
+    """
+
+    name: str
+    what: str
+    opset: int
+    files: tuple[str, ...]
+    convert: Callable[[Path, Path], dict[str, int]]
+    run: Callable[[Path, NDArray[np.float32]], NDArray[np.float32]]
+    tools: Mapping[str, str] = field(default_factory=dict)
+    recipe: Callable[[], str] = lambda: ""
+
+
+def _keep_onnx(source: Path, folder: Path) -> dict[str, int]:
+    from export.simplify import count_operators
+
+    return count_operators(source.rename(folder / "model.onnx"))
+
+
+def _run_onnx(folder: Path, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    from export import verify
+
+    return verify.run_onnx(folder / "model.onnx", values)
+
+
+def _caffe2(name: str, engine: str) -> Format:
+    """The format of Caffe2's nets, with `engine` on each 3x3 depthwise convolution."""
+
+    def convert(source: Path, folder: Path) -> dict[str, int]:
+        from export import to_caffe2
+
+        return to_caffe2.to_caffe2(source, folder, engine)
+
+    def run(folder: Path, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        from export import to_caffe2
+
+        return to_caffe2.run_caffe2(folder, values)
+
+    def recipe() -> str:
+        from export import to_caffe2
+
+        return to_caffe2.recipe()
+
+    return Format(name, "Caffe2", 9, ("init_net.pb", "predict_net.pb"), convert, run, {"caffe2": "1.7.1"}, recipe)
+
+
+FORMATS = {
+    made.name: made
+    for made in (
+        Format("onnx", "simplified", DEFAULT_OPSET, ("model.onnx",), _keep_onnx, _run_onnx),
+        _caffe2("caffe2", ""),
+        _caffe2("caffe2-depthwise", "DEPTHWISE_3x3"),
+    )
+}

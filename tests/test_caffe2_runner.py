@@ -1,0 +1,173 @@
+"""The runner with Caffe2: its bundles, what it measures, what it says of nets that are no good (PROTOCOL.md)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from device import bundle as bundles
+from device.choose import open_devices
+from device.records import Bundle, File, RunRequest
+from export.artifact import Artifact
+from export.pipeline import export_model
+from export.tensors import read_values
+from export.verify import deviation
+from harness.run import EXPORTS
+from models import registry
+from toolchain import compile as compiling
+
+NATIVE = compiling.native().abi
+
+
+@pytest.fixture(scope="session")
+def nets() -> Artifact:
+    """The registry's smallest network as Caffe2's nets (reused when up to date)."""
+    return export_model(registry.get("clcnet-tiny"), EXPORTS, format_name="caffe2")
+
+
+@dataclass(frozen=True)
+class Ended:
+    exit_status: int
+    events: list[dict[str, Any]]
+    stderr: str
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def run(nets: Artifact, tmp_path: Path) -> Run:
+    """Runs this machine's runner on the nets, or on the `models` that are given in their place."""
+    built = bundles.build(NATIVE, "caffe2")
+
+    def run(*more: str, models: list[bytes] | None = None, shape: str = "1,3,64,64") -> Ended:
+        files = [nets.folder / file.name for file in nets.model_files]
+        if models is not None:
+            files = [tmp_path / f"{index}.pb" for index in range(len(models))]
+            for file, content in zip(files, models, strict=True):
+                file.write_bytes(content)
+        command = bundles.command(built, str(built.files[0].path.parent))
+        command += [word for file in files for word in ("--model", str(file))]
+        command += ["--input", str(nets.folder / nets.input.file.name), "--output", str(tmp_path / "output")]
+        done = subprocess.run(
+            [*command, "--shape", shape, *more], capture_output=True, text=True, timeout=60, check=False
+        )
+        return Ended(done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def contents(nets: Artifact) -> list[bytes]:
+    """The init net and the predict net."""
+    return [(nets.folder / file.name).read_bytes() for file in nets.model_files]
+
+
+def refused(ended: Ended, status: str, says: str) -> None:
+    assert ended.exit_status > 0
+    assert ended.events[-1]["event"] == "error"
+    assert ended.events[-1]["status"] == status
+    assert says in ended.events[-1]["message"]
+    assert "\n" not in ended.events[-1]["message"]
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_the_output_is_pytorchs(threads: str, run: Run, nets: Artifact, tmp_path: Path) -> None:
+    ended = run("--threads", threads, "--passes", "3")
+    assert (ended.exit_status, ended.stderr) == (0, "")
+    assert ended.events[0]["runtime"] == "caffe2"
+    assert ended.events[0]["runtime_version"] == "1.7.1"
+    assert [event["event"] for event in ended.events] == ["hello", "loaded", *["pass"] * 4, "output", "end"]
+    assert ended.events[-2]["shape"] == list(nets.output.shape)
+    reference = read_values(nets.folder / nets.output.file.name, nets.output.shape)
+    assert deviation(read_values(tmp_path / "output", nets.output.shape), reference).ok
+
+
+def test_one_file_or_three_are_refused(run: Run, contents: list[bytes]) -> None:
+    refused(run(models=contents[:1]), "usage", "Caffe2 takes two --model")
+    refused(run(models=[*contents, b"x"]), "usage", "Caffe2 takes two --model")
+
+
+def test_a_shape_that_is_not_the_nets_is_a_bad_input(run: Run) -> None:
+    refused(run(shape="1,3,32,128"), "bad_input", "the model takes (1, 3, 64, 64), --shape says (1, 3, 32, 128)")
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["init", "predict"])
+@pytest.mark.parametrize("part", [0, 1, 0.3, 0.999])
+def test_a_net_cut_short_is_a_bad_model(which: int, part: float, run: Run, contents: list[bytes]) -> None:
+    kept = 1 if part == 1 else int(len(contents[which]) * part)
+    contents[which] = contents[which][:kept]
+    refused(run(models=contents), "bad_model", "Caffe2 net")
+
+
+def test_a_file_that_is_no_net_is_a_bad_model(run: Run, contents: list[bytes]) -> None:
+    refused(run(models=[contents[0], b"no net at all"]), "bad_model", "is not a Caffe2 net")
+
+
+def test_nets_in_the_wrong_order_are_a_bad_model(run: Run, contents: list[bytes]) -> None:
+    refused(run(models=contents[::-1]), "bad_model", "the init net")
+
+
+def test_weights_of_another_network_are_a_bad_model(run: Run, contents: list[bytes], tmp_path: Path) -> None:
+    other = export_model(registry.get("clcnet-ap"), EXPORTS, format_name="caffe2")
+    init = (other.folder / other.model_files[0].name).read_bytes()
+    refused(run(models=[init, contents[1]]), "bad_model", "inputs that the init net does not fill")
+
+
+def test_an_operator_that_caffe2_does_not_have_is_a_bad_model_by_its_name(run: Run, contents: list[bytes]) -> None:
+    contents[1] = contents[1].replace(b"Relu", b"Rely")
+    refused(run(models=contents), "bad_model", "Rely")
+
+
+def test_a_net_that_fails_in_a_pass_has_failed_to_run(run: Run, contents: list[bytes]) -> None:
+    contents[1] = contents[1].replace(b"kernels", b"kernelz")
+    refused(run(models=contents), "run_failed", "kernel")
+
+
+@pytest.mark.parametrize(
+    ("abi", "limit_bytes"), [("armeabi-v7a", 50_000_000), ("arm64-v8a", 75_000_000), ("x86_64", 130_000_000)]
+)
+def test_a_bundle_is_small_enough_to_be_pushed(abi: str, limit_bytes: int) -> None:
+    assert bundles.build(abi, "caffe2").size_bytes <= limit_bytes
+
+
+def test_the_runner_carries_no_path_of_the_machine_that_built_it() -> None:
+    built = bundles.build(NATIVE, "caffe2")
+    [runner] = [file for file in built.files if file.name == "tenpass-caffe2"]
+    assert str(compiling.RUNNER.parent.parent).encode() not in runner.path.read_bytes()
+
+
+@pytest.mark.board
+@pytest.mark.parametrize("name", ["board:cortex-a7", "board:cortex-a53"])
+@pytest.mark.parametrize("format_name", ["caffe2", "caffe2-depthwise"])
+def test_a_board_computes_what_pytorch_computes(name: str, format_name: str, tmp_path: Path) -> None:
+    artifact = export_model(registry.get("clcnet-tiny"), EXPORTS, format_name=format_name)
+
+    def request(built: Bundle) -> RunRequest:
+        def local(file: Any) -> File:
+            return File(file.name, artifact.folder / file.name, file.sha256, file.size_bytes)
+
+        models = tuple(local(file) for file in artifact.model_files)
+        output = tmp_path / "output"
+        return RunRequest(built, models, local(artifact.input.file), artifact.input.shape, output, passes=3)
+
+    (device,) = open_devices(name)
+    try:
+        asked = request(bundles.build(device.info.abi, "caffe2"))
+        device.push(asked, lambda *_: None)
+        measured = device.run(asked, lambda *_: None)
+    finally:
+        device.close()
+    assert measured.runtime == "caffe2"
+    output = read_values(tmp_path / "output", measured.output_shape)
+    reference = read_values(artifact.folder / artifact.output.file.name, artifact.output.shape)
+    assert deviation(output, reference).ok
+    times_ns = np.array([each.ns for each in measured.samples])
+    assert times_ns.max() < times_ns.min() * 1.05
