@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -21,7 +22,8 @@ _PART = re.compile(r"(<!-- shown: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def _command(*argv: str) -> str:
-    answer = subprocess.run(argv, capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    wide = os.environ | {"COLUMNS": "100"}
+    answer = subprocess.run(argv, capture_output=True, text=True, check=True, cwd=REPOSITORY, env=wide)
     return f"```\n{answer.stdout.rstrip()}\n```\n"
 
 

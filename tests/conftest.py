@@ -43,12 +43,20 @@ def without_one_interlace(tiny: Artifact, tmp_path_factory: pytest.TempPathFacto
 def request_for(tmp_path: Path) -> Callable[..., RunRequest]:
     """A request to run an artifact in this ABI's bundle; its output goes below the test's own folder."""
 
-    def make(artifact: Artifact, abi: str, *, passes: int = 3, warmup: int = 1, timeout_s: float = 60) -> RunRequest:
+    def make(
+        artifact: Artifact,
+        abi: str,
+        *,
+        runtime: str = "onnxruntime",
+        passes: int = 3,
+        warmup: int = 1,
+        timeout_s: float = 60,
+    ) -> RunRequest:
         def local(file: ArtifactFile) -> File:
             return File(file.name, artifact.folder / file.name, file.sha256, file.size_bytes)
 
         return RunRequest(
-            bundle=bundle.build(abi),
+            bundle=bundle.build(abi, runtime),
             model_files=tuple(local(file) for file in artifact.model_files),
             input_file=local(artifact.input.file),
             input_shape=artifact.input.shape,

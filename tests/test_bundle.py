@@ -18,6 +18,7 @@ from device.records import Bundle, File
 from toolchain import compile as compiling
 from toolchain import wheels
 from toolchain.compile import TOOLCHAINS
+from toolchain.errors import BuildError
 
 ABIS = list(TOOLCHAINS)
 MACHINE = {"armeabi-v7a": "ARM", "arm64-v8a": "AArch64", "x86_64": "Advanced Micro Devices X86-64"}
@@ -138,7 +139,7 @@ def test_a_build_that_fails_leaves_the_bundle_that_was_there(own_folder: Path, m
     first = bundles.build(abi)
 
     def no_library(chain: compiling.Toolchain, name: str) -> Path:
-        raise BundleError(f"no {name}")
+        raise BuildError(f"no {name}")
 
     monkeypatch.setattr(compiling, "header_pins", lambda: "other headers")
     monkeypatch.setattr(compiling, "library", no_library)
@@ -238,18 +239,18 @@ def test_a_library_that_was_changed_is_fetched_again(shelf: Path) -> None:
 def test_a_wheel_of_other_bytes_is_refused_and_not_kept(shelf: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(shelf / WHEEL, "a") as archive:
         archive.writestr("onnxruntime/more.py", "")
-    with pytest.raises(BundleError, match=r"is not the pinned file: its sha256 is .* wheels\.lock\.json says"):
+    with pytest.raises(BuildError, match=r"is not the pinned file: its sha256 is .* wheels\.lock\.json says"):
         wheels.library("x86_64")
     assert not [path for path in (tmp_path / "wheels").rglob("*") if path.is_file()]
 
 
 def test_a_wheel_that_cannot_be_had_is_named_with_the_setting_to_look_at(shelf: Path) -> None:
     (shelf / WHEEL).unlink()
-    with pytest.raises(BundleError, match=rf"cannot get {WHEEL} .*pip config list.*PIP_INDEX_URL") as error:
+    with pytest.raises(BuildError, match=rf"cannot get {WHEEL} .*pip config list.*PIP_INDEX_URL") as error:
         wheels.library("x86_64")
     assert "\n" not in str(error.value)
 
 
 def test_an_abi_without_a_wheel_is_refused() -> None:
-    with pytest.raises(BundleError, match="no ONNX Runtime is pinned for ABI mips"):
+    with pytest.raises(BuildError, match="no ONNX Runtime is pinned for ABI mips"):
         wheels.pin("mips")

@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from device import bundle as bundles
 from device.choose import open_devices
-from device.records import Bundle, File, RunRequest
+from device.records import RunRequest
 from export.artifact import Artifact
 from export.pipeline import export_model
 from export.tensors import read_values
 from export.verify import deviation
 from harness.run import EXPORTS
+from harness.session import check_output
 from models import registry
 from toolchain import compile as compiling
 
@@ -146,28 +146,15 @@ def test_the_runner_carries_no_path_of_the_machine_that_built_it() -> None:
 
 @pytest.mark.board
 @pytest.mark.parametrize("name", ["board:cortex-a7", "board:cortex-a53"])
-@pytest.mark.parametrize("format_name", ["caffe2", "caffe2-depthwise"])
-def test_a_board_computes_what_pytorch_computes(name: str, format_name: str, tmp_path: Path) -> None:
-    artifact = export_model(registry.get("clcnet-tiny"), EXPORTS, format_name=format_name)
-
-    def request(built: Bundle) -> RunRequest:
-        def local(file: Any) -> File:
-            return File(file.name, artifact.folder / file.name, file.sha256, file.size_bytes)
-
-        models = tuple(local(file) for file in artifact.model_files)
-        output = tmp_path / "output"
-        return RunRequest(built, models, local(artifact.input.file), artifact.input.shape, output, passes=3)
-
+def test_a_board_computes_what_pytorch_computes(
+    name: str, nets: Artifact, request_for: Callable[..., RunRequest]
+) -> None:
     (device,) = open_devices(name)
     try:
-        asked = request(bundles.build(device.info.abi, "caffe2"))
-        device.push(asked, lambda *_: None)
-        measured = device.run(asked, lambda *_: None)
+        request = request_for(nets, device.info.abi, runtime="caffe2")
+        device.push(request, lambda _: None)
+        measured = device.run(request, lambda _: None)
     finally:
         device.close()
-    assert measured.runtime == "caffe2"
-    output = read_values(tmp_path / "output", measured.output_shape)
-    reference = read_values(artifact.folder / artifact.output.file.name, artifact.output.shape)
-    assert deviation(output, reference).ok
-    times_ns = np.array([each.ns for each in measured.samples])
-    assert times_ns.max() < times_ns.min() * 1.05
+    assert (measured.runtime, len(measured.samples)) == ("caffe2", 3)
+    assert check_output(request.output_path, measured, nets).passed

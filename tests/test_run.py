@@ -26,6 +26,8 @@ from harness.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXIT_OK, E
 from harness.records import Case
 from harness.run import main
 from models import clcnet, registry, weights
+from toolchain import caffe2
+from toolchain.debian import DebianError
 
 
 def run(*arguments: str) -> Result:
@@ -71,6 +73,26 @@ def test_a_run_leaves_records_tables_and_plots(tmp_path: Path) -> None:
         "table6.tex",
         "latency-vs-mult-adds.png",
     }
+
+
+def test_both_runtimes_stand_in_one_verified_table(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    result = run("--device", "host", "--runtime", "all", "--models", "clcnet-tiny", "--passes", "2", "--out", str(out))
+    assert result.exit_code == EXIT_OK, result.stderr
+    records = journal.read(out)
+    assert [(record.case.runtime, record.status) for record in records] == [("onnxruntime", "ok"), ("caffe2", "ok")]
+    assert all(record.check and record.check.passed for record in records)
+
+
+def test_caffe2s_engine_for_depthwise_convolutions_is_named_in_record_and_table(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    options = ["--runtime", "caffe2", "--caffe2-convolution", "DEPTHWISE_3x3", "--passes", "2", "--out", str(out)]
+    assert run("--device", "host", "--models", "mobilenet", *options).exit_code == EXIT_OK
+    (record,) = journal.read(out)
+    assert record.case.format == "caffe2-depthwise"
+    assert record.artifact is not None
+    assert record.artifact.op_counts["Conv:DEPTHWISE_3x3"] == 13
+    assert "DEPTHWISE_3x3" in (out / "table6.md").read_text()
 
 
 def test_the_report_is_remade_from_the_records_alone(tmp_path: Path) -> None:
@@ -148,6 +170,22 @@ def test_everything_that_can_be_named_is_listed(adb: FakeAdb) -> None:
 # --- how it fails
 
 
+def test_without_a_mirror_that_has_caffe2_onnx_runtime_is_measured_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_mirror(names: object, arch: str) -> list[Path]:
+        raise DebianError("Caffe2 comes from Debian bullseye: no mirror has it; name one with DEBIAN_MIRROR=<URL>")
+
+    monkeypatch.setattr(caffe2, "_packages", no_mirror)
+    monkeypatch.setattr(caffe2, "FOLDER", tmp_path / "caffe2")
+    monkeypatch.setattr("harness.run.EXPORTS", tmp_path / "export")
+    out = tmp_path / "run"
+    result = run("--device", "host", "--runtime", "all", "--models", "clcnet-tiny", "--out", str(out))
+    assert result.exit_code == EXIT_CASE_FAILED
+    assert [record.status for record in journal.read(out)] == ["ok", "export_failed"]
+    assert "DEBIAN_MIRROR" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -221,10 +259,10 @@ def test_an_export_that_fails_does_not_stop_the_other_cases(tmp_path: Path, monk
 
     right = pipeline.export_model
 
-    def failing(spec, out, *, weights=None):
+    def failing(spec, *arguments, **options):
         if spec.name == "mobilenet":
             raise ExportError("mobilenet: the exported file does not compute what PyTorch does")
-        return right(spec, out, weights=weights)
+        return right(spec, *arguments, **options)
 
     monkeypatch.setattr(pipeline, "export_model", failing)
     out = tmp_path / "run"
