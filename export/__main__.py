@@ -120,7 +120,14 @@ def export_all(orders: Sequence[Order], export: Callable[[Order, Callable[[str],
     from rich.console import Console
     from rich.progress import Progress
 
-    rows = []
+    rows: list[Row] = []
+    told: set[str] = set()  # what is wrong with a network is wrong in each format: one line is enough
+
+    def tell(message: str) -> None:
+        if message not in told:
+            click.echo(f"Error: {message}", err=True)
+            told.add(message)
+
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("", total=len(orders) * len(STEPS))
         for done, order in enumerate(orders):
@@ -128,7 +135,7 @@ def export_all(orders: Sequence[Order], export: Callable[[Order, Callable[[str],
             def show(name: str, step: int, before: int = done) -> None:
                 progress.update(task, description=name, completed=before * len(STEPS) + step)
 
-            rows.append(export_one(order, export, show))
+            rows.append(export_one(order, export, show, tell))
     return rows
 
 
@@ -136,8 +143,12 @@ def export_one(
     order: Order,
     export: Callable[[Order, Callable[[str], None]], Artifact],
     show: Callable[[str, int], None],
+    tell: Callable[[str], None],
 ) -> Row:
-    """Exports one network in one format. `show` is told what is being done, and how many steps are behind."""
+    """Exports one network in one format. `show` is told what is being done, and how many steps are behind.
+
+    `tell` gets the reason of a failure.
+    """
     spec, format_name = order
     begin = time.monotonic()
     steps: list[str] = []
@@ -149,7 +160,7 @@ def export_one(
     try:
         artifact = export(order, on_step)
     except (ModelError, ExportError) as error:
-        click.echo(f"Error: {error}", err=True)
+        tell(str(error))
         exit_code = EXIT_USAGE if isinstance(error, ModelError) else EXIT_FAILED
         return Row(spec.name, format_name, "failed", time.monotonic() - begin, exit_code=exit_code)
     return Row(spec.name, format_name, "exported" if steps else "up to date", time.monotonic() - begin, artifact)

@@ -8,15 +8,13 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from export import tensors
 from export.caffe2_operators import refusals
 from toolchain import caffe2
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     import onnx
     from numpy.typing import NDArray
 
@@ -79,6 +77,8 @@ def run_caffe2(folder: Path, values: NDArray[np.float32]) -> NDArray[np.float32]
 
     Raises Caffe2Error.
     """
+    from export import tensors
+
     with tempfile.TemporaryDirectory() as scratch:
         source, target = Path(scratch) / "input.f32", Path(scratch) / "output.f32"
         values.astype("<f4").tofile(source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +17,8 @@ from export.pipeline import export_model
 from export.to_onnx import to_onnx
 from harness.run import EXPORTS
 from models import clcnet, registry, weights
+
+os.environ.setdefault("TENPASS_BOOT_TIMEOUT_S", "240")  # several boards may boot at once on two cores
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ import pytest
 
 from toolchain import debian
 
-DEVICE = Path(debian.__file__).parent
+REPOSITORY = Path(debian.__file__).parent.parent
 
 
 class Mirror:
@@ -125,7 +125,7 @@ def test_every_pin_has_a_sha256_and_a_place_in_the_pool() -> None:
 
 
 def test_every_pin_is_used() -> None:
-    sources = [path for pattern in ("*.py", "*.toml", "runner/**/*") for path in DEVICE.glob(pattern)]
+    sources = [path for folder in ("device", "toolchain") for path in (REPOSITORY / folder).glob("*.py")]
     text = "\n".join(path.read_text() for path in sources if path.is_file())
     unused = [each.name for each in debian.committed_pins() if each.package not in text]
     assert not unused

@@ -390,7 +390,9 @@ def test_what_a_killed_export_left_behind_is_swept_away(out: Path) -> None:
 
 
 def test_two_exports_of_one_model_at_once_leave_one_whole_artifact(tmp_path: Path) -> None:
-    both = [python_m_export("--models", "clcnet-tiny", "--out", tmp_path, "--force") for _ in range(2)]
+    both = [
+        python_m_export("--models", "clcnet-tiny", "--formats", "onnx", "--out", tmp_path, "--force") for _ in range(2)
+    ]
     for process in both:
         _, errors = process.communicate(timeout=120)
         assert (process.returncode, errors) == (0, "")
@@ -437,12 +439,19 @@ def run(*arguments: str | Path) -> Result:
 def test_the_command_exports_and_tells_what_it_did(tmp_path: Path) -> None:
     first = run("--models", "clcnet-tiny", "--out", tmp_path)
     assert (first.exit_code, first.stderr) == (0, "")
-    heading, _, row = first.stdout.splitlines()
+    heading, _, onnx_row, caffe2_row = first.stdout.splitlines()
     assert heading.split("  ")[0] == "model"
-    assert row.split()[:4] == ["clcnet-tiny", "0.45", "17", "59"]
-    assert " exported " in row
+    assert onnx_row.split()[:5] == ["clcnet-tiny", "onnx", "0.45", "17", "59"]
+    assert caffe2_row.split()[:2] == ["clcnet-tiny", "caffe2"]
+    assert first.stdout.count(" exported ") == 2
     second = run("--models", "clcnet-tiny", "--out", tmp_path)
-    assert " up to date " in second.stdout.splitlines()[2]
+    assert second.stdout.count(" up to date ") == 2
+
+
+def test_a_format_that_there_is_not_is_a_usage_error(tmp_path: Path) -> None:
+    result = run("--models", "clcnet-tiny", "--formats", "onnx,tflite", "--out", tmp_path)
+    assert result.exit_code == 2
+    assert "unknown format 'tflite': known are onnx, caffe2, caffe2-depthwise" in result.stderr
 
 
 def test_one_model_that_fails_stops_no_other_and_shows_in_the_exit_code(
@@ -512,7 +521,9 @@ def test_a_folder_that_cannot_be_written_is_a_usage_error(tmp_path: Path) -> Non
     assert result.stderr == f"Error: cannot write to --out '{tmp_path}/file/out': Not a directory\n"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--models", "clcnet-tiny"]], ids=["help", "up to date"])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--models", "clcnet-tiny", "--formats", "onnx"]], ids=["help", "up to date"]
+)
 def test_the_command_does_not_wait_for_torch_without_need(arguments: list[str], out: Path) -> None:
     process = python_m_export(*arguments, "--out", out, PYTHONPROFILEIMPORTTIME="1")
     output, imports = process.communicate(timeout=60)

@@ -307,7 +307,7 @@ def test_a_network_with_one_interlace_missing_fails_the_output_check(without_one
 
 def test_ctrl_c_keeps_what_is_finished_and_makes_the_table_from_it(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    options = ["--models", "clcnet-tiny,mobilenet", "--passes", "20000", "--out", str(out)]
+    options = ["--models", "clcnet-tiny,mobilenet", "--passes", "3000", "--out", str(out)]
     with subprocess.Popen(
         [sys.executable, "-m", "harness.run", "--device", "host", *options],
         stdout=subprocess.PIPE,
