@@ -71,8 +71,8 @@ def _what_was_measured(plan: Plan, records: Sequence[Record]) -> list[str]:
         if device.clock == "instructions":
             lines.append(
                 "**The times are modelled, not a phone's**: the emulated board's clock advances one nanosecond "
-                "per executed instruction; it knows no caches, no pipeline and one core. They repeat exactly, and "
-                "compare networks by the instructions they take, on this board only."
+                "per executed instruction; it knows no caches, no pipeline and one core. They repeat to a few parts in "
+                "100,000, and compare networks by the instructions they take, on this board only."
             )
         elif device.clock == "emulated":
             lines.append(
