@@ -6,7 +6,7 @@ import hashlib
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -112,14 +112,8 @@ def measure(
             status, error = failure.status, str(failure)
         finally:
             phases.leave()
-    return Record(
-        schema_version=SCHEMA_VERSION,
-        run=run.id,
-        id=case.id,
-        utc=utc,
-        commit=run.commit,
-        case=case,
-        device=device.info,
+    return replace(
+        _record(case, device, run, utc),
         status=status,
         error=error,
         artifact=measured_artifact(artifact),
@@ -130,22 +124,27 @@ def measure(
         after=after,
         phases_ns=phases.ns,
         pushed_bytes=pushed_bytes,
-        warnings=(),
     )
 
 
 def failed_export(case: Case, device: Device, run: Run, reason: str) -> Record:
     """The record of a case whose network could not be exported: nothing was run."""
+    utc = datetime.now(UTC).isoformat(timespec="seconds")
+    return replace(_record(case, device, run, utc), status="export_failed", error=reason)
+
+
+def _record(case: Case, device: Device, run: Run, utc: str) -> Record:
+    """A record of a case of which nothing is known yet."""
     return Record(
         schema_version=SCHEMA_VERSION,
         run=run.id,
         id=case.id,
-        utc=datetime.now(UTC).isoformat(timespec="seconds"),
+        utc=utc,
         commit=run.commit,
         case=case,
         device=device.info,
-        status="export_failed",
-        error=reason,
+        status="ok",
+        error=None,
         artifact=None,
         bundle=None,
         measurement=None,

@@ -14,8 +14,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -25,7 +23,7 @@ from toolchain import compile as compiling
 from toolchain import debian
 from toolchain.compile import TOOLCHAINS, Toolchain
 from toolchain.debian import DebianError
-from toolchain.errors import BuildError, ToolchainError
+from toolchain.errors import ToolchainError
 
 VERSION = "1.7.1"
 SUITE = "bullseye"
@@ -66,7 +64,6 @@ _COMPILERS_OWN = re.compile(r"(ld-linux.*|lib(c|m|dl|rt|pthread|gcc_s|stdc\+\+|g
 _SYMBOL = re.compile(r"\s*\d+: \S+\s+\S+ (\S+)\s+(\S+)\s+\S+\s+(\S+) ([^@\s]+)")
 
 _STUB_OBJECT_BYTES = 4096  # nothing reads them; ample for any vtable
-_TIMEOUT_S = 300
 
 
 # --- what callers use ---------------------------------------------------------------------------------
@@ -136,7 +133,7 @@ def program(source: Path) -> Path:
             link = [str(found[name]) for name in LINKED]
             link += ["-Wl,--allow-shlib-undefined", f"-Wl,-rpath-link,{found[ROOT].parent}"]
             command = [f"{chain.triplet}-g++", "-std=c++17", "-O2", "-Wall", "-Wextra", *define, *include]
-            _output([*command, str(source), *link, "-o", str(made)])
+            compiling.output([*command, str(source), *link, "-o", str(made)])
             target.parent.mkdir(exist_ok=True)
             made.rename(target)
     return target
@@ -221,7 +218,7 @@ def _undefined_objects(chain: Toolchain, libraries: Iterable[Path]) -> list[str]
     defined: set[str] = set()
     wanted: set[str] = set()
     for library in libraries:
-        for line in _output([f"{chain.triplet}-readelf", "--wide", "--dyn-syms", str(library)]).splitlines():
+        for line in compiling.output([f"{chain.triplet}-readelf", "--wide", "--dyn-syms", str(library)]).splitlines():
             if not (symbol := _SYMBOL.match(line)):
                 continue
             kind, binding, section, name = symbol.groups()
@@ -237,7 +234,9 @@ def _versions_wanted(chain: Toolchain, libraries: Iterable[Path]) -> dict[str, l
     wanted: dict[str, set[str]] = {}
     for library in libraries:
         name = ""
-        for line in _output([f"{chain.triplet}-readelf", "--wide", "--version-info", str(library)]).splitlines():
+        for line in compiling.output(
+            [f"{chain.triplet}-readelf", "--wide", "--version-info", str(library)]
+        ).splitlines():
             if file := re.search(r" File: (\S+) ", line):
                 name = file[1]
             elif version := re.search(r" Name: (\S+)  Flags: .* Version: ", line):
@@ -253,23 +252,7 @@ def _make_stub(chain: Toolchain, path: Path, objects: list[str], versions: list[
         script.write_text("".join(f"{version} {{}};\n" for version in versions))
         command = [f"{chain.triplet}-g++", "-x", "c", "-shared", "-nostdlib", "-fPIC", "-s", f"-Wl,-soname,{path.name}"]
         command += [f"-Wl,--version-script,{script}"] if versions else []
-        _output([*command, str(source), "-o", str(path)])
-
-
-def _output(command: list[str]) -> str:
-    """Run a build tool; its stdout. Raises BuildError with its first complaint."""
-    environment = os.environ | {"LC_ALL": "C.UTF-8"}
-    if shutil.which(command[0]) is None:
-        raise BuildError(f"{command[0]} is not installed; `make setup` installs what is needed")
-    try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired:
-        raise BuildError(f"`{command[0]}` did not end within {_TIMEOUT_S} s") from None
-    if done.returncode != 0:
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        complaint = next((line for line in lines if "error" in line.lower()), (lines or ["no output"])[-1])
-        raise BuildError(f"`{command[0]}` failed: {complaint[:300]}")
-    return done.stdout
+        compiling.output([*command, str(source), "-o", str(path)])
 
 
 def main() -> int:

@@ -76,7 +76,7 @@ def compiler_version(chain: Toolchain) -> str:
             f"{compiler} is not installed; `make setup` installs it (Debian package {package}), "
             f"and ABI {chain.abi} needs it"
         )
-    return _output([compiler, "--version"]).splitlines()[0]
+    return output([compiler, "--version"]).splitlines()[0]
 
 
 def header_pins() -> str:
@@ -109,9 +109,9 @@ def compiled(chain: Toolchain, target: str, variant: str = "", settings: Mapping
     with locked(FOLDER / f"{preset}.lock"):
         _discard_if_made_elsewhere(folder, f"{version}\n{RUNNER}")
         values = {"TENPASS_INCLUDE_DIRS": include, **(settings or {})}
-        _output(["cmake", "--preset", preset, *(f"-D{name}={value}" for name, value in values.items())])
+        output(["cmake", "--preset", preset, *(f"-D{name}={value}" for name, value in values.items())])
         jobs = str(os.cpu_count() or 1)
-        _output(["cmake", "--build", str(folder), "--target", target, "--parallel", jobs])
+        output(["cmake", "--build", str(folder), "--target", target, "--parallel", jobs])
     return folder / target
 
 
@@ -126,7 +126,7 @@ def _discard_if_made_elsewhere(folder: Path, origin: str) -> None:
 
 def library(chain: Toolchain, name: str) -> Path:
     """A library of the compiler's own (libc, libstdc++...). Raises BuildError when it has none of that name."""
-    path = Path(_output([f"{chain.triplet}-g++", f"-print-file-name={name}"]).strip())
+    path = Path(output([f"{chain.triplet}-g++", f"-print-file-name={name}"]).strip())
     if not path.is_absolute():
         raise BuildError(f"{chain.triplet}-g++ has no {name}, which a bundle for {chain.abi} needs")
     return path
@@ -134,15 +134,15 @@ def library(chain: Toolchain, name: str) -> Path:
 
 def needed(chain: Toolchain, binary: Path) -> list[str]:
     """The libraries that a binary names as NEEDED."""
-    dynamic = _output([f"{chain.triplet}-readelf", "--wide", "--dynamic", str(binary)])
+    dynamic = output([f"{chain.triplet}-readelf", "--wide", "--dynamic", str(binary)])
     return re.findall(r"\(NEEDED\).*\[(.+)\]", dynamic)
 
 
 def strip(chain: Toolchain, binary: Path) -> None:
     """Drop the symbols that nothing needs at run time; a binary that has none stays as it is."""
-    sections = _output([f"{chain.triplet}-readelf", "--wide", "--section-headers", str(binary)])
+    sections = output([f"{chain.triplet}-readelf", "--wide", "--section-headers", str(binary)])
     if " .symtab " in sections:
-        _output([f"{chain.triplet}-strip", "--strip-unneeded", str(binary)])
+        output([f"{chain.triplet}-strip", "--strip-unneeded", str(binary)])
 
 
 @contextmanager
@@ -154,7 +154,7 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _output(command: list[str]) -> str:
+def output(command: list[str]) -> str:
     """Run a build tool; its stdout. Raises BuildError with its first complaint."""
     environment = os.environ | {"LC_ALL": "C.UTF-8"}
     try:
