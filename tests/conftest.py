@@ -21,6 +21,15 @@ from models import clcnet, registry, weights
 os.environ.setdefault("TENPASS_BOOT_TIMEOUT_S", "240")  # several boards may boot at once on two cores
 
 
+#: The slowest first, so that two processes come to their ends together.
+SLOW_FILES = ("test_runner", "test_end_to_end", "test_board", "test_caffe2_runner", "test_run")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {name: position for position, name in enumerate(SLOW_FILES)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
 @pytest.fixture(scope="session")
 def tiny() -> Artifact:
     """The registry's smallest network, exported and verified (reused when up to date)."""

@@ -305,7 +305,8 @@ def test_a_network_with_one_interlace_missing_fails_the_output_check(without_one
     assert not record.check.passed
 
 
-def test_ctrl_c_keeps_what_is_finished_and_makes_the_table_from_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_keeps_what_is_finished_and_makes_the_table_from_it(tmp_path: Path, ending: signal.Signals) -> None:
     out = tmp_path / "run"
     options = ["--models", "clcnet-tiny,mobilenet", "--passes", "3000", "--out", str(out)]
     with subprocess.Popen(
@@ -313,13 +314,15 @@ def test_ctrl_c_keeps_what_is_finished_and_makes_the_table_from_it(tmp_path: Pat
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Whoever runs the tests in the background has Ctrl-C ignored, and so would have what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         # The second case, of minutes, has begun once the first's record is there.
         while process.poll() is None and not (out / journal.FILE_NAME).exists():
             time.sleep(0.05)
         while process.poll() is None and not (out / journal.FILE_NAME).read_bytes():
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(ending)
         stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == EXIT_CASE_FAILED, stderr
     assert [record.case.model for record in journal.read(out)] == ["clcnet-tiny"]
