@@ -10,7 +10,7 @@ export PYTHON
 export ORT_DISABLE_TELEMETRY = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup parts bench test check export board docs clean
+.PHONY: help setup parts parts-onnxruntime parts-caffe2 parts-boards bench test check export board docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,10 +44,17 @@ clean: ## remove everything downloaded or built; results/ stays
 	rm -rf build $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The parts say themselves, and quickly, whether they are up to date.
+# The parts say themselves, and quickly, whether they are up to date; each fetches while another compiles.
 parts: $(VENV)/.installed
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=none parts-onnxruntime parts-caffe2 parts-boards
+
+parts-onnxruntime:
 	@$(PY) -m device.bundle
+
+parts-caffe2:
 	@$(PY) -m device.bundle --runtime caffe2 || echo "setup: Caffe2 is left out; all that needs only ONNX Runtime works"
+
+parts-boards:
 	@$(PY) -m device.board_image
 
 $(VENV)/.installed: pyproject.toml constraints.txt setup/debian-packages.txt
