@@ -87,7 +87,7 @@ class OutputCheck:
 class Record:
     """One case, whole: measured, or failed with a reason.
 
-    `status` is "ok", "output_wrong", "interrupted", "export_failed" or a status of `device.errors`. `phases_ns` are
+    `status` is "ok", "output_wrong", "export_failed" or a status of `device.errors`. `phases_ns` are
     durations on the host's clock (push, launch, load, passes, collect, ...): what the harness itself costs.
     """
 
