@@ -37,6 +37,16 @@ class ModelSpec:
     paper: PaperFigures | None = None
     note: str = ""
 
+    @property
+    def has_clc_blocks(self) -> bool:
+        """Whether it is made of channel local convolution blocks, which can be computed in several ways."""
+        return self.family == "clcnet"
+
+    @property
+    def has_separable_blocks(self) -> bool:
+        """Whether it is made of depthwise separable blocks, which the kernel for CLC blocks can run too."""
+        return self.family == "mobilenet"
+
     def build(self) -> nn.Module:
         """The network with PyTorch's own initialisation; see `models.weights` for informative ones."""
         module, function = self.factory.split(":")

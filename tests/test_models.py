@@ -15,15 +15,16 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from models import paper, registry, weights
-from models.clcnet import CLCBlock, CLCNet, Interlace, clcnet_a
+from models.clcnet import CLCBlock, CLCNet, Interlace
 from models.cost import Cost, count
+from models.googlenet import STAGES, GoogLeNet
 from models.probe import one_thread
-from models.registry import PAPER_TABLE6, REGISTRY
+from models.registry import PAPER_TABLE5, PAPER_TABLE6, REGISTRY
 from models.shufflenet import Shuffle
 from models.spec import ModelError, ModelSpec
 
 every_model = pytest.mark.parametrize("spec", REGISTRY, ids=lambda spec: spec.name)
-in_table5 = pytest.mark.parametrize("name", PAPER_TABLE6)
+in_table6 = pytest.mark.parametrize("name", PAPER_TABLE6)
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +52,7 @@ def cost_of(name: str) -> Cost:
 
 def test_the_registry_begins_with_table_6_in_its_order() -> None:
     assert registry.names()[:4] == PAPER_TABLE6
-    assert registry.names()[4:] == ("clcnet-ap", "clcnet-tiny")
+    assert registry.names()[4:] == ("googlenet", "clcnet-ap", "clcnet-tiny")
 
 
 def test_an_unknown_model_is_refused_with_the_nearest_and_all_known_names() -> None:
@@ -97,7 +98,7 @@ def test_every_image_of_a_batch_is_computed_as_if_alone(spec: ModelSpec) -> None
 # Costs
 
 
-@in_table5
+@in_table6
 def test_mult_adds_agree_with_table_5_as_printed(name: str) -> None:
     figures = paper.figures(name)
     assert figures is not None
@@ -121,6 +122,20 @@ def test_shufflenets_parameters_differ_from_table_5_by_as_much_as_its_note_says(
     note = registry.get("shufflenet").note
     assert f"{params / 1e6:.2f}M parameters" in note
     assert f"{more / 1e6:.2f}M ({more / figures.params:.1%}) more" in note.replace(" %)", "%)")
+
+
+def test_googlenets_costs_differ_from_table_5_by_as_much_as_its_note_says() -> None:
+    figures = paper.figures("googlenet")
+    assert figures is not None
+    assert figures.mult_adds is not None
+    assert figures.params is not None
+    counted = cost_of("googlenet")
+    note = registry.get("googlenet").note.replace(" %)", "%)")
+    assert f"{counted.mult_adds / 1e6:.0f}M mult-adds and {counted.params / 1e6:.2f}M parameters" in note
+    more, more_params = counted.mult_adds - figures.mult_adds, counted.params - figures.params
+    assert f"{more / 1e6:.0f}M ({more / figures.mult_adds:.1%})" in note
+    assert f"{more_params / 1e6:.2f}M ({more_params / figures.params:.1%}) more" in note
+    assert max(more / figures.mult_adds, more_params / figures.params) < 0.03
 
 
 def test_the_modified_clcnet_costs_what_clcnet_a_costs() -> None:
@@ -154,24 +169,15 @@ def test_counting_leaves_the_network_as_it_was() -> None:
 # clcNet
 
 
-def test_clcnet_a_has_the_blocks_of_table_2() -> None:
-    table_2 = [  # input channels, output channels, stride, g1, g2; (a, b, c, d) = (1, 1, 5, 2)
-        (32, 64, 1, 16, 2),
-        (64, 128, 2, 32, 2),
-        *[(128, 128, 1, 64, 2)] * 1,
-        (128, 256, 2, 64, 2),
-        *[(256, 256, 1, 128, 2)] * 1,
-        (256, 512, 2, 128, 2),
-        *[(512, 512, 1, 256, 2)] * 5,
-        (512, 1024, 2, 256, 2),
-        *[(1024, 1024, 1, 512, 2)] * 2,
-    ]
+@pytest.mark.parametrize(("name", "expected"), [("clcnet-a", 14), ("clcnet-b", 17)])
+def test_a_clcnet_has_the_blocks_of_table_2_as_often_as_table_3_says(name: str, expected: int) -> None:
     found = []
-    for block in clcnet_a().blocks:
+    for block in registry.get(name).build().blocks:
         igc, gc = (layer for layer in block if isinstance(layer, nn.Conv2d))
         assert (igc.kernel_size, gc.kernel_size, gc.stride) == ((3, 3), (1, 1), (1, 1))
         found.append((igc.in_channels, gc.out_channels, igc.stride[0], igc.groups, gc.groups))
-    assert found == table_2
+    assert found == [(row.m, row.n, row.stride, row.g1, row.g2) for row in paper.blocks(name)]
+    assert len(found) == expected
 
 
 def test_no_activation_follows_the_3x3_of_a_block() -> None:
@@ -209,6 +215,90 @@ def test_a_clc_block_has_the_full_channel_receptive_field(c_in: int, c_out: int)
 def test_without_interlacing_a_block_sees_only_half_of_its_channels() -> None:
     fields = inputs_seen_by_each_output(CLCBlock(32, 64, interlaced=False), 32)
     assert fields == [set(range(16))] * 32 + [set(range(16, 32))] * 32
+
+
+# GoogLeNet
+
+
+@cache
+def googlenet() -> GoogLeNet:
+    network = built(registry.get("googlenet"))
+    assert isinstance(network, GoogLeNet)
+    return network
+
+
+def shapes_of(layers: nn.Sequential, x: Tensor) -> list[tuple[int, ...]]:
+    """(C, H, W) after each of `layers`, the first of which takes `x`."""
+    found = []
+    with torch.no_grad():
+        for layer in layers:
+            x = layer(x)
+            found.append(tuple(x.shape[1:]))
+    return found
+
+
+def test_googlenets_sizes_are_those_of_table_1_of_its_paper() -> None:
+    stem = shapes_of(googlenet().stem, torch.zeros(1, 3, 224, 224))
+    assert stem == [(64, 112, 112), *[(64, 56, 56)] * 3, *[(192, 56, 56)] * 2]
+    x = torch.zeros(1, *stem[-1])
+    found = []
+    for stage in googlenet().stages:
+        found.append(shapes_of(stage, x))
+        x = torch.zeros(1, *found[-1][-1])
+    assert found == [
+        [(192, 28, 28), (256, 28, 28), (480, 28, 28)],
+        [(480, 14, 14), *[(512, 14, 14)] * 3, (528, 14, 14), (832, 14, 14)],
+        [(832, 7, 7), (832, 7, 7), (1024, 7, 7)],
+    ]
+
+
+def test_googlenets_mult_adds_are_those_of_table_1_of_its_paper_but_for_two_rows() -> None:
+    table_1 = [34, 360, 128, 304, 73, 88, 100, 119, 170, 54, 71, 1]  # millions, from the first convolution on
+    counted = [count(googlenet().stem[0], (1, 3, 224, 224)), count(googlenet().stem[3:5], (1, 64, 56, 56))]
+    c_in = 192
+    for stage, modules, size in zip(googlenet().stages, STAGES, (28, 14, 7), strict=True):
+        for module, channels in zip(list(stage)[1:], modules, strict=True):
+            counted.append(count(module, (1, c_in, size, size)))
+            c_in = channels.joined
+    counted.append(count(googlenet().classifier, (1, c_in)))
+    assert sum(cost.mult_adds for cost in counted) == cost_of("googlenet").mult_adds
+    assert sum(cost.params for cost in counted) == cost_of("googlenet").params
+    differ = {
+        row: round(cost.mult_adds / 1e6)
+        for row, (cost, millions) in enumerate(zip(counted, table_1, strict=True))
+        if abs(cost.mult_adds / 1e6 - millions) >= 1
+    }
+    assert differ == {0: 118, 9: 51}  # the first convolution, and 5a
+    note = registry.get("googlenet").note
+    assert "34M and 2.7K for the first convolution" in note
+    assert f"make {differ[0]}M" in note
+    assert f"5a (54M, {differ[9]}M here)" in note
+    assert f"sums to {sum(table_1)}M" in note
+
+
+def test_googlenet_is_22_layers_deep_with_real_5x5_convolutions_and_a_bias_in_each() -> None:
+    """Section 5 counts the layers with parameters on the longest way: two to an inception module."""
+    modules = [module for stage in STAGES for module in stage]
+    convolutions = [layer for layer in googlenet().modules() if isinstance(layer, nn.Conv2d)]
+    assert len(convolutions) == 3 + 6 * len(modules)
+    assert 3 + 2 * len(modules) + 1 == 22
+    assert [layer.kernel_size for layer in convolutions].count((5, 5)) == len(modules)
+    assert all(layer.bias is not None for layer in convolutions)
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in googlenet().modules())
+
+
+def test_googlenet_is_normalised_before_and_after_its_second_convolution() -> None:
+    kinds = [type(layer).__name__ for layer in googlenet().stem]
+    norm = "LocalResponseNorm"
+    assert kinds == ["Sequential", "MaxPool2d", norm, "Sequential", "Sequential", norm]
+
+
+def test_the_response_norm_is_krizhevskys() -> None:
+    """b = a / (2 + 1e-4 * sum of a^2 over five channels) ^ 0.75, of Krizhevsky et al. 2012, section 3.3."""
+    layer = googlenet().stem[2]
+    a = 100 * torch.randn(1, 9, 2, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    sums = torch.stack([a[:, max(0, i - 2) : i + 3].square().sum(1) for i in range(9)], dim=1)
+    torch.testing.assert_close(layer(a), a / (2 + 1e-4 * sums) ** 0.75)
 
 
 # Interlacing
@@ -252,13 +342,33 @@ def test_interlacing_is_a_permutation_of_channels_and_undone_by_the_other_way_ro
 # The paper's figures
 
 
-@in_table5
+@in_table6
 def test_the_paper_prints_all_of_tables_5_and_6_for_its_networks(name: str) -> None:
     figures = paper.figures(name)
     assert figures is not None
     assert None not in (figures.mult_adds, figures.params, figures.top1, figures.speed_ms)
     assert figures.onnx_size_megabytes is not None
     assert registry.get(name).paper == figures
+
+
+@pytest.mark.parametrize("name", PAPER_TABLE5)
+def test_the_paper_prints_costs_and_top_1_for_all_of_table_5(name: str) -> None:
+    figures = paper.printed(5, name)
+    assert None not in (figures.mult_adds, figures.params, figures.top1)
+    assert figures.top5 is None
+
+
+def test_the_rows_of_a_table_are_in_the_papers_order() -> None:
+    assert paper.rows(3) == ("clcnet-a", "clcnet-b")
+    assert paper.rows(4) == ("clcnet-a", "clcnet-ap")
+    assert PAPER_TABLE5 == ("googlenet", "mobilenet", "shufflenet", "clcnet-a", "clcnet-b")
+    assert PAPER_TABLE6 == ("mobilenet", "shufflenet", "clcnet-a", "clcnet-b")
+
+
+def test_what_a_table_prints_is_told_apart_from_what_another_does() -> None:
+    assert paper.printed(3, "clcnet-a") == paper.printed(4, "clcnet-a") == paper.PaperFigures(top1=0.704, top5=0.895)
+    assert paper.printed(4, "clcnet-ap") == paper.PaperFigures(top1=0.677, top5=0.878)
+    assert paper.printed(3, "googlenet") == paper.PaperFigures()
 
 
 def test_what_is_not_in_the_paper_has_no_figures() -> None:
