@@ -23,7 +23,7 @@ import click
 
 from device.errors import BundleError, DeviceError
 from device.records import Bundle, File
-from toolchain import caffe2, wheels
+from toolchain import caffe2, clc, wheels
 from toolchain import compile as compiling
 from toolchain.compile import TOOLCHAINS, Toolchain
 from toolchain.errors import ToolchainError
@@ -58,7 +58,10 @@ RUNTIMES = {
             target="tenpass-onnxruntime",
             version=lambda abi: wheels.pin(abi).runtime_version,
             pins=lambda abi: wheels.pin(abi).library_sha256,
-            libraries=lambda abi: {wheels.LIBRARY: wheels.library(abi)},
+            libraries=lambda abi: {
+                wheels.LIBRARY: wheels.library(abi),
+                clc.LIBRARY: clc.library(compiling.toolchain(abi)),
+            },
         ),
         Runtime(
             name="caffe2",
@@ -117,14 +120,12 @@ def _recipe(chain: Toolchain, runtime: Runtime) -> str:
     """A sha256 over all that a bundle is made from."""
     recipe = hashlib.sha256()
     for part in (
-        compiling.compiler_version(chain),
-        compiling.header_pins(),
+        compiling.recipe(chain),
+        Path(__file__).read_text(),
         runtime.pins(chain.abi),
         runtime.version(chain.abi),
     ):
         recipe.update(part.encode() + b"\0")
-    for path in [*compiling.sources(), Path(__file__), Path(compiling.__file__)]:
-        recipe.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return recipe.hexdigest()
 
 

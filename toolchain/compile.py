@@ -7,6 +7,7 @@ alike. CMake's side is in device/runner/CMakeLists.txt, a preset per target; it 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import platform
 import re
@@ -87,13 +88,15 @@ def header_pins() -> str:
 def sources() -> list[Path]:
     """What the runner is made of, its tests left out."""
     made_of = [RUNNER / "CMakeLists.txt", RUNNER / "CMakePresets.json"]
-    return made_of + sorted(path for part in ("cmake", "src") for path in (RUNNER / part).rglob("*.*"))
+    return made_of + sorted(path for part in ("cmake", "src", "clc") for path in (RUNNER / part).rglob("*.*"))
 
 
-def compiled(chain: Toolchain, target: str, variant: str = "", settings: Mapping[str, str] | None = None) -> Path:
-    """A CMake target, brought up to date; the path of its binary. `variant` "-asan" is the sanitizers' build.
+def compiled(
+    chain: Toolchain, target: str, variant: str = "", settings: Mapping[str, str] | None = None, file: str = ""
+) -> Path:
+    """A CMake target, brought up to date; the path of its binary, which is called `file` (default: like the target).
 
-    `settings` are CMake variables that the target needs.
+    `variant` "-asan" is the sanitizers' build. `settings` are CMake variables that the target needs.
 
     Raises BuildError with the compiler's first error.
     """
@@ -112,7 +115,15 @@ def compiled(chain: Toolchain, target: str, variant: str = "", settings: Mapping
         output(["cmake", "--preset", preset, *(f"-D{name}={value}" for name, value in values.items())])
         jobs = str(os.cpu_count() or 1)
         output(["cmake", "--build", str(folder), "--target", target, "--parallel", jobs])
-    return folder / target
+    return folder / (file or target)
+
+
+def recipe(chain: Toolchain) -> str:
+    """A text that changes when something does that our programs for `chain` are made of."""
+    parts = [compiler_version(chain), header_pins()]
+    for path in [*sources(), Path(__file__)]:
+        parts.append(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}")
+    return "\n".join(parts)
 
 
 def _discard_if_made_elsewhere(folder: Path, origin: str) -> None:

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <new>
 
@@ -7,7 +8,7 @@
 #include "timed_loop.hpp"
 
 namespace {
-std::size_t allocation_count = 0;
+std::atomic<std::size_t> allocation_count{0};  // other tests have threads
 }
 
 std::size_t allocations() { return allocation_count; }

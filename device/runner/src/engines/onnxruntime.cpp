@@ -22,7 +22,8 @@ namespace tenpass {
 namespace {
 
 constexpr const char* kLibrary = "libonnxruntime.so";
-constexpr std::uint32_t kOldestApi = 8;  // has all that is called below
+constexpr const char* kOperators = "libtenpass_clc.so";  // our own, in the same folder
+constexpr std::uint32_t kOldestApi = 14;  // has all that is called below
 
 const OrtApiBase& open_library() {
   // Recent releases start a thread that uploads telemetry.
@@ -89,6 +90,7 @@ class OnnxRuntime final : public Engine {
     options.SetInterOpNumThreads(1);
     options.SetExecutionMode(ORT_SEQUENTIAL);
     options.SetGraphOptimizationLevel(ORT_ENABLE_ALL);
+    options.RegisterCustomOpsLibrary(kOperators);
     session_ = Ort::Session(env_, model_files.front().c_str(), options);
 
     if (session_.GetInputCount() != 1 || session_.GetOutputCount() != 1) {
