@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from export.artifact import Artifact, ExportError
+from export.artifact import IGC, Artifact, ExportError
 from export.checkpoints import parse_weights
 from export.formats import FORMATS
 from export.pipeline import STEPS, export_model
@@ -25,8 +25,17 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 
 
-#: A network, and the name of the format to make of it.
-Order = tuple[ModelSpec, str]
+@dataclass(frozen=True)
+class Order:
+    """A network, the name of the format to make of it, and how its channel local convolutions are written."""
+
+    spec: ModelSpec
+    format_name: str
+    igc: str | None
+
+    @property
+    def title(self) -> str:
+        return ", ".join(part for part in (self.spec.name, self.igc, self.format_name) if part)
 
 
 class UsageError(click.ClickException):
@@ -39,8 +48,7 @@ class UsageError(click.ClickException):
 class Row:
     """What became of one network."""
 
-    model: str
-    format_name: str
+    order: Order
     state: str  # exported, up to date, failed
     seconds: float
     artifact: Artifact | None = None
@@ -76,12 +84,21 @@ class Row:
     help=f"What to make of each: {', '.join(FORMATS)}.",
 )
 @click.option(
+    "--igc",
+    default=IGC[0],
+    show_default=True,
+    metavar="IGC,...",
+    help=f"How to write channel local convolutions: {', '.join(IGC)}. fused is for the onnx format alone.",
+)
+@click.option(
     "--opset",
     type=click.IntRange(LOWEST_OPSET, HIGHEST_OPSET),
     help=f"Version of the ONNX operators in the onnx format.  [default: {DEFAULT_OPSET}]",
 )
 @click.option("--force", is_flag=True, help="Export also what is up to date.")
-def main(models: str, weights: tuple[str, ...], out: Path, formats: str, opset: int | None, force: bool) -> None:
+def main(
+    models: str, weights: tuple[str, ...], out: Path, formats: str, igc: str, opset: int | None, force: bool
+) -> None:
     """Export networks from PyTorch to ONNX and Caffe2, simplified, and verify the files against PyTorch."""
     try:
         specs = [registry.get(name.strip()) for name in dict.fromkeys(models.split(","))]
@@ -93,26 +110,41 @@ def main(models: str, weights: tuple[str, ...], out: Path, formats: str, opset: 
     except OSError as error:
         raise UsageError(f"cannot write to --out {str(out)!r}: {error.strerror}") from None
 
-    wanted = [name.strip() for name in dict.fromkeys(formats.split(","))]
-    unknown = [name for name in wanted if name not in FORMATS]
-    if unknown:
-        raise UsageError(f"unknown format {unknown[0]!r}: known are {', '.join(FORMATS)}")
+    wanted = _known(formats, FORMATS, "format")
+    ways = _known(igc, IGC, "igc")
 
     def export(order: Order, on_step: Callable[[str], None]) -> Artifact:
-        spec, format_name = order
         return export_model(
-            spec,
+            order.spec,
             out,
-            checkpoints.get(spec.name),
-            format_name=format_name,
-            opset=opset if format_name == "onnx" else None,
+            checkpoints.get(order.spec.name),
+            format_name=order.format_name,
+            igc=order.igc,
+            opset=opset if order.format_name == "onnx" else None,
             force=force,
             on_step=on_step,
         )
 
-    rows = export_all([(spec, format_name) for spec in specs for format_name in wanted], export)
+    orders = [
+        Order(spec, name, way)
+        for spec in specs
+        for name in wanted
+        for way in (ways if spec.has_clc_blocks else [None])
+        if way != "fused" or FORMATS[name].custom_operators
+    ]
+    if not orders:
+        raise UsageError(f"--igc fused is not for the format {', '.join(wanted)}; add --formats onnx")
+    rows = export_all(orders, export)
     click.echo(table(rows))
     sys.exit(max(row.exit_code for row in rows))
+
+
+def _known(names: str, known: Iterable[str], what: str) -> list[str]:
+    """The names in a list with commas. Raises UsageError for one that is not known."""
+    wanted = list(dict.fromkeys(name.strip() for name in names.split(",")))
+    if unknown := [name for name in wanted if name not in known]:
+        raise UsageError(f"unknown {what} {unknown[0]!r}: known are {', '.join(known)}")
+    return wanted
 
 
 def export_all(orders: Sequence[Order], export: Callable[[Order, Callable[[str], None]], Artifact]) -> list[Row]:
@@ -149,12 +181,11 @@ def export_one(
 
     `tell` gets the reason of a failure.
     """
-    spec, format_name = order
     begin = time.monotonic()
     steps: list[str] = []
 
     def on_step(step: str) -> None:
-        show(f"{spec.name}, {format_name}: {step}", len(steps))
+        show(f"{order.title}: {step}", len(steps))
         steps.append(step)
 
     try:
@@ -162,8 +193,8 @@ def export_one(
     except (ModelError, ExportError) as error:
         tell(str(error))
         exit_code = EXIT_USAGE if isinstance(error, ModelError) else EXIT_FAILED
-        return Row(spec.name, format_name, "failed", time.monotonic() - begin, exit_code=exit_code)
-    return Row(spec.name, format_name, "exported" if steps else "up to date", time.monotonic() - begin, artifact)
+        return Row(order, "failed", time.monotonic() - begin, exit_code=exit_code)
+    return Row(order, "exported" if steps else "up to date", time.monotonic() - begin, artifact)
 
 
 def table(rows: Iterable[Row]) -> str:
@@ -181,11 +212,18 @@ def table(rows: Iterable[Row]) -> str:
                 f"{artifact.max_abs_error:.1e}",
                 f"{artifact.output_spread:.3g}",
             ]
-        return [row.model, row.format_name, *found, row.state, f"{row.seconds:.1f}"]
+        return [
+            row.order.spec.name,
+            row.order.format_name,
+            row.order.igc or "",
+            *found,
+            row.state,
+            f"{row.seconds:.1f}",
+        ]
 
-    headers = ["model", "format", "MB", "opset", "nodes", "max abs error", "spread", "state", "seconds"]
+    headers = ["model", "format", "igc", "MB", "opset", "nodes", "max abs error", "spread", "state", "seconds"]
     text: str = tabulate(
-        map(cells, rows), headers, disable_numparse=True, colalign=["left", "left", *["right"] * 5, "left", "right"]
+        map(cells, rows), headers, disable_numparse=True, colalign=[*["left"] * 3, *["right"] * 5, "left", "right"]
     )
     return text
 

@@ -16,8 +16,11 @@ MANIFEST_NAME = "manifest.json"
 #: What the one input and the one output of every exported network are called.
 INPUT_NAME, OUTPUT_NAME = "input", "output"
 
+#: How interlaced grouped convolutions can be written (export/igc.py); the first is what the paper ran.
+IGC = ("grouped", "depthwise", "fused")
+
 #: Of the manifest; an artifact with another one is exported anew.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class ExportError(Exception):
@@ -55,7 +58,8 @@ class Artifact:
 
     model: str
     weights: str  # "seed 0", or the sha256 of a checkpoint
-    format: str  # "onnx"
+    format: str  # one of export.formats.FORMATS
+    igc: str | None  # one of IGC; None for a network without channel local convolutions
     folder: Path  # not in the manifest: a folder may be moved
     model_files: tuple[ArtifactFile, ...]
     onnx_size_bytes: int  # of the simplified ONNX file, which other formats are made from

@@ -107,6 +107,8 @@ OPERATORS: Mapping[str, Operator] = {
     "GlobalMaxPool": _PLAIN,
     "BatchNormalization": Operator(("epsilon", "momentum")),
     "InstanceNormalization": Operator(("epsilon",)),
+    # where they are left out, Caffe2 has other values for alpha and beta than ONNX
+    "LRN": Operator(("size", "alpha", "beta", "bias"), ("size", "alpha", "beta")),
     "Gemm": Operator(("alpha", "beta", "transA", "transB")),
     "MatMul": _PLAIN,
     "Add": _PLAIN,

@@ -19,8 +19,9 @@ class Format:
     """`convert` turns an ONNX file, which may go, into `files` in a folder, and counts the operators of a pass.
 
     `run` gives the output of the files in a folder for an input, on one CPU thread here. `what` the files are called
-    in messages, `opset` is what the ONNX file is exported with by default, `tools` the versions of the format's own
-    tools, `recipe` a text that changes when one of those does.
+    in messages, `opset` is what the ONNX file is exported with by default, `custom_operators` says whether operators
+    that are not ONNX's can be run (igc fused), `tools` the versions of the format's own tools, `recipe` a text that
+    changes when one of those does.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Format:
     files: tuple[str, ...]
     convert: Callable[[Path, Path], dict[str, int]]
     run: Callable[[Path, NDArray[np.float32]], NDArray[np.float32]]
+    custom_operators: bool = False
     tools: Mapping[str, str] = field(default_factory=dict)
     recipe: Callable[[], str] = lambda: ""
 
@@ -63,13 +65,15 @@ def _caffe2(name: str, engine: str) -> Format:
 
         return to_caffe2.recipe()
 
-    return Format(name, "Caffe2", 9, ("init_net.pb", "predict_net.pb"), convert, run, {"caffe2": "1.7.1"}, recipe)
+    return Format(
+        name, "Caffe2", 9, ("init_net.pb", "predict_net.pb"), convert, run, tools={"caffe2": "1.7.1"}, recipe=recipe
+    )
 
 
 FORMATS = {
     made.name: made
     for made in (
-        Format("onnx", "simplified", DEFAULT_OPSET, ("model.onnx",), _keep_onnx, _run_onnx),
+        Format("onnx", "simplified", DEFAULT_OPSET, ("model.onnx",), _keep_onnx, _run_onnx, custom_operators=True),
         _caffe2("caffe2", ""),
         _caffe2("caffe2-depthwise", "DEPTHWISE_3x3"),
     )

@@ -12,6 +12,7 @@ from shutil import rmtree
 from typing import TYPE_CHECKING
 
 from export.artifact import (
+    IGC,
     INPUT_NAME,
     OUTPUT_NAME,
     Artifact,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from models.spec import ModelSpec
 
 #: What an export does, in order; `on_step` hears of each as it begins.
-STEPS = ("build", "export", "simplify", "convert", "verify", "store")
+STEPS = ("build", "export", "simplify", "rewrite", "convert", "verify", "store")
 
 #: The seed of the reference input, normal noise.
 INPUT_SEED = 0
@@ -51,6 +52,7 @@ class _Order:
     weights: Path | None
     weights_id: str
     form: Format
+    igc: str | None
     opset: int
     recipe_sha256: str
 
@@ -61,6 +63,7 @@ def export_model(
     weights: Path | None = None,
     *,
     format_name: str = "onnx",
+    igc: str | None = None,
     opset: int | None = None,
     force: bool = False,
     on_step: Callable[[str], None] = lambda _step: None,
@@ -69,9 +72,11 @@ def export_model(
     """The artifact of `spec` in its folder below `out`: the one there if it is up to date, else a new one.
 
     `weights` is a checkpoint; without one the weights are seeded. `format_name` is one of FORMATS, `opset` that of
-    the ONNX file, which other formats are made from (default: the format's). `on_step` is called with each of STEPS,
-    and not at all when nothing is to be done. `network` is written to ONNX in place of the one that `spec` and
-    `weights` make, and must compute the same. Any number of processes may export into one `out` at once.
+    the ONNX file, which other formats are made from (default: the format's). `igc` is one of IGC (default: the first,
+    for a network with channel local convolutions; "fused" for another one runs its depthwise separable blocks in the
+    same kernel). `on_step` is called with each of STEPS, and not at all when nothing is to be done. `network` is
+    written to ONNX in place of the one that `spec` and `weights` make, and must compute the same. Any number of
+    processes may export into one `out` at once.
 
     Raises ExportError when the export fails or an ONNX file does not compute what PyTorch does: then nothing new
     is there, and what was there before stays, but no longer counts as up to date. Raises ModelError for a
@@ -79,11 +84,17 @@ def export_model(
     """
     weights_id = f"seed {SEED}" if weights is None else _checkpoint_sha256(weights)
     form = FORMATS[format_name]
+    igc = igc or (IGC[0] if spec.has_clc_blocks else None)
+    if igc == "fused" and not form.custom_operators:
+        raise ExportError(
+            f"{spec.name}: {form.what} has no operator for igc fused; ONNX Runtime has, or take another igc"
+        )
     with _naming(spec, "looking for the format's tools"):
-        recipe = recipe_sha256(spec, opset or form.opset, weights_id, form)
-    order = _Order(spec, weights, weights_id, form, opset or form.opset, recipe)
+        recipe = recipe_sha256(spec, opset or form.opset, weights_id, form, igc)
+    order = _Order(spec, weights, weights_id, form, igc, opset or form.opset, recipe)
     name = spec.name if weights is None else f"{spec.name}-{weights_id[:12]}"
-    folder = out / (name if form.name == "onnx" else f"{name}.{form.name}")
+    parts = [name, *([igc] if igc not in (None, IGC[0]) else []), *([form.name] if form.name != "onnx" else [])]
+    folder = out / ".".join(parts)
 
     def present() -> Artifact | None:
         return None if force or network is not None else _up_to_date(folder, order)
@@ -152,14 +163,14 @@ def _turn(folder: Path) -> Iterator[Path]:
 
 def _make(order: _Order, workspace: Path, on_step: Callable[[str], None], network: nn.Module | None) -> Artifact:
     """A verified artifact in a new folder in `workspace`, still without its manifest."""
-    from export import tensors
+    from export import igc, tensors
     from export.verify import run_onnx
     from models import cost
 
     spec = order.spec
     new = workspace / "new"
     new.mkdir()
-    traced, simplified = workspace / "traced.onnx", workspace / "simplified.onnx"
+    traced, simplified, rewritten = (workspace / f"{name}.onnx" for name in ("traced", "simplified", "rewritten"))
 
     on_step("build")
     right = _build(order)
@@ -171,10 +182,13 @@ def _make(order: _Order, workspace: Path, on_step: Callable[[str], None], networ
     on_step("simplify")
     with _naming(spec, "simplifying the ONNX file"):
         simplify(traced, simplified)
-    onnx_size_bytes = simplified.stat().st_size
+    on_step("rewrite")
+    with _naming(spec, f"writing its channel local convolutions as igc {order.igc}"):
+        igc.rewrite_file(simplified, rewritten, order.igc, separable=not spec.has_clc_blocks)
+    onnx_size_bytes = rewritten.stat().st_size
     on_step("convert")
     with _naming(spec, f"making {order.form.name} of the ONNX file"):
-        op_counts = order.form.convert(simplified, new)
+        op_counts = order.form.convert(rewritten, new)
     on_step("verify")
     _verified(spec, "exported", lambda: run_onnx(traced, input_values), output_values)
     converted = partial(order.form.run, new, input_values)
@@ -185,6 +199,7 @@ def _make(order: _Order, workspace: Path, on_step: Callable[[str], None], networ
         model=spec.name,
         weights=order.weights_id,
         format=order.form.name,
+        igc=order.igc,
         folder=new,
         model_files=tuple(describe(new / name) for name in order.form.files),
         onnx_size_bytes=onnx_size_bytes,

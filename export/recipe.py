@@ -10,6 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from toolchain import clc
+
 if TYPE_CHECKING:
     from export.formats import Format
     from models.spec import ModelSpec
@@ -21,13 +23,17 @@ TOOLS = ("torch", "onnx", "onnxsim", "onnxruntime", "numpy")
 SOURCE_FOLDERS = ("models", "export")
 
 
-def recipe_sha256(spec: ModelSpec, opset: int, weights: str, form: Format) -> str:
-    """The hash of the recipe for `spec` at `opset` in `form` with `weights` ("seed 0", or a checkpoint's sha256)."""
+def recipe_sha256(spec: ModelSpec, opset: int, weights: str, form: Format, igc: str | None = None) -> str:
+    """The hash of the recipe for `spec` at `opset` in `form` with `weights` ("seed 0", or a checkpoint's sha256).
+
+    Raises ToolchainError when the tools of `form` or `igc` cannot be had.
+    """
     recipe = {
         "spec": {key: value for key, value in asdict(spec).items() if key in {"name", "factory", "input_shape"}},
         "opset": opset,
         "weights": weights,
         "format": [form.name, form.recipe()],
+        "igc": [igc, clc.recipe() if igc == "fused" else ""],
         "tools": tool_versions(),
         "sources": _source_hashes(),
     }

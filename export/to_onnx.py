@@ -28,9 +28,10 @@ def to_onnx(network: nn.Module, input_shape: Sequence[int], path: Path, opset: i
     """
     import torch
 
+    from export.operators import whole_operators
     from models.probe import observed
 
-    with observed(network), warnings.catch_warnings():
+    with observed(network), whole_operators(network), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of the tracing exporter, which is meant
         torch.onnx.export(
             network,

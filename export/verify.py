@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from export.igc import operators_for
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -63,6 +65,8 @@ def run_onnx(model: Path, values: NDArray[np.float32]) -> NDArray[np.float32]:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # the same sums in the same order each time
+    if library := operators_for(model):
+        options.register_custom_ops_library(str(library))
     session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     output: NDArray[np.float32] = session.run(None, {session.get_inputs()[0].name: values})[0]
     return output

@@ -126,6 +126,20 @@ SINGLE = [
         STATISTICS[:2],
         {"epsilon": 0.1},
     ),
+    One(
+        "LRN",
+        lambda x: F.local_response_norm(x, 5, alpha=0.9, beta=0.6, k=2.0),
+        (),
+        {"size": 5, "alpha": 0.9, "beta": 0.6, "bias": 2.0},
+    ),
+    One("LRN", lambda x: F.local_response_norm(x, 3, 0.9, 0.75), (), {"size": 3, "alpha": 0.9, "beta": 0.75}),
+    # of an even window, ONNX has the odd channel behind, PyTorch in front
+    One(
+        "LRN",
+        lambda x: F.local_response_norm(x.flip(1), 4, 0.9, 0.75).flip(1),
+        (),
+        {"size": 4, "alpha": 0.9, "beta": 0.75},
+    ),
     One("Gemm", lambda x, w, b: x @ w.T + b, (noise(5, 8), noise(5)), {"transB": 1}, (3, 8)),
     One("Gemm", lambda x, w, b: x.T @ w + b, (noise(3, 5), noise(5)), {"transA": 1}, (3, 8)),
     One(
@@ -265,6 +279,9 @@ SEVERAL = {
     "slice of two axes": Of(lambda x: x[:, 1:4, 2:-2]),
     "average pool, rounded up": Of(lambda x: F.avg_pool2d(x, 3, 2, ceil_mode=True)),
     "max pool, rounded up": Of(lambda x: F.max_pool2d(x, 2, ceil_mode=True)),
+    "max pool of an even size, rounded up": Of(lambda x: F.max_pool2d(x[:, :, 1:, 1:], 3, 2, ceil_mode=True)),
+    "max pool of negative values, rounded up": Of(lambda x: F.max_pool2d(-torch.exp(x), 3, 2, 1, ceil_mode=True)),
+    "local response normalisation": nn.LocalResponseNorm(5, alpha=0.9, beta=0.75, k=2),
     "linear": Of(flat, nn.Linear(8 * 13 * 17, 5)),
     "linear without bias": Of(flat, nn.Linear(8 * 13 * 17, 5, bias=False)),
     "pixel shuffle": Of(lambda x: F.pixel_shuffle(x, 2)),
@@ -301,6 +318,7 @@ REFUSED = {
         "Conv with auto_pad=SAME_UPPER; write the pads out",
     ),
     "no kernel's shape": (one_node("Conv", (W,)), "Conv without kernel_shape"),
+    "response normalisation by default values": (one_node("LRN", (), {"size": 5}), "LRN without alpha"),
     "maximum of several shapes": (one_node("Max", (noise(8, 1, 1),)), "Max with inputs of several shapes"),
     "sum of several shapes": (one_node("Sum", (noise(17),)), "Sum with inputs of several shapes"),
     "a slope along the width": (

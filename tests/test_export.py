@@ -25,6 +25,7 @@ from export.__main__ import main
 from export.artifact import MANIFEST_NAME, Artifact, ExportError, read_artifact
 from export.pipeline import STEPS, export_model
 from export.tensors import read_values
+from export.to_onnx import to_onnx
 from export.verify import RELATIVE_TOLERANCE, deviation, run_onnx
 from models import registry, weights
 from models.clcnet import CLCNet, Interlace, clcnet_b, clcnet_tiny
@@ -151,7 +152,7 @@ def test_the_file_is_as_large_as_its_weights(spec: ModelSpec, exported: Export) 
 
 
 @pytest.mark.parametrize("opset", [9, 20])
-@pytest.mark.parametrize("name", ["clcnet-tiny", "shufflenet"])
+@pytest.mark.parametrize("name", ["clcnet-tiny", "shufflenet", "googlenet"])
 def test_other_opsets_are_verified_too(name: str, opset: int, tmp_path: Path) -> None:
     artifact = export_model(registry.get(name), tmp_path, opset=opset)
     model = onnx.load(artifact.folder / "model.onnx")
@@ -165,6 +166,28 @@ def test_exporting_twice_gives_the_same_bytes_and_no_path_of_this_machine(tmp_pa
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
     paths = [str(tmp_path).encode(), str(ROOT).encode()]
     assert not any(path in content for content in tree(tmp_path).values() for path in paths)
+
+
+# Operators that the exporter takes apart
+
+
+@pytest.mark.parametrize("opset", [9, 17])
+@pytest.mark.parametrize(("size", "operators"), [(5, ["LRN"]), (1, ["LRN"]), (4, None)])
+def test_response_normalisation_is_one_operator_where_onnx_has_the_same(
+    size: int, operators: list[str] | None, opset: int, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    layer = nn.LocalResponseNorm(size, alpha=0.9, beta=0.6, k=2)
+    x = torch.randn(1, 8, 6, 7, generator=torch.Generator().manual_seed(1))
+    to_onnx(layer, x.shape, tmp_path / "layer.onnx", opset)
+    assert "forward" not in vars(layer)
+    nodes = [node.op_type for node in onnx.load(tmp_path / "layer.onnx").graph.node]
+    if operators is None:
+        assert "LRN" not in nodes
+        assert "AveragePool" in nodes
+    else:
+        assert nodes == operators
+        assert not recwarn.list
+    np.testing.assert_allclose(run_onnx(tmp_path / "layer.onnx", x.numpy()), layer(x).numpy(), rtol=1e-5, atol=1e-6)
 
 
 # The check fails for a wrong network
@@ -371,8 +394,8 @@ def test_an_artifact_with_a_damaged_manifest_is_exported_again(out: Path, conten
 
 
 def test_a_manifest_of_another_schema_is_not_read(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert json.loads((out / "clcnet-tiny" / MANIFEST_NAME).read_text())["schema_version"] == 1
-    monkeypatch.setattr(artifacts, "SCHEMA_VERSION", 2)
+    assert json.loads((out / "clcnet-tiny" / MANIFEST_NAME).read_text())["schema_version"] == 2
+    monkeypatch.setattr(artifacts, "SCHEMA_VERSION", 3)
     with pytest.raises(ExportError, match="of another version"):
         read_artifact(out / "clcnet-tiny")
 
@@ -441,8 +464,8 @@ def test_the_command_exports_and_tells_what_it_did(tmp_path: Path) -> None:
     assert (first.exit_code, first.stderr) == (0, "")
     heading, _, onnx_row, caffe2_row = first.stdout.splitlines()
     assert heading.split("  ")[0] == "model"
-    assert onnx_row.split()[:5] == ["clcnet-tiny", "onnx", "0.45", "17", "59"]
-    assert caffe2_row.split()[:2] == ["clcnet-tiny", "caffe2"]
+    assert onnx_row.split()[:6] == ["clcnet-tiny", "onnx", "grouped", "0.45", "17", "59"]
+    assert caffe2_row.split()[:3] == ["clcnet-tiny", "caffe2", "grouped"]
     assert first.stdout.count(" exported ") == 2
     second = run("--models", "clcnet-tiny", "--out", tmp_path)
     assert second.stdout.count(" up to date ") == 2
