@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.gains import promise
 from harness.table import BASELINE, MEANING_OF_TIME, Row
 
 if TYPE_CHECKING:
@@ -16,30 +18,68 @@ _MEASURED = ("#1f77b4", "#2ca089", "#7b5ea7", "#5b7f95", "#b05d8f", "#7a7a30")
 _PAPER = "#d9822b"
 _PROMISE = "#8a8a8a"
 _FORMATS = ("png", "svg")
+_IGC_COLOURS = {None: "#8a8a8a", "grouped": "#1f77b4", "depthwise": "#2ca089", "fused": "#d9822b"}
 
 
 def write(table: Sequence[Row], folder: Path) -> list[Path]:
     """Writes every plot that the rows can fill, as PNG and SVG; returns the files, none for rows without times."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    mpl.rcParams.update(
-        {
-            "svg.hashsalt": "tenpass",  # the same rows give the same bytes
-            "font.size": 10,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "figure.dpi": 110,
-            "savefig.bbox": "tight",
-        }
-    )
     measured = [row for row in table if row.summary is not None]
     if not measured:
         return []
-    figures = {"latency-vs-mult-adds": latency_vs_mult_adds(measured)}
-    if any(row.relative is not None for row in measured):
-        figures["relative-speed"] = relative_speed(measured)
-    return [path for name, figure in figures.items() for path in _save(figure, folder / name)]
+    with _style():
+        figures = {"latency-vs-mult-adds": latency_vs_mult_adds(measured)}
+        if any(row.relative is not None for row in measured):
+            figures["relative-speed"] = relative_speed(measured)
+        return [path for name, figure in figures.items() for path in _save(figure, folder / name)]
+
+
+def write_igc_study(by_device: Mapping[str, Sequence[Row]], folder: Path) -> list[Path]:
+    """Writes the study's plot, as PNG and SVG; returns the files."""
+    with _style():
+        return _save(igc_study(by_device), folder / "igc-study")
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """How all plots look, and nothing of it afterwards: others draw in the same process."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    style = {
+        "svg.hashsalt": "tenpass",  # the same rows give the same bytes
+        "font.size": 10,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "figure.dpi": 110,
+        "savefig.bbox": "tight",
+    }
+    with mpl.rc_context(style):  # type: ignore[arg-type]
+        yield
+
+
+def igc_study(by_device: Mapping[str, Sequence[Row]]) -> Figure:
+    """A panel for each device: the time of each network over MobileNet's, one thread, beside the mult-adds' ratio."""
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(
+        1, len(by_device), figsize=(5.4 * len(by_device), 4.6), layout="constrained", squeeze=False
+    )
+    for axes, (serial, rows) in zip(panels[0], by_device.items(), strict=True):
+        shown = [row for row in rows if row.record.case.threads == 1 and row.relative is not None]
+        baseline = next((row for row in shown if row.record.case.model == BASELINE), None)
+        for y, row in enumerate(shown):
+            relative = end = row.relative or 0.0
+            axes.barh(y, relative, height=0.72, color=_IGC_COLOURS[row.record.case.igc])
+            if baseline is not None and (line := promise(row, baseline)) is not None:
+                axes.plot([line, line], [y - 0.42, y + 0.42], color="black", linewidth=2)
+                end = line if relative <= line < relative + 0.15 else relative  # where the number would stand
+            axes.text(end + 0.015, y, f"{relative:.3f}", va="center", fontsize=8.5)
+        axes.set_yticks(range(len(shown)), [row.title for row in shown])
+        axes.invert_yaxis()
+        axes.set_xlim(0, max([1.0, *(row.relative or 0.0 for row in shown)]) * 1.16)
+        axes.set_title(f"{serial}\n{MEANING_OF_TIME[rows[0].record.device.clock]}", loc="left", fontsize=10)
+        axes.set_xlabel("time over MobileNet's, one thread (black: ratio of the mult-adds)")
+    return figure
 
 
 def latency_vs_mult_adds(table: Sequence[Row]) -> Figure:
@@ -119,8 +159,8 @@ def relative_speed(table: Sequence[Row]) -> Figure:
         bars.append((label, colour, {row.title: 1 / row.relative for row in rows if row.relative}))
     paper = {row.title: 1 / row.paper_relative for row in compared if row.paper_relative}
     bars.append(("paper: BLU phone, Cortex-A7, Caffe2 (Table 6)", _PAPER, paper))
-    promise = {row.title: speed for row in compared if (speed := _promise(row, baseline)) is not None}
-    bars.append(("promised by the mult-adds", _PROMISE, promise))
+    promised = {row.title: 1 / line for row in compared if (line := promise(row, baseline)) is not None}
+    bars.append(("promised by the mult-adds", _PROMISE, promised))
 
     titles = list(dict.fromkeys(row.title for row in compared))
     height = 0.8 / len(bars)
@@ -138,12 +178,6 @@ def relative_speed(table: Sequence[Row]) -> Figure:
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_xlabel("speed relative to MobileNet (higher is faster)")
     return figure
-
-
-def _promise(row: Row, baseline: Row) -> float | None:
-    if row.record.artifact is None or baseline.record.artifact is None:
-        return None
-    return baseline.record.artifact.mult_adds / row.record.artifact.mult_adds
 
 
 def _save(figure: Figure, stem: Path) -> list[Path]:

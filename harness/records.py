@@ -25,6 +25,9 @@ class Case:
     model: str
     runtime: str
     format: str = "onnx"  # what of the network is run: one of export.formats.FORMATS
+    igc: str | None = (
+        None  # how its channel local convolutions are computed: one of export.artifact.IGC; None: it has none
+    )
     threads: int = 1
     cpu_mask: int | None = None
     warmup: int = 1
@@ -34,7 +37,8 @@ class Case:
     def id(self) -> str:
         cpus = "" if self.cpu_mask is None else f"-cpus{self.cpu_mask:#x}"
         runs = self.runtime if self.format in ("onnx", self.runtime) else self.format
-        return f"{self.model}-{runs}-t{self.threads}{cpus}"
+        igc = "" if self.igc is None else f"-{self.igc}"
+        return f"{self.model}{igc}-{runs}-t{self.threads}{cpus}"
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import click
 
-from harness import plots, table
+from harness import gains, plots, table
 from harness import records as journal
 from harness.command import guarded
-from harness.errors import EXIT_CASE_FAILED, UsageError
+from harness.errors import EXIT_CASE_FAILED
 from harness.plan import Plan
 from harness.plan import read as read_plan
 from harness.records import Record
+from harness.render import writing
 from harness.table import Row
 
 REPORT_NAME = "report.md"
@@ -39,13 +40,11 @@ def write(folder: Path) -> tuple[list[Record], list[Path]]:
             "table6.csv": table.csv(rows),
             "table6.tex": table.latex(rows),
         }
-    try:
+    with writing(folder):
         written = [folder / name for name in texts]
         for path, text in zip(written, texts.values(), strict=True):
             path.write_text(text)
         return records, written + plots.write(rows, folder)
-    except OSError as error:
-        raise UsageError(f"{folder}: the report could not be written ({error.strerror})") from None
 
 
 def _markdown(plan: Plan, records: Sequence[Record], rows: Sequence[Row]) -> str:
@@ -55,6 +54,7 @@ def _markdown(plan: Plan, records: Sequence[Record], rows: Sequence[Row]) -> str
         parts += ["", table.markdown(rows)]
     parts += _failures(plan, records)
     parts += _against_the_paper(rows)
+    parts += _gains(rows)
     parts += _cost_of_the_harness(records)
     parts += _notes(rows)
     parts += ["## Run it again", "", f"    {plan.command}", ""]
@@ -145,6 +145,11 @@ def _sizes(rows: Sequence[Row]) -> list[str]:
         "|---|--:|--:|--:|--:|--:|--:|",
     ]
     return [*head, *lines, ""] if lines else []
+
+
+def _gains(rows: Sequence[Row]) -> list[str]:
+    lines = gains.explained(rows)
+    return ["## What is the network's, and what the kernel's", "", *lines, ""] if lines else []
 
 
 def _cost_of_the_harness(records: Sequence[Record]) -> list[str]:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from export.artifact import ExportError
+from export.artifact import IGC, ExportError
 from export.checkpoints import parse_weights
 from harness.command import guarded
 from harness.errors import EXIT_CASE_FAILED, EXIT_OK, UsageError
@@ -57,6 +57,38 @@ class CpuMask(click.ParamType[int]):
         return mask
 
 
+class Names(click.ParamType[tuple[str, ...]]):
+    """Some of `known`, separated by commas."""
+
+    name = "names"
+
+    def __init__(self, known: Sequence[str]) -> None:
+        self.known = known
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        names = tuple(dict.fromkeys(name.strip() for name in str(value).split(",")))
+        if unknown := [name for name in names if name not in self.known]:
+            self.fail(f"{unknown[0]!r} is not one of {', '.join(self.known)}", param, ctx)
+        return names
+
+
+class Numbers(click.ParamType[tuple[int, ...]]):
+    """Whole numbers from `least` to `most`, separated by commas."""
+
+    name = "numbers"
+
+    def __init__(self, least: int, most: int) -> None:
+        self.least, self.most = least, most
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        texts = list(dict.fromkeys(text.strip() for text in str(value).split(",")))
+        wrong = [text for text in texts if not (text.isascii() and text.isdigit() and len(text) < 10)]  # noqa: PLR2004
+        wrong = wrong or [text for text in texts if not self.least <= int(text) <= self.most]
+        if wrong:
+            self.fail(f"{wrong[0]!r} is no number from {self.least} to {self.most}", param, ctx)
+        return tuple(int(text) for text in texts)
+
+
 @click.command(help=__doc__, context_settings={"max_content_width": 100})
 @click.option(
     "--device",
@@ -87,9 +119,29 @@ class CpuMask(click.ParamType[int]):
     show_default=True,
     help="Caffe2's engine for 3x3 depthwise convolutions.",
 )
+@click.option(
+    "--igc",
+    type=Names(IGC),
+    default=IGC[0],
+    show_default=True,
+    help=f"How clcNet's interlaced grouped convolutions are computed: {', '.join(IGC)}, or several, separated by "
+    "commas. grouped is what the paper ran; fused is for ONNX Runtime alone.",
+)
+@click.option(
+    "--fuse-separable",
+    is_flag=True,
+    help="Measure MobileNet also with its depthwise separable blocks in the fused kernel: tells what of a gain is the "
+    "network's, and what the kernel's.",
+)
 @click.option("--passes", type=click.IntRange(1, 100_000), default=10, show_default=True, help="Timed passes.")
 @click.option("--warmup", type=click.IntRange(0, 1000), default=1, show_default=True, help="Passes before them.")
-@click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Threads of the runtime.")
+@click.option(
+    "--threads",
+    type=Numbers(1, 64),
+    default="1",
+    show_default=True,
+    help="Threads of the runtime; several counts, separated by commas, are measured one after the other.",
+)
 @click.option("--cpus", type=CpuMask(), help="Pin the runner to these CPUs, for example 0xf0. Default: any.")
 @click.option(
     "--boards",
@@ -123,9 +175,11 @@ def main(
     models: str,
     runtime: str,
     convolution: str,
+    igc: tuple[str, ...],
+    fuse_separable: bool,
     passes: int,
     warmup: int,
-    threads: int,
+    threads: tuple[int, ...],
     cpus: int | None,
     boards: int | None,
     timeout_s: float,
@@ -148,11 +202,17 @@ def main(
     chosen = choose(device_name)
     runtimes = ("onnxruntime", "caffe2") if runtime == "all" else (runtime,)
     formats = {"onnxruntime": "onnx", "caffe2": CONVOLUTIONS[convolution]}
+    separable_ways = (None, "fused") if fuse_separable else (None,)
     cases = tuple(
-        Case(spec.name, name, formats[name], threads=threads, cpu_mask=cpus, warmup=warmup, passes=passes)
+        Case(spec.name, name, formats[name], way, threads=count, cpu_mask=cpus, warmup=warmup, passes=passes)
         for spec in dict.fromkeys(specs)
+        for way in (igc if spec.has_clc_blocks else separable_ways if spec.has_separable_blocks else (None,))
         for name in runtimes
+        for count in threads
+        if way != "fused" or name == "onnxruntime"
     )
+    if not cases:
+        raise UsageError("--igc fused is for ONNX Runtime alone: add --runtime onnxruntime, or take another --igc")
     lanes = _lanes(boards, chosen, len(cases))
     folder = _results_folder(out, chosen)
     try:
@@ -192,7 +252,7 @@ def _run(
                 measure_all(
                     cases,
                     devices,
-                    lambda case, device: _measure(case, artifacts[case.model, case.format], device, run, display),
+                    lambda case, device: _measure(case, artifacts[_exported(case)], device, run, display),
                     journal.append,
                 )
             except KeyboardInterrupt:
@@ -200,21 +260,29 @@ def _run(
     return report.write(folder)[0]
 
 
+#: Model, format, igc: cases that differ in nothing of these run the same files.
+Exported = tuple[str, str, str | None]
+
+
+def _exported(case: Case) -> Exported:
+    return (case.model, case.format, case.igc)
+
+
 def _export(
     cases: Sequence[Case], checkpoints: dict[str, Path], display: Display
-) -> dict[tuple[str, str], Artifact | ExportError]:
-    """Each model in each format, or why there is none: an export that fails does not stop the others."""
+) -> dict[Exported, Artifact | ExportError]:
+    """Each model in each format and form, or why there is none: an export that fails does not stop the others."""
     from export.pipeline import export_model
 
-    made: dict[tuple[str, str], Artifact | ExportError] = {}
+    made: dict[Exported, Artifact | ExportError] = {}
     with display.stage("export", total=len(cases)) as stage:
         for case in cases:
-            stage.detail(f"{case.model}, {case.format}")
+            stage.detail(", ".join(part for part in _exported(case) if part))
             spec, weights = registry.get(case.model), checkpoints.get(case.model)
             try:
-                made[case.model, case.format] = export_model(spec, EXPORTS, weights, format_name=case.format)
+                made[_exported(case)] = export_model(spec, EXPORTS, weights, format_name=case.format, igc=case.igc)
             except ExportError as error:
-                made[case.model, case.format] = error
+                made[_exported(case)] = error
             stage.advance()
     return made
 

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from device.records import Clock
+from export.artifact import IGC
+from harness import render
 from harness.records import Record
+from harness.render import NOTHING
 from harness.statistics import Summary, summarise
 from models import registry
 from models.spec import ModelError, ModelSpec
@@ -32,7 +35,7 @@ class Row:
 
     `relative` is this row's mean divided by MobileNet's on the same device, runtime and threads;
     `paper_relative` is the same of the paper's own times. The paper ran Caffe2: its figures stand beside the Caffe2
-    rows where there are any, else beside all.
+    rows where there are any, else beside all; and it ran grouped convolutions.
     """
 
     record: Record
@@ -44,7 +47,8 @@ class Row:
 
     @property
     def title(self) -> str:
-        return self.spec.title if self.spec else self.record.case.model
+        name = self.spec.title if self.spec else self.record.case.model
+        return f"{name}, {self.record.case.igc}" if self.record.case.igc else name
 
 
 def rows(records: Sequence[Record]) -> list[Row]:
@@ -60,7 +64,7 @@ def rows(records: Sequence[Record]) -> list[Row]:
     baselines = {
         _comparable(record): summary.mean_ns
         for record, summary in zip(records, summaries, strict=True)
-        if summary is not None and record.case.model == BASELINE
+        if summary is not None and record.case.model == BASELINE and record.case.igc is None
     }
     paper_baseline_ms = _paper_ms(_spec(BASELINE))
     with_paper = {"caffe2"} & {record.case.runtime for record in records} or {record.case.runtime for record in records}
@@ -68,7 +72,8 @@ def rows(records: Sequence[Record]) -> list[Row]:
     for record, summary in zip(records, summaries, strict=True):
         spec = _spec(record.case.model)
         baseline_ns = baselines.get(_comparable(record)) if record.device.clock != "emulated" else None
-        paper_ms = _paper_ms(spec) if record.case.runtime in with_paper else None
+        is_papers = record.case.runtime in with_paper and record.case.igc in (None, IGC[0])
+        paper_ms = _paper_ms(spec) if is_papers else None
         made.append(
             Row(
                 record=record,
@@ -116,20 +121,19 @@ def shown(table: Sequence[Row]) -> pd.DataFrame:
 
 def _shown(row: Row, mean: str) -> dict[str, str]:
     record, artifact, summary = row.record, row.record.artifact, row.summary
-    nothing = "–"
     return {
         "Model": row.title,
         "Runtime": _runtime(record),
-        "Mult-Adds": f"{artifact.mult_adds / 1e6:.0f}M" if artifact else nothing,
-        "Params": f"{artifact.params / 1e6:.2f}M" if artifact else nothing,
-        "ONNX size": f"{artifact.onnx_size_bytes / 1e6:.1f} MB" if artifact else nothing,
-        "Caffe2 nets": f"{artifact.size_bytes / 1e6:.1f} MB" if artifact and _is_caffe2(record) else nothing,
+        "Mult-Adds": f"{artifact.mult_adds / 1e6:.0f}M" if artifact else NOTHING,
+        "Params": f"{artifact.params / 1e6:.2f}M" if artifact else NOTHING,
+        "ONNX size": f"{artifact.onnx_size_bytes / 1e6:.1f} MB" if artifact else NOTHING,
+        "Caffe2 nets": f"{artifact.size_bytes / 1e6:.1f} MB" if artifact and _is_caffe2(record) else NOTHING,
         mean: milliseconds(summary.mean_ns) if summary else record.status,
-        "Median (ms)": milliseconds(summary.median_ns) if summary else nothing,
-        "Spread (MAD, ms)": f"{summary.mad_ns / 1e6:.3f}" if summary else nothing,
-        "Relative to MobileNet": f"{row.relative:.3f}" if row.relative is not None else nothing,
-        "Paper (ms)": f"{row.paper_ms:.0f}" if row.paper_ms is not None else nothing,
-        "Paper, relative": f"{row.paper_relative:.3f}" if row.paper_relative is not None else nothing,
+        "Median (ms)": milliseconds(summary.median_ns) if summary else NOTHING,
+        "Spread (MAD, ms)": f"{summary.mad_ns / 1e6:.3f}" if summary else NOTHING,
+        "Relative to MobileNet": f"{row.relative:.3f}" if row.relative is not None else NOTHING,
+        "Paper (ms)": f"{row.paper_ms:.0f}" if row.paper_ms is not None else NOTHING,
+        "Paper, relative": f"{row.paper_relative:.3f}" if row.paper_relative is not None else NOTHING,
         "Output check": _check(record),
         "Time is": MEANING_OF_TIME[record.device.clock],
     }
@@ -151,7 +155,7 @@ def _is_caffe2(record: Record) -> bool:
 
 def _check(record: Record) -> str:
     if record.check is None:
-        return "–"
+        return NOTHING
     verdict = "ok" if record.check.passed else "WRONG"
     return verdict if record.check.relative is None else f"{verdict} ({record.check.relative:.0e})"
 
@@ -169,6 +173,7 @@ def _plain(row: Row) -> dict[str, object]:
         "model": record.case.model,
         "runtime": record.case.runtime,
         "format": record.case.format,
+        "igc": record.case.igc,
         "runtime_version": record.measurement.runtime_version if record.measurement else None,
         "threads": record.case.threads,
         "device": record.device.serial,
@@ -198,8 +203,7 @@ def _plain(row: Row) -> dict[str, object]:
 def markdown(table: Sequence[Row]) -> str:
     frame = shown(table)
     right = {"Mult-Adds", "Params", "ONNX size", "Caffe2 nets"}
-    align = ["right" if name in right or "ms" in name or "elative" in name else "left" for name in frame.columns]
-    return str(frame.to_markdown(index=False, disable_numparse=True, colalign=align)) + "\n"
+    return render.markdown(frame, {*right, *(name for name in frame.columns if "ms" in name or "elative" in name)})
 
 
 def for_terminal(table: Sequence[Row]) -> str:
@@ -219,14 +223,5 @@ def csv(table: Sequence[Row]) -> str:
 
 def latex(table: Sequence[Row]) -> str:
     """A booktabs table for a paper: `\\usepackage{booktabs}`."""
-    frame = shown(table)
-    for sign, command in (("–", "--"), ("%", r"\%"), ("_", r"\_"), ("×", r"$\times$")):
-        frame = frame.map(lambda text, sign=sign, command=command: text.replace(sign, command))
     meanings = ", ".join(sorted({MEANING_OF_TIME[row.record.device.clock] for row in table}))
-    text: str = frame.style.hide(axis="index").to_latex(
-        hrules=True,
-        column_format="l" * len(frame.columns),
-        caption=f"Actual inference speed. Time is {meanings}.",
-        label="tab:speed",
-    )
-    return text
+    return render.latex(shown(table), f"Actual inference speed. Time is {meanings}.", "tab:speed")

@@ -53,10 +53,11 @@ def record(
     error: str | None = None,
     threads: int = 1,
     runtime: str = "onnxruntime",
+    igc: str | None = None,
 ) -> Record:
     """A record of `model` with these pass times; without times it is one that failed before its passes."""
     mult_adds, params, size_bytes = COSTS[model]
-    case = Case(model, runtime, {"onnxruntime": "onnx"}.get(runtime, runtime), threads=threads, passes=3)
+    case = Case(model, runtime, {"onnxruntime": "onnx"}.get(runtime, runtime), igc, threads=threads, passes=3)
     samples = tuple(Pass(round(ms * 1e6), 0, None) for ms in times_ms)
     measured = Measurement(
         runner_version="0.1.0",

@@ -28,6 +28,10 @@ def test_what_a_document_shows_is_what_there_is(name: str) -> None:
     assert docs.up_to_date(text) == text, "run `make docs`"
 
 
+def test_the_drawing_is_what_would_be_drawn() -> None:
+    assert docs.DRAWING.read_text() == docs.drawing(), "run `make docs`"
+
+
 def test_the_examples_tables_come_from_its_records(tmp_path: Path) -> None:
     for name in (records.FILE_NAME, "plan.json"):
         shutil.copy(docs.EXAMPLE / name, tmp_path)

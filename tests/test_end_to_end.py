@@ -57,7 +57,7 @@ def test_one_command_gives_a_verified_table_from_a_cortex_a7_and_the_next_pushes
     assert first.check is not None
     assert first.check.passed
     assert len(first.measurement.samples) == 10
-    assert re.search(r"\| clcnet-tiny-onnxruntime-t1 \|", (tmp_path / "first" / "report.md").read_text())
+    assert re.search(r"\| clcnet-tiny-grouped-onnxruntime-t1 \|", (tmp_path / "first" / "report.md").read_text())
 
     _, (second,) = run(tmp_path / "second", "--device", "board:cortex-a7")
     assert second.pushed_bytes == 0

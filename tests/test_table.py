@@ -48,6 +48,14 @@ def test_the_paper_stands_beside_the_runtime_that_it_used_where_that_was_measure
     assert {row.record.case.runtime for row in rows if row.relative is not None} == {"onnxruntime", "caffe2"}
 
 
+def test_the_paper_stands_beside_grouped_convolutions_which_it_ran_and_each_way_is_named() -> None:
+    ways = (None, "grouped", "depthwise", "fused")
+    rows = table.rows([record("mobilenet", [500.0]), *[record("clcnet-a", [400.0], igc=way) for way in ways]])
+    assert [row.title for row in rows[1:]] == ["clcNet-A", *[f"clcNet-A, {way}" for way in ways[1:]]]
+    assert [row.paper_ms for row in rows[1:]] == [1431, 1431, None, None]
+    assert [row.relative for row in rows] == [1, *[0.8] * 4]
+
+
 def test_onnx_and_caffe2_sizes_stand_in_columns_of_their_own() -> None:
     onnx, caffe2 = table.shown(table.rows([table6("onnxruntime")[0], table6("caffe2")[0]])).to_dict("records")
     assert (onnx["ONNX size"], onnx["Caffe2 nets"]) == ("16.9 MB", "–")
