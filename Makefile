@@ -10,10 +10,10 @@ export PYTHON
 export ORT_DISABLE_TELEMETRY = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup parts parts-onnxruntime parts-caffe2 parts-boards bench test check export board docs clean
+.PHONY: help setup parts parts-onnxruntime parts-caffe2 parts-boards bench table5 igc-study test check export board docs clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  ARGS='...' passes options on: make bench ARGS='--models clcnet-a,mobilenet --passes 20'"
 
@@ -21,6 +21,12 @@ setup: $(VENV)/.installed parts ## install what is missing, build the runners an
 
 bench: setup ## the main job: Table 6 on the attached phone, or on an emulated Cortex-A7 when there is none
 	@$(PY) -m harness.run --runtime all $(ARGS)
+
+table5: $(VENV)/.installed ## Table 5: counted costs beside the paper's figures
+	@$(PY) -m harness.table5 $(ARGS)
+
+igc-study: setup ## interlaced grouped convolution three ways, on this machine and two boards: the kernel's own report
+	@$(PY) -m harness.igc_study $(ARGS)
 
 test: setup check ## all checks and all tests
 	@$(PY) -m pytest $(ARGS)

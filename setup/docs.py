@@ -1,4 +1,4 @@
-"""Remakes what the documents show of the project: help texts, the example's table, the schema of a record.
+"""Remakes what the documents show of the project: help texts, the example's table, the schema of a record, a drawing.
 
 `make docs` runs it; a test fails while a document shows anything else. A shown part stands between
 `<!-- shown: NAME -->` and `<!-- end -->`.
@@ -11,14 +11,16 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 EXAMPLE = REPOSITORY / "results" / "example"
+DRAWING = REPOSITORY / "docs" / "channels.svg"
 DOCUMENTS = ("README.md", "results/README.md")
 
-_PART = re.compile(r"(<!-- shown: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_PART = re.compile(r"(<!-- shown: ([a-z0-9-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def _command(*argv: str) -> str:
@@ -35,8 +37,22 @@ def _targets() -> str:
     return _command("make", "--no-print-directory", "help")
 
 
+def _channels() -> str:
+    return _command(sys.executable, "-m", "models.channels", "--in", "256", "--mid", "256", "--out", "512")
+
+
 def _example_table() -> str:
     return (EXAMPLE / "table6.md").read_text()
+
+
+def _igc_summary() -> str:
+    return (EXAMPLE / "igc-study" / "igc-summary.md").read_text()
+
+
+def _table5() -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        _command(sys.executable, "-m", "harness.table5", "--out", folder)
+        return (Path(folder) / "table5.md").read_text()
 
 
 def _record() -> str:
@@ -47,7 +63,10 @@ def _record() -> str:
 PARTS: dict[str, Callable[[], str]] = {
     "help": _help,
     "targets": _targets,
+    "channels": _channels,
     "example-table": _example_table,
+    "igc-summary": _igc_summary,
+    "table5": _table5,
     "record": _record,
 }
 
@@ -57,7 +76,18 @@ def up_to_date(text: str) -> str:
     return _PART.sub(lambda found: found[1] + PARTS[found[2]]() + found[3], text)
 
 
+def drawing() -> str:
+    """A CLC block without and with its interlacing, as SVG."""
+    from models.channels import drawings
+
+    panels = [drawings.clc_panel(8, 8, 8, 4, 2, interlaced=interlaced) for interlaced in (False, True)]
+    with tempfile.TemporaryDirectory() as folder:
+        drawings.write({DRAWING.stem: panels}, Path(folder))
+        return (Path(folder) / DRAWING.name).read_text()
+
+
 def main() -> None:
+    DRAWING.write_text(drawing())
     for name in DOCUMENTS:
         path = REPOSITORY / name
         path.write_text(up_to_date(path.read_text()))
