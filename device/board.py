@@ -35,6 +35,8 @@ from device.records import Clock
 DEFAULT = "cortex-a7"
 DEFINITIONS = Path(__file__).with_name("boards.toml")
 DATA_BYTES = 1 << 30
+#: Where the boards' data disks and consoles are, below data/ and logs/.
+DISKS = board_image.FOLDER
 BOOT_TIMEOUT_S = 60.0
 _ADBD_PORT = 5555  # in the guest
 _STARTED = b"adbd started"
@@ -197,7 +199,7 @@ class _Slot:
     @classmethod
     def take(cls, name: str) -> _Slot:
         """The first free slot of this board, its disk checked, and made where there is none."""
-        folder, logs = board_image.FOLDER / "data", board_image.FOLDER / "logs"
+        folder, logs = DISKS / "data", DISKS / "logs"
         folder.mkdir(parents=True, exist_ok=True)
         logs.mkdir(parents=True, exist_ok=True)
         for number in range(_MAX_SLOTS):

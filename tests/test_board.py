@@ -176,25 +176,28 @@ def test_a_board_cannot_reach_this_machine_nor_a_network(phone: board.Board) -> 
 
 
 @pytest.mark.board
-def test_two_boards_run_at_once_and_a_synced_file_outlives_a_power_cut(phone: board.Board, tmp_path: Path) -> None:
+def test_two_boards_run_at_once_and_a_synced_file_outlives_a_power_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board, "DISKS", tmp_path)  # disks of its own: another test's board might take a freed one
     source = tmp_path / "pushed"
     source.write_bytes(os.urandom(1 << 20))
-    with board.boot(board.DEFAULT) as second:
-        assert second.serial != phone.serial
-        assert second.log_path != phone.log_path
-        adb = adbutils.AdbClient(host="127.0.0.1", port=second.adb_server_port)
-        adb.device(second.serial).sync.push(source, "/data/local/tmp/outlives")
-        pushed = shell(second, "sync; sha256sum /data/local/tmp/outlives")
-        shell(second, "echo unsynced > /data/local/tmp/unsynced")
-        assert shell(phone, "getprop ro.tenpass.board") == "cortex-a7"
-        os.kill(second.pid, signal.SIGKILL)
-        assert gone(second.pid)
-        assert eventually(lambda: not second.alive())  # its threads may outlive it by a moment
-    with board.boot(board.DEFAULT) as again:
-        assert again.log_path == second.log_path
-        assert shell(again, "sha256sum /data/local/tmp/outlives") == pushed
-        shell(again, "rm -f /data/local/tmp/outlives /data/local/tmp/unsynced; sync")
-    assert gone(again.pid)
+    with board.boot(board.DEFAULT) as first:
+        with board.boot(board.DEFAULT) as second:
+            assert second.serial != first.serial
+            assert second.log_path != first.log_path
+            adb = adbutils.AdbClient(host="127.0.0.1", port=second.adb_server_port)
+            adb.device(second.serial).sync.push(source, "/data/local/tmp/outlives")
+            pushed = shell(second, "sync; sha256sum /data/local/tmp/outlives")
+            shell(second, "echo unsynced > /data/local/tmp/unsynced")
+            assert shell(first, "getprop ro.tenpass.board") == "cortex-a7"
+            os.kill(second.pid, signal.SIGKILL)
+            assert gone(second.pid)
+            assert eventually(lambda: not second.alive())  # its threads may outlive it by a moment
+        with board.boot(board.DEFAULT) as again:
+            assert again.log_path == second.log_path
+            assert shell(again, "sha256sum /data/local/tmp/outlives") == pushed
+        assert gone(again.pid)
 
 
 @pytest.mark.board
@@ -237,9 +240,12 @@ def test_a_board_and_its_adb_server_die_with_a_program_that_is_killed() -> None:
 
 
 @pytest.mark.board
-def test_a_board_that_does_not_come_up_says_where_its_console_is() -> None:
-    with pytest.raises(board.BoardUnavailable, match=r"not up in time .*TENPASS_BOOT_TIMEOUT_S.*cortex-a53-\d\.log"):
+def test_a_board_that_does_not_come_up_says_where_its_console_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board, "DISKS", tmp_path)
+    with pytest.raises(board.BoardUnavailable, match=r"not up in time .*TENPASS_BOOT_TIMEOUT_S.*cortex-a53-0\.log"):
         board.boot(SMALL, timeout_s=0.3)
-    lock = os.open(board_image.FOLDER / "data" / f"{SMALL}-0.lock", os.O_RDWR)
+    lock = os.open(tmp_path / "data" / f"{SMALL}-0.lock", os.O_RDWR)
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # free again
     os.close(lock)
