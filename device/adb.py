@@ -195,7 +195,9 @@ class AdbDevice:
             input_path=str(_folder((request.input_file,)) / request.input_file.name),
             output_path=str(output),
         )
-        self._running = transcript = Transcript(warmup=request.warmup, passes=request.passes)
+        self._running = transcript = Transcript(
+            warmup=request.warmup, passes=request.passes, profile_passes=request.profile_passes
+        )
         output_bytes = 0
 
         def receive(chunk: bytes) -> None:

@@ -50,6 +50,8 @@ def arguments(request: RunRequest, *, models: list[str], input_path: str, output
         *("--warmup", str(request.warmup)),
         *("--passes", str(request.passes)),
         *("--settle-ms", str(request.settle_ms)),
+        *(["--counters"] if request.counters else []),
+        *("--profile-passes", str(request.profile_passes)),
         *("--deadline-seconds", str(int(request.timeout_s) + DEADLINE_MARGIN_S)),
     ]
 

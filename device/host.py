@@ -41,7 +41,7 @@ class HostDevice:
             input_path=str(request.input_file.path),
             output_path=str(request.output_path),
         )
-        transcript = Transcript(warmup=request.warmup, passes=request.passes)
+        transcript = Transcript(warmup=request.warmup, passes=request.passes, profile_passes=request.profile_passes)
         with (
             tempfile.TemporaryFile() as stderr,
             subprocess.Popen(

@@ -121,6 +121,7 @@ def info(answer: str, *, serial: str, kind: Kind) -> DeviceInfo:
         cores=tuple(Core(index, part, _number(max_khz.get(index))) for index, part in cpus),
         ram_bytes=_meminfo(sections, "MemTotal"),
         os=f"{system}, {kernel}" if system else kernel,
+        machine=machine,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 Kind = Literal["phone", "board", "host", "replay"]
 
@@ -25,7 +25,11 @@ class Core:
 
 @dataclass(frozen=True)
 class DeviceInfo:
-    """What a device is: facts that do not change during a run."""
+    """What a device is: facts that do not change during a run.
+
+    `machine` is the kernel's (`uname -m`), which a 32-bit system on a 64-bit core contradicts. `cache_model` says which
+    caches an emulator simulates for its counts, None where nothing is simulated.
+    """
 
     serial: str
     kind: Kind
@@ -36,11 +40,16 @@ class DeviceInfo:
     cores: tuple[Core, ...]
     ram_bytes: int | None
     os: str
+    machine: str = "?"
+    cache_model: str | None = None
 
 
 @dataclass(frozen=True)
 class DeviceState:
-    """What changes during a run: taken before and after each case."""
+    """What changes during a run: taken before and after each case.
+
+    `thermal_status` is Android's (0 none, 1 light, 2 moderate, 3 severe, 4 critical, 5 emergency, 6 shutdown).
+    """
 
     temperatures_celsius: dict[str, float]
     clocks_khz: tuple[int | None, ...]
@@ -50,6 +59,10 @@ class DeviceState:
     charging: bool | None
     load_average: float | None
     free_ram_bytes: int | None
+    thermal_status: int | None = None
+    power_save: bool | None = None
+    screen_on: bool | None = None
+    foreground_app: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +83,7 @@ class Bundle:
     runtime: str
     runtime_version: str
     files: tuple[File, ...]
+    simd: tuple[str, ...] = ()  # the features of PROTOCOL.md that the runtime's library has code for
 
     @property
     def size_bytes(self) -> int:
@@ -82,7 +96,9 @@ class RunRequest:
 
     `output_path` is where the output tensor is to be put on this machine (raw little-endian values).
     `cpu_mask` pins the process (bit n is CPU n); None leaves it to the kernel.
-    The runner sleeps for `settle_ms` before each pass, outside the clock.
+    The runner sleeps for `settle_ms` before each pass, outside the clock. `counters` asks for the CPU's counters around
+    each pass, where the kernel has them; `profile_passes` for so many more passes, after the timed ones, that tell the
+    time of each node.
     """
 
     bundle: Bundle
@@ -95,29 +111,109 @@ class RunRequest:
     warmup: int = 1
     passes: int = 10
     settle_ms: int = 0
+    counters: bool = False
+    profile_passes: int = 0
     timeout_s: float = 600.0
+
+
+#: Where counts come from. "perf": the CPU's own counters, by perf_event_open. "emulator": an instrumented emulator, which
+#: sees every instruction, and simulates caches.
+CountsFrom = Literal["perf", "emulator"]
+
+#: The names that counts may have. cache_misses is perf's generic event (last level, as a rule); the L1 and L2 misses of
+#: an emulator are those of the caches that it simulates.
+CountName = Literal[
+    "instructions",
+    "cycles",
+    "cache_references",
+    "cache_misses",
+    "simd_instructions",
+    "l1i_misses",
+    "l1d_misses",
+    "l2_misses",
+]
+COUNTS: tuple[CountName, ...] = get_args(CountName)
+
+
+@dataclass(frozen=True)
+class Counters:
+    """Counts of one pass, all threads of the runner together; a name of COUNTS that is missing could not be counted.
+
+    The CPU has few counters and may share them out: `running_ns` of `enabled_ns` they were on, and `counts` are as
+    read. `scaled` is what they make of the whole pass.
+    """
+
+    source: CountsFrom
+    enabled_ns: int
+    running_ns: int
+    counts: dict[CountName, int]
+
+    @property
+    def share(self) -> float:
+        """The part of the time for which the counters were on; 1.0: the counts are exact."""
+        return self.running_ns / self.enabled_ns if self.enabled_ns else 1.0
+
+    def scaled(self, name: CountName) -> float | None:
+        """The count for the whole pass; None where it was not counted."""
+        count = self.counts.get(name)
+        return count / self.share if count is not None and self.share > 0 else None
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass through the network: its time, the CPU it ended on, that CPU's clock then."""
+    """One pass through the network: its time; the CPU it ended on, that CPU's clock and the hottest zone's temperature
+    then; its counts."""
 
     ns: int
     cpu: int | None
     khz: int | None
+    celsius: float | None = None
+    counters: Counters | None = None
+
+
+@dataclass(frozen=True)
+class NodeTime:
+    """One node of the network as the runtime runs it (nodes it has fused are one), over all profiled passes."""
+
+    name: str
+    op: str
+    total_ns: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Where the time goes, from passes of their own that are never among the timed ones.
+
+    `total_ns` is the time of those passes whole: what the nodes do not add up to is the runtime's own, and what
+    measuring them costs.
+    """
+
+    passes: int
+    total_ns: int
+    nodes: tuple[NodeTime, ...]
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What the runner measured: every pass, none dropped. `output_shape` is the shape of the tensor it wrote."""
+    """What the runner measured: every pass, none dropped. `output_shape` is the shape of the tensor it wrote.
+
+    `machine` is `uname -m` as the runner sees it; `cpu_features` are those of FEATURES in PROTOCOL.md that the CPU has;
+    `cpu_mask` is where the kernel let the runner run, asked after the last pass (bit n is CPU n; CPUs up to 63);
+    `counters_error` says why there are no counters, None where there are or none were asked for.
+    """
 
     runner_version: str
     abi: str
     runtime: str
     runtime_version: str
     providers: tuple[str, ...]
+    machine: str
+    cpu_features: tuple[str, ...]
+    counters_error: str | None
     load_ns: int
     warmup: tuple[Pass, ...]
     samples: tuple[Pass, ...]
     peak_rss_bytes: int
+    cpu_mask: int
     output_shape: tuple[int, ...]
+    profile: Profile | None = None

@@ -14,9 +14,10 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as wire_dataclass
 
 from device.errors import DeviceError, RunnerFailed
-from device.records import Measurement, Pass
+from device.records import CountName, Counters, Measurement, NodeTime, Pass, Profile
 
-WIRE_VERSION = 1
+WIRE_VERSION = 2
+MAX_NODES = 65_536
 MAX_LINE_BYTES = 64 * 1024
 
 #: The runner's own failures: error status -> exit status of the process (PROTOCOL.md, "Failure").
@@ -34,6 +35,7 @@ EXIT_STATUS = {
 _STRICT = ConfigDict(strict=True, extra="forbid")
 _Count = Annotated[int, Field(ge=0, lt=2**63)]
 _Text = Annotated[str, Field(max_length=4096)]
+_Mask = Annotated[int, Field(ge=0, lt=2**64)]
 
 
 class WireError(DeviceError):
@@ -52,12 +54,22 @@ class Hello:
     runtime: _Text
     runtime_version: _Text
     providers: Annotated[list[_Text], Field(max_length=64)]
+    machine: _Text
+    cpu_features: Annotated[list[_Text], Field(max_length=64)]
+    counters_error: _Text | None
 
 
 @wire_dataclass(frozen=True, config=_STRICT)
 class Loaded:
     event: Literal["loaded"]
     load_ns: _Count
+
+
+@wire_dataclass(frozen=True, config=_STRICT)
+class PassCounters:
+    enabled_ns: _Count
+    running_ns: _Count
+    counts: dict[CountName, _Count]
 
 
 @wire_dataclass(frozen=True, config=_STRICT)
@@ -68,6 +80,14 @@ class PassEnded:
     ns: _Count
     cpu: _Count | None
     khz: _Count | None
+    millicelsius: Annotated[int, Field(gt=-(2**31), lt=2**31)] | None
+    counters: PassCounters | None
+
+    def as_pass(self) -> Pass:
+        read = self.counters
+        counters = None if read is None else Counters("perf", read.enabled_ns, read.running_ns, dict(read.counts))
+        celsius = None if self.millicelsius is None else self.millicelsius / 1000
+        return Pass(self.ns, self.cpu, self.khz, celsius, counters)
 
 
 @wire_dataclass(frozen=True, config=_STRICT)
@@ -78,11 +98,29 @@ class Output:
 
 
 @wire_dataclass(frozen=True, config=_STRICT)
+class Profiled:
+    event: Literal["profile"]
+    passes: _Count
+    total_ns: _Count
+    nodes: Annotated[int, Field(ge=0, le=MAX_NODES)]
+
+
+@wire_dataclass(frozen=True, config=_STRICT)
+class Node:
+    event: Literal["node"]
+    index: _Count
+    name: _Text
+    op: _Text
+    total_ns: _Count
+
+
+@wire_dataclass(frozen=True, config=_STRICT)
 class End:
     event: Literal["end"]
     warmup: _Count
     passes: _Count
     peak_rss_bytes: _Count
+    cpu_mask: _Mask
 
 
 @wire_dataclass(frozen=True, config=_STRICT)
@@ -101,7 +139,7 @@ class Failed:
     message: _Text
 
 
-Event = Hello | Loaded | PassEnded | Output | End | Failed
+Event = Hello | Loaded | PassEnded | Output | Profiled | Node | End | Failed
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 
 
@@ -128,31 +166,38 @@ class _Expected:
     def admits(self, event: Event) -> bool:
         if not isinstance(event, self.kind):
             return False
-        return not isinstance(event, PassEnded) or (event.phase, event.index) == (self.phase, self.index)
+        if isinstance(event, PassEnded):
+            return (event.phase, event.index) == (self.phase, self.index)
+        return not isinstance(event, Node) or event.index == self.index
 
     def __str__(self) -> str:
-        return self.kind.__name__ if self.phase is None else f"{self.phase} pass {self.index}"
-
-
-def _order(warmup: int, passes: int) -> Iterator[_Expected]:
-    yield _Expected(Hello)
-    yield _Expected(Loaded)
-    for index in range(warmup):
-        yield _Expected(PassEnded, "warmup", index)
-    for index in range(passes):
-        yield _Expected(PassEnded, "timed", index)
-    yield _Expected(Output)
-    yield _Expected(End)
+        return " ".join(str(part) for part in (self.phase, self.kind.__name__, self.index) if part is not None)
 
 
 class Transcript:
     """Takes the runner's lines one by one and becomes a `Measurement` when they are whole."""
 
-    def __init__(self, *, warmup: int, passes: int) -> None:
-        self._warmup, self._passes = warmup, passes
-        self._order = _order(warmup, passes)
+    def __init__(self, *, warmup: int, passes: int, profile_passes: int = 0) -> None:
+        self._warmup, self._passes, self._profile_passes = warmup, passes, profile_passes
+        self._order = self._due()
         self._events: list[Event] = []
         self._pending = b""
+
+    def _due(self) -> Iterator[_Expected]:
+        """What may come, in its order; how many nodes are due is known when it is asked for."""
+        yield _Expected(Hello)
+        yield _Expected(Loaded)
+        for index in range(self._warmup):
+            yield _Expected(PassEnded, "warmup", index)
+        for index in range(self._passes):
+            yield _Expected(PassEnded, "timed", index)
+        yield _Expected(Output)
+        if self._profile_passes:
+            yield _Expected(Profiled)
+            profiled = self._events[-1]
+            for index in range(profiled.nodes if isinstance(profiled, Profiled) else 0):
+                yield _Expected(Node, index=index)
+        yield _Expected(End)
 
     def receive(self, chunk: bytes) -> Iterator[Event]:
         """The events of the lines that `chunk` completes; raises as `feed` does."""
@@ -182,6 +227,8 @@ class Transcript:
             )
         if isinstance(event, End) and (event.warmup, event.passes) != (self._warmup, self._passes):
             raise WireError(f"the runner counts {event.warmup}+{event.passes} passes, other than were asked for")
+        if isinstance(event, Profiled) and event.passes != self._profile_passes:
+            raise WireError(f"the runner profiled {event.passes} passes, {self._profile_passes} were asked for")
         self._events.append(event)
         return event
 
@@ -189,21 +236,35 @@ class Transcript:
         """All that was measured. Raises WireError if the end has not come."""
         if not self._events or not isinstance(self._events[-1], End):
             raise WireError(f"the runner's output ended early, after {len(self._events)} events")
-        hello, loaded, *passes, output, end = self._events
+        hello, loaded, end = self._events[0], self._events[1], self._events[-1]
+        [output] = [event for event in self._events if isinstance(event, Output)]
         assert isinstance(hello, Hello)  # noqa: S101 (the order was checked as they came)
         assert isinstance(loaded, Loaded)  # noqa: S101
-        assert isinstance(output, Output)  # noqa: S101
         assert isinstance(end, End)  # noqa: S101
-        timed = [event for event in passes if isinstance(event, PassEnded)]
+        timed = [event for event in self._events if isinstance(event, PassEnded)]
         return Measurement(
             runner_version=hello.runner,
             abi=hello.abi,
             runtime=hello.runtime,
             runtime_version=hello.runtime_version,
             providers=tuple(hello.providers),
+            machine=hello.machine,
+            cpu_features=tuple(hello.cpu_features),
+            counters_error=hello.counters_error,
             load_ns=loaded.load_ns,
-            warmup=tuple(Pass(e.ns, e.cpu, e.khz) for e in timed if e.phase == "warmup"),
-            samples=tuple(Pass(e.ns, e.cpu, e.khz) for e in timed if e.phase == "timed"),
+            warmup=tuple(event.as_pass() for event in timed if event.phase == "warmup"),
+            samples=tuple(event.as_pass() for event in timed if event.phase == "timed"),
             peak_rss_bytes=end.peak_rss_bytes,
+            cpu_mask=end.cpu_mask,
             output_shape=tuple(output.shape),
+            profile=self._profile(),
         )
+
+    def _profile(self) -> Profile | None:
+        nodes = tuple(
+            NodeTime(event.name, event.op, event.total_ns) for event in self._events if isinstance(event, Node)
+        )
+        for event in self._events:
+            if isinstance(event, Profiled):
+                return Profile(event.passes, event.total_ns, nodes)
+        return None

@@ -14,31 +14,37 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from device.records import DeviceInfo, DeviceState, Measurement
 from harness.errors import HarnessError, UsageError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FILE_NAME = "records.jsonl"
 
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the plan: what is measured, and how. `cpu_mask`: bit n is CPU n; None: any."""
+    """One row of the plan: what is measured, and how.
+
+    `cpus` are the CPUs to run on in the words of --cpus (`big`, `0-3`, `0xf0`); None: any. `abi` is the ABI of the
+    runner, None: the device's own.
+    """
 
     model: str
     runtime: str
     format: str = "onnx"  # what of the network is run: one of export.formats.FORMATS
     igc: str | None = (
-        None  # how its channel local convolutions are computed: one of export.artifact.IGC; None: it has none
+        None  # how its channel local convolutions are computed, one of export.artifact.IGC; None: it has none
     )
     threads: int = 1
-    cpu_mask: int | None = None
+    cpus: str | None = None
+    abi: str | None = None
     warmup: int = 1
     passes: int = 10
 
     @property
     def id(self) -> str:
-        cpus = "" if self.cpu_mask is None else f"-cpus{self.cpu_mask:#x}"
+        cpus = "" if self.cpus is None else f"-cpus-{self.cpus}"
+        abi = "" if self.abi is None else f"-{self.abi}"
         runs = self.runtime if self.format in ("onnx", self.runtime) else self.format
         igc = "" if self.igc is None else f"-{self.igc}"
-        return f"{self.model}{igc}-{runs}-t{self.threads}{cpus}"
+        return f"{self.model}{igc}-{runs}-t{self.threads}{cpus}{abi}"
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,19 @@ class MeasuredBundle:
     runtime_version: str
     sha256: str
     size_bytes: int
+    simd: tuple[str, ...]  # what the runtime's library has code for, of the features in PROTOCOL.md
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Why a figure is to be trusted less. `kind` is a word of harness.doubts, `message` says what was seen and what to do.
+
+    `samples` are the indices of the timed passes concerned; none: the whole case is.
+    """
+
+    kind: str
+    message: str
+    samples: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,8 +108,9 @@ class OutputCheck:
 
 @dataclass(frozen=True)
 class Record:
-    """One case, whole: measured, or failed with a reason.
+    """One case in one round, whole: measured, or failed with a reason.
 
+    `id` is the case's, `round` counts from 0; each is a process of its own. `order` is the place in the run, from 0.
     `status` is "ok", "output_wrong", "export_failed" or a status of `device.errors`. `phases_ns` are
     durations on the host's clock (push, launch, load, passes, collect, ...): what the harness itself costs.
     """
@@ -100,6 +120,8 @@ class Record:
     schema_version: int
     run: str
     id: str
+    round: int
+    order: int
     utc: str
     commit: str | None
     case: Case
@@ -114,7 +136,7 @@ class Record:
     after: DeviceState | None
     phases_ns: dict[str, int]
     pushed_bytes: int
-    warnings: tuple[str, ...]
+    warnings: tuple[Doubt, ...]
 
     @property
     def outside_passes_ns(self) -> int:

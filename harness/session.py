@@ -139,6 +139,8 @@ def _record(case: Case, device: Device, run: Run, utc: str) -> Record:
         schema_version=SCHEMA_VERSION,
         run=run.id,
         id=case.id,
+        round=0,
+        order=0,
         utc=utc,
         commit=run.commit,
         case=case,
@@ -193,7 +195,7 @@ def measured_artifact(artifact: Artifact) -> MeasuredArtifact:
 def _measured_bundle(used: Bundle) -> MeasuredBundle:
     listing = "\n".join(sorted(f"{file.sha256}  {file.name}" for file in used.files))
     digest = hashlib.sha256(listing.encode()).hexdigest()
-    return MeasuredBundle(used.abi, used.runtime, used.runtime_version, digest, used.size_bytes)
+    return MeasuredBundle(used.abi, used.runtime, used.runtime_version, digest, used.size_bytes, used.simd)
 
 
 def _request(case: Case, artifact: Artifact, used: Bundle, clock: Clock, output: Path, timeout_s: float) -> RunRequest:
@@ -207,7 +209,7 @@ def _request(case: Case, artifact: Artifact, used: Bundle, clock: Clock, output:
         input_shape=artifact.input.shape,
         output_path=output,
         threads=case.threads,
-        cpu_mask=case.cpu_mask,
+        cpu_mask=int(case.cpus, 0) if case.cpus else None,
         warmup=case.warmup,
         passes=case.passes,
         settle_ms=BOARD_SETTLE_MS if clock == "instructions" else 0,

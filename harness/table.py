@@ -90,7 +90,7 @@ def rows(records: Sequence[Record]) -> list[Row]:
 def _comparable(record: Record) -> tuple[object, ...]:
     """Cases with the same key may be compared by their times."""
     case = record.case
-    return (record.device.serial, record.device.clock, case.runtime, case.format, case.threads, case.cpu_mask)
+    return (record.device.serial, record.device.clock, case.runtime, case.format, case.threads, case.cpus, case.abi)
 
 
 def _spec(model: str) -> ModelSpec | None:

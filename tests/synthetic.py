@@ -18,6 +18,7 @@ BOARD = DeviceInfo(
     cores=(Core(0, "Cortex-A7", None),),
     ram_bytes=1_000_000_000,
     os="Linux 6.12",
+    machine="armv7l",
 )
 
 STATE = DeviceState(
@@ -65,16 +66,22 @@ def record(
         runtime=runtime,
         runtime_version={"onnxruntime": "1.28.2", "caffe2": "1.7.1"}[runtime],
         providers=("CPUExecutionProvider",),
+        machine=on.machine,
+        cpu_features=("neon",),
+        counters_error=None,
         load_ns=400_000_000,
         warmup=samples[:1],
         samples=samples,
         peak_rss_bytes=80_000_000,
+        cpu_mask=1,
         output_shape=(1, 1000),
     )
     return Record(
         schema_version=SCHEMA_VERSION,
         run="20261123T120000Z-board",
         id=case.id,
+        round=0,
+        order=0,
         utc="2026-11-23T12:00:00+00:00",
         commit="0123456789ab",
         case=case,
@@ -94,7 +101,7 @@ def record(
             1e-6,
             {"torch": "2.13.0"},
         ),
-        bundle=MeasuredBundle(on.abi, "onnxruntime", "1.28.2", "cd" * 32, 23_000_000),
+        bundle=MeasuredBundle(on.abi, "onnxruntime", "1.28.2", "cd" * 32, 23_000_000, ("neon",)),
         measurement=measured if samples else None,
         check=_check(wrong=status == "output_wrong") if samples else None,
         before=STATE,
