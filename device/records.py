@@ -116,8 +116,8 @@ class RunRequest:
     timeout_s: float = 600.0
 
 
-#: Where counts come from. "perf": the CPU's own counters, by perf_event_open. "emulator": an instrumented emulator, which
-#: sees every instruction, and simulates caches.
+#: Where counts come from. "perf": the CPU's own counters, by perf_event_open. "emulator": an instrumented emulator,
+#: which sees every instruction, and simulates caches.
 CountsFrom = Literal["perf", "emulator"]
 
 #: The names that counts may have. cache_misses is perf's generic event (last level, as a rule); the L1 and L2 misses of

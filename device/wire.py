@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as wire_dataclass
 
 from device.errors import DeviceError, RunnerFailed
-from device.records import CountName, Counters, Measurement, NodeTime, Pass, Profile
+from device.records import Counters, CountName, Measurement, NodeTime, Pass, Profile
 
 WIRE_VERSION = 2
 MAX_NODES = 65_536

@@ -81,7 +81,7 @@ class MeasuredBundle:
 
 @dataclass(frozen=True)
 class Doubt:
-    """Why a figure is to be trusted less. `kind` is a word of harness.doubts, `message` says what was seen and what to do.
+    """Why a figure is to be trusted less. `kind` is a word of harness.doubts, `message` says what was seen, what to do.
 
     `samples` are the indices of the timed passes concerned; none: the whole case is.
     """

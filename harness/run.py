@@ -204,7 +204,7 @@ def main(
     formats = {"onnxruntime": "onnx", "caffe2": CONVOLUTIONS[convolution]}
     separable_ways = (None, "fused") if fuse_separable else (None,)
     cases = tuple(
-        Case(spec.name, name, formats[name], way, threads=count, cpus=hex(cpus) if cpus else None, warmup=warmup, passes=passes)
+        Case(spec.name, name, formats[name], way, count, hex(cpus) if cpus else None, warmup=warmup, passes=passes)
         for spec in dict.fromkeys(specs)
         for way in (igc if spec.has_clc_blocks else separable_ways if spec.has_separable_blocks else (None,))
         for name in runtimes
