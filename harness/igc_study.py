@@ -108,7 +108,7 @@ def _name(model: str, igc: str | None) -> str:
 
 def _artifact(model: str, igc: str | None) -> Artifact:
     from export.pipeline import export_model
-    from harness.run import EXPORTS
+    from harness.prepare import EXPORTS
 
     return export_model(registry.get(model), EXPORTS, igc=igc)
 
