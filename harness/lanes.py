@@ -19,8 +19,9 @@ def measure_all(
     measure: Callable[[Turn, Device], Record],
     keep: Callable[[Record], None],
 ) -> None:
-    """Takes every turn of the plan; `keep` gets each record, in the caller's thread, as it comes. The devices are closed after.
+    """Takes every turn of the plan; `keep` gets each record, in the caller's thread, as it comes.
 
+    The devices are closed after.
     Cases are dealt out in turn and not by who is free, and a case stays with its device in every round, so that a
     second run finds on each device what the first one pushed there. What ends this early, Ctrl-C too, ends the cases
     that are running, and none of them is kept.

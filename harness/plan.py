@@ -34,8 +34,8 @@ class Turn:
 class Plan:
     """The cases, and what they share. `command` runs them again.
 
-    `order` is what was measured when: a round and the id of a case for each turn. Where it was shuffled, `seed` shuffles
-    it again.
+    `order` is what was measured when: a round and the id of a case for each turn. Where it was shuffled, `seed`
+    shuffles it again.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -62,13 +62,11 @@ class Plan:
 
 
 def shuffled(cases: Sequence[Case], rounds: int, seed: int) -> tuple[tuple[int, str], ...]:
-    """Round by round, each in an order of its own, so that drift hits all cases alike; a single round stays as given."""
+    """Round by round, each in an order of its own, so that drift hits all alike; a single round stays as given."""
     generator = random.Random(seed)  # noqa: S311 (an order, not a secret)
     ids = [case.id for case in cases]
     return tuple(
-        (round_, id_)
-        for round_ in range(rounds)
-        for id_ in (ids if rounds == 1 else generator.sample(ids, len(ids)))
+        (round_, id_) for round_ in range(rounds) for id_ in (ids if rounds == 1 else generator.sample(ids, len(ids)))
     )
 
 

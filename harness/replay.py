@@ -107,7 +107,12 @@ class RecordedNetwork:
             raise NotRecorded(f"{self.record.id}: {self.record.error or 'nothing is known of its network'}")
         return self.record.artifact
 
-    def prepare(self, case: Case, device: DeviceInfo, output: Path) -> tuple[RunRequest, MeasuredBundle]:
+    def prepare(
+        self,
+        case: Case,
+        device: DeviceInfo,  # noqa: ARG002 (the recording's own)
+        output: Path,
+    ) -> tuple[RunRequest, MeasuredBundle]:
         used = self.record.bundle
         if used is None:
             raise RecordedFailure(self.record.status, self.record.error or "it failed before anything was run")
@@ -167,7 +172,9 @@ class ReplayDevice:
         recorded = _slowed(record.measurement, 1 + self._drift * self._turns)
         self._turns, self._ran = self._turns + 1, True
         transcript = wire.Transcript(
-            warmup=request.warmup, passes=request.passes, profile_passes=recorded.profile.passes if recorded.profile else 0
+            warmup=request.warmup,
+            passes=request.passes,
+            profile_passes=recorded.profile.passes if recorded.profile else 0,
         )
         for line in wire.lines(recorded):
             for event in transcript.receive(line):

@@ -189,7 +189,14 @@ def _conditions(records: Sequence[Record]) -> list[str]:
     told = [name for name in names if any(cells.get(name, render.NOTHING) != render.NOTHING for cells in shown)]
     lines = [f"| {' | '.join(told)} |", "|---" * len(told) + "|"]
     lines += [f"| {' | '.join(cells.get(name, render.NOTHING) for name in told)} |" for cells in shown]
-    return ["## Conditions", "", "In the order of measurement; what the device cannot tell is left out.", "", *lines, ""]
+    return [
+        "## Conditions",
+        "",
+        "In the order of measurement; what the device cannot tell is left out.",
+        "",
+        *lines,
+        "",
+    ]
 
 
 def _cost_of_the_harness(records: Sequence[Record]) -> list[str]:

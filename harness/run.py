@@ -380,9 +380,7 @@ def _measure(turn: Turn, ready: Ready, device: Device, run: Run, display: Displa
             elif isinstance(event, wire.Hello):
                 stage.detail(f"load, {event.runtime} {event.runtime_version}")
 
-        return session.measure(
-            turn, subject, device, run, on_event=on_event, on_bytes=on_bytes, on_state=on_state
-        )
+        return session.measure(turn, subject, device, run, on_event=on_event, on_bytes=on_bytes, on_state=on_state)
 
 
 def _given(option: str) -> bool:

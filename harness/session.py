@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, monotonic_ns, sleep
@@ -62,9 +62,9 @@ class Run:
     id: str
     commit: str | None
     timeout_s: float
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     profile: bool = False
-    time: Timekeeper = WallTime()
+    time: Timekeeper = field(default_factory=WallTime)
 
 
 class Doubtful(DeviceError):

@@ -195,7 +195,7 @@ def _several_processes(row: Row) -> dict[str, str]:
 def _relative(row: Row) -> str:
     if row.ratio is None:
         return NOTHING
-    if row.ratio.low is None or row.ratio.high is None or row.record.case.model == BASELINE and row.ratio.low == 1.0:
+    if row.ratio.low is None or row.ratio.high is None or (row.record.case.model == BASELINE and row.ratio.low == 1.0):
         return f"{row.ratio.value:.3f}"
     return f"{row.ratio.value:.3f} [{row.ratio.low:.3f}, {row.ratio.high:.3f}]"
 
