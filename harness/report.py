@@ -82,8 +82,8 @@ def _what_was_measured(plan: Plan, records: Sequence[Record]) -> list[str]:
                 "Nothing is compared by them."
             )
     lines.append(
-        f"{_order(plan)} Mean of the timed passes is the paper's figure (section 5.3); spread is the median absolute deviation; "
-        "the output check compares the device's output with PyTorch's (largest difference over the output's "
+        f"{_order(plan)} Mean of the timed passes is the paper's figure (section 5.3); spread is the median absolute "
+        "deviation; the output check compares the device's output with PyTorch's (largest difference over the output's "
         "spread). Paper figures are those of its Table 6 (BLU Advance 5.2, Cortex-A7 at 1.3 GHz, Caffe2)."
     )
     return ["\n".join(lines)]
@@ -95,8 +95,9 @@ def _order(plan: Plan) -> str:
     shuffled = len(plan.cases) > 1 and plan.order != sequential(plan.cases, plan.rounds)
     how = f"in an order shuffled for each round (seed {plan.seed})" if shuffled else "all rounds of a case in a row"
     return (
-        f"Each case was measured in {plan.rounds} rounds, each a fresh process, {how}. Relative times are the geometric "
-        "mean over the rounds of the ratio of medians within one round; in brackets the 95 % bootstrap interval."
+        f"Each case was measured in {plan.rounds} rounds, each a fresh process, {how}. Relative times are the "
+        "geometric mean over the rounds of the ratio of medians within one round; in brackets their 95 % interval (a "
+        "bootstrap over the rounds; Student's t for fewer than six)."
     )
 
 
