@@ -15,11 +15,12 @@ _JOIN_TIMEOUT_S = 30
 
 def measure_all(
     plan: Plan,
+    turns: Sequence[Turn],
     devices: Sequence[Device],
     measure: Callable[[Turn, Device], Record],
     keep: Callable[[Record], None],
 ) -> None:
-    """Takes every turn of the plan; `keep` gets each record, in the caller's thread, as it comes.
+    """Takes these turns of the plan; `keep` gets each record, in the caller's thread, as it comes.
 
     The devices are closed after.
     Cases are dealt out in turn and not by who is free, and a case stays with its device in every round, so that a
@@ -28,7 +29,6 @@ def measure_all(
     """
     results: queue.SimpleQueue[Record | BaseException] = queue.SimpleQueue()
     stopped = threading.Event()
-    turns = plan.turns()
     places = {case.id: place for place, case in enumerate(plan.cases)}
 
     def work(lane: int) -> None:

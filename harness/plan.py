@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from device.records import DeviceInfo
 from harness.conditions import Limits
 from harness.errors import UsageError
 from harness.records import SCHEMA_VERSION, Case
@@ -35,7 +36,9 @@ class Plan:
     """The cases, and what they share. `command` runs them again.
 
     `order` is what was measured when: a round and the id of a case for each turn. Where it was shuffled, `seed`
-    shuffles it again.
+    shuffles it again. `lanes` devices share the turns; `checkpoints` are files by model; `counting` boards count
+    instructions. `device_info` and `networks` (the sha256 of each case's model files; none where the export failed) are
+    what the plan met when it began, so that a run which is taken up again can tell whether they are still the same.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -50,6 +53,13 @@ class Plan:
     seed: int
     order: tuple[tuple[int, str], ...]
     limits: Limits
+    timeout_s: float
+    profile: bool
+    counting: bool
+    lanes: int
+    checkpoints: dict[str, str]
+    device_info: DeviceInfo | None = None
+    networks: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def rounds(self) -> int:
@@ -59,6 +69,36 @@ class Plan:
         """All that is to be measured, in its order."""
         cases = {case.id: case for case in self.cases}
         return [Turn(cases[id_], round_, place) for place, (round_, id_) in enumerate(self.order)]
+
+
+def differences(recorded: Plan, now: Plan) -> list[str]:
+    """What of two plans is not the same, in words; what differs between any two runs (time, commit) does not count."""
+    names = ("device", "cases", "order", "limits", "timeout_s", "profile", "counting", "lanes", "checkpoints")
+    found = [
+        f"{name}: {_short(getattr(recorded, name))} then, {_short(getattr(now, name))} now"
+        for name in (*names, "device_info")
+        if getattr(recorded, name) != getattr(now, name)
+    ]
+    for case, files in recorded.networks.items():
+        if now.networks.get(case) != files:
+            found.append(f"the files of {case}: sha256 {_short(files)} then, {_short(now.networks.get(case))} now")
+    return found
+
+
+def require_same(recorded: Plan, now: Plan, folder: Path) -> None:
+    """Raises UsageError, saying what differs, unless a run in `folder` may be taken up again with what there is now.
+
+    What is not known yet (the device, the networks) is not compared.
+    """
+    known = now if now.device_info else replace(now, device_info=recorded.device_info, networks=recorded.networks)
+    if found := differences(recorded, known):
+        raise UsageError(f"--resume {folder}: not the run it was: {'; '.join(found)}; start a new run for that")
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    most = 200
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def shuffled(cases: Sequence[Case], rounds: int, seed: int) -> tuple[tuple[int, str], ...]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from device.call import Device
 from device.choose import open_devices
 from export.artifact import Artifact, ExportError
 from export.pipeline import export_model
-from harness.plan import Turn
+from harness import replay
+from harness.plan import Plan, Turn
 from harness.progress import Display
 from harness.records import Case
-from harness.replay import RecordedNetwork, Recording, ReplayDevice
 from harness.subject import ExportedNetwork, Subject
 from models import registry
 
@@ -27,41 +30,54 @@ class Ready:
     devices: Sequence[Device]
     subject: Callable[[Turn], Subject]
 
+    def __enter__(self) -> Self:
+        return self
 
-#: Makes ready, telling on the display what it is doing.
-Prepare = Callable[[Display], Ready]
-
-
-def exported(
-    cases: Sequence[Case], device_name: str, lanes: int, checkpoints: Mapping[str, Path], *, counting: bool
-) -> Prepare:
-    """The cases' networks, exported here, and `lanes` devices of that name; `counting` boards count instructions."""
-
-    def prepare(display: Display) -> Ready:
-        artifacts = _export(cases, checkpoints, display)
-
-        def subject(turn: Turn) -> Subject:
-            made = artifacts[_files_of(turn.case)]
-            if isinstance(made, ExportError):
-                raise made
-            return ExportedNetwork(made)
-
-        with display.stage(f"ready {device_name}") as stage:
-            return Ready(open_devices(device_name, lanes, on_step=stage.detail, counting=counting), subject)
-
-    return prepare
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for device in self.devices:
+            device.close()
 
 
-def recorded(recording: Recording) -> Prepare:
-    """A recording's networks, and a device that plays it back."""
+def ready(plan: Plan, display: Display) -> Ready:
+    """What the plan names, telling on the display what is done. Raises DeviceError's children, and UsageError."""
+    if replay.is_one(plan.device):
+        return _recorded(replay.read(plan.device))
+    return _exported(plan, display)
 
+
+def met(plan: Plan, found: Ready) -> Plan:
+    """The plan with what it has met: the device, and the files of each case's network."""
+    networks = {}
+    for turn in plan.turns():
+        with contextlib.suppress(ExportError):
+            networks[turn.case.id] = found.subject(turn).artifact.sha256
+    return replace(plan, device_info=found.devices[0].info, networks=networks)
+
+
+def _exported(plan: Plan, display: Display) -> Ready:
+    artifacts = _export(plan.cases, plan.checkpoints, display)
+
+    def subject(turn: Turn) -> Subject:
+        made = artifacts[_files_of(turn.case)]
+        if isinstance(made, ExportError):
+            raise made
+        return ExportedNetwork(made)
+
+    with display.stage(f"ready {plan.device}") as stage:
+        devices = open_devices(plan.device, plan.lanes, on_step=stage.detail, counting=plan.counting)
+    return Ready(devices, subject)
+
+
+def _recorded(recording: replay.Recording) -> Ready:
     def subject(turn: Turn) -> Subject:
         record = recording.of(turn.case, turn.round)
         if record.artifact is None:
             raise ExportError(record.error or "the recording has nothing of its network")
-        return RecordedNetwork(record)
+        return replay.RecordedNetwork(record, turn.round)
 
-    return lambda _display: Ready([ReplayDevice(recording)], subject)
+    return Ready([replay.ReplayDevice(recording)], subject)
 
 
 #: Model, format, igc: cases that differ in nothing of these run the same files.
@@ -73,14 +89,15 @@ def _files_of(case: Case) -> _Files:
 
 
 def _export(
-    cases: Sequence[Case], checkpoints: Mapping[str, Path], display: Display
+    cases: Sequence[Case], checkpoints: Mapping[str, str], display: Display
 ) -> dict[_Files, Artifact | ExportError]:
     """Each model in each format and form, or why there is none: an export that fails does not stop the others."""
     made: dict[_Files, Artifact | ExportError] = {}
     with display.stage("export", total=len(cases)) as stage:
         for case in cases:
             stage.detail(", ".join(part for part in _files_of(case) if part))
-            spec, weights = registry.get(case.model), checkpoints.get(case.model)
+            spec = registry.get(case.model)
+            weights = Path(checkpoints[case.model]) if case.model in checkpoints else None
             try:
                 made[_files_of(case)] = export_model(spec, EXPORTS, weights, format_name=case.format, igc=case.igc)
             except ExportError as error:

@@ -11,7 +11,6 @@ that slows down as it warms up, to try an order of measurement on.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,6 +75,11 @@ class Recording:
         return records[min(round_, len(records) - 1)]
 
 
+def is_one(name: str) -> bool:
+    """Whether a device of this name is a recording."""
+    return name.startswith(PREFIX)
+
+
 def read(name: str) -> Recording:
     """The recording that `replay:FOLDER[?drift=X]` names. Raises UsageError for what is none."""
     folder, _, query = name.removeprefix(PREFIX).partition("?")
@@ -99,6 +103,7 @@ class RecordedNetwork:
     """The network of a recorded case. Its output was checked when it was recorded: that verdict stands."""
 
     record: Record
+    round: int
 
     @property
     def artifact(self) -> MeasuredArtifact:
@@ -116,8 +121,8 @@ class RecordedNetwork:
         used = self.record.bundle
         if used is None:
             raise RecordedFailure(self.record.status, self.record.error or "it failed before anything was run")
-        # The device looks at names alone: the case's id says which recording is meant.
-        named = File(case.id, output, "", 0)
+        # The device looks at the name alone, which says what of the recording is meant.
+        named = File(_name(case.id, self.round), output, "", 0)
         request = RunRequest(
             bundle=Bundle(used.abi, used.runtime, used.runtime_version, (), used.simd),
             model_files=(named,),
@@ -133,15 +138,17 @@ class RecordedNetwork:
         return self.record.check
 
 
+def _name(case_id: str, round_: int) -> str:
+    return f"{case_id}, round {round_ + 1}"
+
+
 class ReplayDevice:
-    """Plays the records of each case in the order of their rounds."""
+    """Plays the record of each case and round."""
 
     def __init__(self, recording: Recording) -> None:
         self._drift = recording.drift
         self._info = replace(recording.records[0].device, kind="replay")
-        self._waiting: dict[str, list[Record]] = defaultdict(list)
-        for record in sorted(recording.records, key=lambda record: record.round):
-            self._waiting[record.id].append(record)
+        self._records = {_name(record.id, record.round): record for record in recording.records}
         self._playing: Record | None = None
         self._ran = False
         self._turns = 0
@@ -151,11 +158,11 @@ class ReplayDevice:
         return self._info
 
     def push(self, request: RunRequest, on_bytes: OnBytes) -> int:  # noqa: ARG002 (nothing moves)
-        """Takes up the case's next record."""
+        """Takes up the record that is to be played."""
         name = request.model_files[0].name
-        if not self._waiting[name]:
-            raise NotRecorded(f"the recording has no (more) rounds of {name}")
-        self._playing, self._ran = self._waiting[name].pop(0), False
+        if name not in self._records:
+            raise NotRecorded(f"the recording has no {name}")
+        self._playing, self._ran = self._records[name], False
         return 0
 
     def state(self) -> DeviceState:

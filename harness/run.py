@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from device.call import Device
     from device.records import DeviceState
     from harness.plan import Plan, Turn
-    from harness.prepare import Prepare, Ready
+    from harness.prepare import Ready
     from harness.progress import Display
     from harness.records import Record
-    from harness.session import Run, Timekeeper
+    from harness.session import Run
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -230,6 +230,13 @@ class Numbers(click.ParamType[tuple[int, ...]]):
     type=click.Path(path_type=Path),
     help="Folder for the results. Default: results/<time>-<device>.",
 )
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Go on with the run in that folder, which was interrupted or had failures: measures what is missing, with the "
+    "options of then, and refuses when the plan, the networks or the device are no longer the same.",
+)
 @click.option("--list-devices", is_flag=True, help="List what can be given as --device, and exit.")
 @click.option("--list-models", is_flag=True, help="List what can be given as --models, and exit.")
 @guarded
@@ -258,6 +265,7 @@ def main(
     timeout_s: float,
     weights: tuple[str, ...],
     out: Path | None,
+    resume: Path | None,
     list_devices: bool,
     list_models: bool,
 ) -> int:
@@ -265,21 +273,21 @@ def main(
         return _print_models()
     if list_devices:
         return _print_devices()
-    from harness import plan, prepare, replay
+    from harness import plan, replay
     from harness.records import SCHEMA_VERSION, Case
 
+    if resume is not None and not _given_besides("resume"):
+        return _go(plan.read(resume), resume, again=True)
     names = [name.strip() for name in models.split(",") if name.strip()]
     specs = list(dict.fromkeys(registry.get(name) for name in names))
     if not specs:
         raise UsageError("--models names no network; see --list-models")
     checkpoints = parse_weights(weights, [spec.name for spec in specs])
-    time = None
-    if device_name is not None and device_name.startswith(replay.PREFIX):
+    if device_name is not None and replay.is_one(device_name):
         recording = replay.read(device_name)
-        chosen, time = device_name, replay.RecordedTime()
+        chosen, lanes = device_name, 1
         cases = tuple(case for case in recording.cases if case.model in names or not _given("models"))
         rounds = rounds if _given("rounds") else recording.rounds
-        make_ready = prepare.recorded(recording)
     else:
         from device.choose import choose
 
@@ -295,12 +303,10 @@ def main(
             if way != "fused" or name == "onnxruntime"
         )
         lanes = _lanes(boards, chosen, len(cases))
-        make_ready = prepare.exported(cases, chosen, lanes, checkpoints, counting=counting)
     if not cases:
         raise UsageError("no case is left: --igc fused is for ONNX Runtime alone, and a recording has its own --models")
-    folder = _results_folder(out, chosen)
+    folder = _results_folder(out, chosen) if resume is None else resume
     seed = random.SystemRandom().getrandbits(32) if seed is None else seed
-    limits = Limits(max_start_celsius, max_celsius, cool_timeout_s, strict)
     planned = plan.Plan(
         schema_version=SCHEMA_VERSION,
         run=folder.name,
@@ -311,42 +317,76 @@ def main(
         cases=cases,
         seed=seed,
         order=plan.sequential(cases, rounds) if order == "sequential" else plan.shuffled(cases, rounds, seed),
-        limits=limits,
+        limits=Limits(max_start_celsius, max_celsius, cool_timeout_s, strict),
+        timeout_s=timeout_s,
+        profile=profile,
+        counting=counting,
+        lanes=lanes,
+        checkpoints={model: str(path) for model, path in checkpoints.items()},
     )
+    return _go(planned, folder, again=resume is not None)
+
+
+def _given(option: str) -> bool:
+    """Whether the user gave this option, rather than leaving it at its default."""
+    return click.get_current_context().get_parameter_source(option) == ParameterSource.COMMANDLINE
+
+
+def _given_besides(option: str) -> bool:
+    return any(_given(name) for name in click.get_current_context().params if name != option)
+
+
+def _go(planned: Plan, folder: Path, *, again: bool) -> int:
+    """Measures what the plan has and `folder` lacks. The exit code says whether all is well."""
     try:
-        records = _run(planned, make_ready, folder, timeout_s=timeout_s, profile=profile, time=time)
+        records = _run(planned, folder, again=again)
     finally:
         with contextlib.suppress(OSError):
             folder.rmdir()  # only an empty one goes: nothing came of the run
     return _print_results(planned, records, folder)
 
 
-def _run(
-    planned: Plan, make_ready: Prepare, folder: Path, *, timeout_s: float, profile: bool, time: Timekeeper | None
-) -> list[Record]:
-    """Measures every case; when Ctrl-C comes, what is measured is kept and the report is made from it."""
-    from harness import plan, report
+def _run(planned: Plan, folder: Path, *, again: bool) -> list[Record]:
+    """Measures every turn; when Ctrl-C comes, what is measured is kept and the report is made from it."""
+    from harness import plan, prepare, replay, report
     from harness.lanes import measure_all
     from harness.progress import Display
     from harness.records import Journal
     from harness.session import Run, WallTime
 
-    run = Run(planned.run, planned.commit, timeout_s, planned.limits, profile, time or WallTime())
+    time = replay.RecordedTime() if replay.is_one(planned.device) else WallTime()
+    run = Run(planned.run, planned.commit, planned.timeout_s, planned.limits, planned.profile, time)
     display = Display()
     with display.shown():
-        ready = make_ready(display)
-        with Journal(folder) as journal:
-            plan.write(planned, folder)
+        if again:
+            plan.require_same(plan.read(folder), planned, folder)
+        ready = prepare.ready(planned, display)
+        with ready, Journal(folder) as journal:
+            met = prepare.met(planned, ready)
+            if again:
+                plan.require_same(plan.read(folder), met, folder)
+            else:
+                plan.write(met, folder)
             try:
                 measure_all(
-                    planned,
+                    met,
+                    _missing(met, folder) if again else met.turns(),
                     ready.devices,
                     lambda turn, device: _measure(turn, ready, device, run, display),
                     journal.append,
                 )
             except KeyboardInterrupt:
-                display.console.print("interrupted: what is finished is kept", style="yellow")
+                display.console.print("interrupted: what is finished is kept; --resume goes on", style="yellow")
     return report.write(folder)[0]
+
+
+def _missing(planned: Plan, folder: Path) -> list[Turn]:
+    """The turns that have not ended well so far."""
+    from harness import records as journal
+
+    records = journal.read(folder, on_torn=lambda words: click.echo(words, err=True))
+    done = {(record.round, record.id) for record in records if record.status == "ok"}
+    return [turn for turn in planned.turns() if (turn.round, turn.case.id) not in done]
 
 
 def _measure(turn: Turn, ready: Ready, device: Device, run: Run, display: Display) -> Record:
@@ -381,11 +421,6 @@ def _measure(turn: Turn, ready: Ready, device: Device, run: Run, display: Displa
                 stage.detail(f"load, {event.runtime} {event.runtime_version}")
 
         return session.measure(turn, subject, device, run, on_event=on_event, on_bytes=on_bytes, on_state=on_state)
-
-
-def _given(option: str) -> bool:
-    """Whether the user gave this option, rather than leaving it at its default."""
-    return click.get_current_context().get_parameter_source(option) == ParameterSource.COMMANDLINE
 
 
 def _lanes(boards: int | None, device_name: str, cases: int) -> int:

@@ -220,7 +220,7 @@ def test_passes_and_their_cores_clocks_temperatures_survive_the_wire() -> None:
     warm = tuple(replace(one, celsius=41.5, khz=1_300_000, cpu=2) for one in made.measurement.samples)
     made = replace(made, measurement=replace(made.measurement, samples=warm))
     playing = replay.ReplayDevice(replay.Recording((made,)))
-    request, _ = replay.RecordedNetwork(made).prepare(made.case, PHONE, Path("unused"))
+    request, _ = replay.RecordedNetwork(made, 0).prepare(made.case, PHONE, Path("unused"))
     request = replace(request, passes=10, warmup=1)
     playing.push(request, lambda _: None)
     heard: list[object] = []
