@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from harness import conditions, gains, plots, render, table
+from harness import conditions, counts, gains, plots, profile, render, scaling, table
 from harness import records as journal
 from harness.command import guarded
 from harness.errors import EXIT_CASE_FAILED
@@ -34,6 +34,8 @@ def write(folder: Path) -> tuple[list[Record], list[Path]]:
     records = sorted(journal.read(folder), key=lambda record: (places.get(record.id, len(places)), record.round))
     rows = table.rows(records)
     texts = {REPORT_NAME: _markdown(plan, records, rows)}
+    if nodes := profile.csv(records):
+        texts["profile.csv"] = nodes
     if rows:
         texts |= {
             "table6.md": table.markdown(rows),
@@ -44,7 +46,10 @@ def write(folder: Path) -> tuple[list[Record], list[Path]]:
         written = [folder / name for name in texts]
         for path, text in zip(written, texts.values(), strict=True):
             path.write_text(text)
-        return records, written + plots.write(rows, folder)
+        written += plots.write(rows, folder)
+        for draw in (plots.write_samples, plots.write_scaling, plots.write_profile):
+            written += draw(records, folder)
+        return records, written
 
 
 def _markdown(plan: Plan, records: Sequence[Record], rows: Sequence[Row]) -> str:
@@ -56,6 +61,12 @@ def _markdown(plan: Plan, records: Sequence[Record], rows: Sequence[Row]) -> str
     parts += _failures(plan, records)
     parts += _against_the_paper(rows)
     parts += _gains(rows)
+    for heading, text in (
+        ("Where the time goes", profile.markdown(records)),
+        ("What more threads gain", scaling.markdown(records)),
+        ("Counts of each pass", counts.markdown(records)),
+    ):
+        parts += [f"## {heading}", "", text] if text else []
     parts += _conditions(records)
     parts += _cost_of_the_harness(records)
     parts += _notes(rows)

@@ -408,10 +408,10 @@ def _measure(turn: Turn, ready: Ready, device: Device, run: Run, display: Displa
             stage.detail(f"push {pushed_bytes / 1e6:.1f} MB")
 
         def on_state(state: DeviceState, waited_s: float) -> None:
-            if found := hottest(state):
+            limit_celsius, found = run.limits.max_start_celsius, hottest(state)
+            if limit_celsius is not None and found is not None:
                 zone, celsius = found
-                limit = f"{run.limits.max_start_celsius:.0f} °C"
-                stage.detail(f"cooling to {limit}: {zone} at {celsius:.1f} °C, {waited_s:.0f} s")
+                stage.detail(f"cooling to {limit_celsius:g} °C: {zone} at {celsius:.1f} °C, {waited_s:.0f} s")
 
         def on_event(event: wire.Event) -> None:
             if isinstance(event, wire.PassEnded):

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from device.records import Clock, Pass
 from export.artifact import IGC
-from harness import doubts, render
+from harness import doubts, groups, render
 from harness.records import Doubt, Record
 from harness.render import NOTHING
 from harness.statistics import Ratio, Spread, Summary, ratio, spread, summarise
+from harness.titles import model_title, runtime_title
 from models import registry
 from models.spec import ModelError, ModelSpec
 
@@ -73,8 +74,7 @@ class Row:
 
     @property
     def title(self) -> str:
-        name = self.spec.title if self.spec else self.record.case.model
-        return f"{name}, {self.record.case.igc}" if self.record.case.igc else name
+        return model_title(self.record)
 
 
 def rows(records: Sequence[Record]) -> list[Row]:
@@ -83,20 +83,24 @@ def rows(records: Sequence[Record]) -> list[Row]:
     Relative times are made only within one clock, device, runtime and thread count, never on a meaningless clock,
     and only from cases that passed their output check.
     """
-    cases: dict[tuple[str, str], list[Record]] = {}
-    for record in records:
-        cases.setdefault((record.device.serial, record.id), []).append(record)
-    grouped = [tuple(sorted(rounds, key=lambda record: record.round)) for rounds in cases.values()]
     baselines = {
-        _comparable(rounds[0]): _samples(rounds)
-        for rounds in grouped
-        if rounds[0].case.model == BASELINE and rounds[0].case.igc is None
+        (record.device.serial, record.id): _samples([one for one in group if _is_baseline(one)])
+        for group in groups.comparable(records)
+        for record in group
     }
     with_paper = {"caffe2"} & {record.case.runtime for record in records} or {record.case.runtime for record in records}
     return [
-        _row(rounds, baselines.get(_comparable(rounds[0]), {}), beside_paper=rounds[0].case.runtime in with_paper)
-        for rounds in grouped
+        _row(
+            tuple(rounds),
+            baselines[rounds[0].device.serial, rounds[0].id],
+            beside_paper=rounds[0].case.runtime in with_paper,
+        )
+        for rounds in groups.by_case(records)
     ]
+
+
+def _is_baseline(record: Record) -> bool:
+    return record.case.model == BASELINE and record.case.igc is None
 
 
 #: Timed passes by the round that they were made in.
@@ -122,12 +126,6 @@ def _row(rounds: tuple[Record, ...], baseline: _Rounds, *, beside_paper: bool) -
         paper_ms=paper_ms,
         paper_relative=paper_ms / paper_baseline_ms if paper_ms and paper_baseline_ms else None,
     )
-
-
-def _comparable(record: Record) -> tuple[object, ...]:
-    """Cases with the same key may be compared by their times."""
-    case = record.case
-    return (record.device.serial, record.device.clock, case.runtime, case.format, case.threads, case.cpus, case.abi)
 
 
 def _spec(model: str) -> ModelSpec | None:
@@ -162,7 +160,7 @@ def _shown(row: Row, mean: str, rounds: int) -> dict[str, str]:
     record, artifact, summary = row.record, row.record.artifact, row.summary
     return {
         "Model": row.title,
-        "Runtime": _runtime(record),
+        "Runtime": runtime_title(record),
         "Mult-Adds": f"{artifact.mult_adds / 1e6:.0f}M" if artifact else NOTHING,
         "Params": f"{artifact.params / 1e6:.2f}M" if artifact else NOTHING,
         "ONNX size": f"{artifact.onnx_size_bytes / 1e6:.1f} MB" if artifact else NOTHING,
@@ -200,16 +198,6 @@ def _relative(row: Row) -> str:
     return f"{row.ratio.value:.3f} [{row.ratio.low:.3f}, {row.ratio.high:.3f}]"
 
 
-def _runtime(record: Record) -> str:
-    version = record.measurement.runtime_version if record.measurement else ""
-    engine = ""
-    if record.case.format == "caffe2-depthwise":
-        applies = record.artifact is not None and "Conv:DEPTHWISE_3x3" in record.artifact.op_counts
-        engine = ", DEPTHWISE_3x3" + ("" if applies else " (applies nowhere)")
-    threads = f", {record.case.threads} threads" if record.case.threads > 1 else ""
-    return f"{record.case.runtime} {version}".strip() + engine + threads
-
-
 def _is_caffe2(record: Record) -> bool:
     return record.case.runtime == "caffe2"
 
@@ -228,7 +216,7 @@ def warnings(table: Sequence[Row]) -> list[str]:
     said: dict[str, list[str]] = {}
     for row in table:
         for doubt in row.doubts:
-            said.setdefault(doubt.message, []).append(f"{row.title}, {_runtime(row.record)}")
+            said.setdefault(doubt.message, []).append(f"{row.title}, {runtime_title(row.record)}")
     return [
         f"warning: {'all cases' if 1 < len(table) == len(who) else '; '.join(who)}: {message}"
         for message, who in said.items()
