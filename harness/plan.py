@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -120,7 +121,13 @@ def _adapter() -> TypeAdapter[Plan]:
 
 
 def write(plan: Plan, folder: Path) -> None:
-    (folder / FILE_NAME).write_bytes(_adapter().dump_json(plan, indent=2) + b"\n")
+    """Whole or not at all, whenever the program or the machine ends."""
+    scratch = folder / f".{FILE_NAME}"
+    with scratch.open("wb") as file:
+        file.write(_adapter().dump_json(plan, indent=2) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(folder / FILE_NAME)
 
 
 def read(folder: Path) -> Plan:

@@ -34,8 +34,8 @@ def write(folder: Path) -> tuple[list[Record], list[Path]]:
     records = sorted(journal.read(folder), key=lambda record: (places.get(record.id, len(places)), record.round))
     rows = table.rows(records)
     texts = {REPORT_NAME: _markdown(plan, records, rows)}
-    if nodes := profile.csv(records):
-        texts["profile.csv"] = nodes
+    if profile.profiled(records):
+        texts["profile.csv"] = profile.csv(records)
     if rows:
         texts |= {
             "table6.md": table.markdown(rows),

@@ -361,22 +361,24 @@ def _run(planned: Plan, folder: Path, *, again: bool) -> list[Record]:
         if again:
             plan.require_same(plan.read(folder), planned, folder)
         ready = prepare.ready(planned, display)
-        with ready, Journal(folder) as journal:
+        with ready:
             met = prepare.met(planned, ready)
             if again:
                 plan.require_same(plan.read(folder), met, folder)
             else:
                 plan.write(met, folder)
-            try:
-                measure_all(
-                    met,
-                    _missing(met, folder) if again else met.turns(),
-                    ready.devices,
-                    lambda turn, device: _measure(turn, ready, device, run, display),
-                    journal.append,
-                )
-            except KeyboardInterrupt:
-                display.console.print("interrupted: what is finished is kept; --resume goes on", style="yellow")
+            turns = _missing(met, folder) if again else met.turns()
+            with Journal(folder) as journal:
+                try:
+                    measure_all(
+                        met,
+                        turns,
+                        ready.devices,
+                        lambda turn, device: _measure(turn, ready, device, run, display),
+                        journal.append,
+                    )
+                except KeyboardInterrupt:
+                    display.console.print("interrupted: what is finished is kept; --resume goes on", style="yellow")
     return report.write(folder)[0]
 
 
@@ -384,6 +386,8 @@ def _missing(planned: Plan, folder: Path) -> list[Turn]:
     """The turns that have not ended well so far."""
     from harness import records as journal
 
+    if not (folder / journal.FILE_NAME).exists():
+        return planned.turns()
     records = journal.read(folder, on_torn=lambda words: click.echo(words, err=True))
     done = {(record.round, record.id) for record in records if record.status == "ok"}
     return [turn for turn in planned.turns() if (turn.round, turn.case.id) not in done]
@@ -440,7 +444,7 @@ def _results_folder(out: Path | None, device_name: str) -> Path:
     folder = out or REPOSITORY / "results" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{safe}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
+        if any(not path.name.startswith(".") for path in folder.iterdir()):  # a plan half written is nothing yet
             raise UsageError(f"--out {folder}: not empty; name a new folder, so that no results are lost")
         with tempfile.TemporaryFile(dir=folder):
             return folder
