@@ -152,7 +152,8 @@ def _relative(case: CountedCase, beside: Sequence[CountedCase]) -> str | None:
     own, base = case.count("instructions"), baseline.count("instructions") if baseline else None
     if own is None or base is None or not base.median:
         return None
-    return f"{'~' if own.is_estimate or base.is_estimate else ''}{own.median / base.median:.3f}"
+    is_estimate = case is not baseline and (own.is_estimate or base.is_estimate)
+    return f"{'~' if is_estimate else ''}{own.median / base.median:.3f}"
 
 
 def _shown(figure: Figure | None, ratio: str | None = None) -> str:

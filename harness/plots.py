@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from statistics import median
+from textwrap import fill, wrap
 from typing import TYPE_CHECKING, Any
 
 from harness import groups, profile, scaling
@@ -31,15 +32,18 @@ _FORMATS = ("png", "svg")
 
 #: Operator types that have a colour of their own, and those colours; all other types share one. A choice: more colours
 #: cannot be told from one another.
-_OPERATOR_COLOURS = ("#1f77b4", "#d9822b", "#2ca089", "#b05d8f", "#e3c24a", "#7b5ea7", "#8c564b")
-_OTHER, _OTHER_COLOUR, _OUTSIDE_COLOUR = "all other types", "#5b7f95", "#d0d0d0"
+_OPERATOR_COLOURS = ("#74a9d8", "#f0a35e", "#66c2a5", "#d993c2", "#e8cf5b", "#ab9bd6", "#c4957f")
+_OTHER, _OTHER_COLOUR, _OUTSIDE_COLOUR = "all other types", "#93a8b5", "#dedede"
+
+_ROOM_FOR_A_SHARE = 0.06  # of the panel's width: a segment narrower than that has none for its share
 
 _SWEEP_COLOURS = ("#1f77b4", "#d9822b", "#2ca089", "#b05d8f", "#7b5ea7", "#8c564b", "#5b7f95", "#7a7a30")
 _MARKERS = "osD^vP"
 
-#: Widest deviation over the typical one from which on the strip plot's axis is logarithmic outside. A choice: below it,
-#: the passes of a typical case still spread over a tenth of the width.
-_LOGARITHMIC_FROM = 10
+#: The strip plot's axis is logarithmic outside where the widest deviation is this many times a typical case's MAD, and
+#: linear to this many times it at least. Choices: normal noise stays within 4.5 MAD (3 standard deviations), and on a
+#: linear axis of 20 a typical case would still be wider than a dot.
+_LOGARITHMIC_FROM, _LINEAR_TO = 20, 3
 
 _IGC_COLOURS = {None: "#8a8a8a", "grouped": "#1f77b4", "depthwise": "#2ca089", "fused": "#d9822b"}
 
@@ -261,7 +265,7 @@ def profile_by_operator(panels: Sequence[Sequence[ProfiledCase]]) -> Figure:
         _stacked_bars(axes, cases, colours)
     handles: list[Rectangle | Line2D] = [Rectangle((0, 0), 1, 1, color=colour) for colour in colours.values()]
     handles.append(Line2D([], [], color="black", linewidth=2))
-    labels = [*colours, "a timed pass (median)"]
+    labels = [*map(profile.shown_op, colours), "a timed pass (median)"]
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     return figure
 
@@ -272,24 +276,24 @@ def _operator_colours(cases: Sequence[Sequence[OperatorTime]]) -> dict[str, str]
     for times in cases:
         for time in times:
             shares[time.op] = shares.get(time.op, 0.0) + time.share
-    outside = shares.pop(OUTSIDE, 0.0)
-    largest = sorted(shares, key=lambda op: (-shares[op], op))
+    largest = sorted(shares.keys() - {OUTSIDE}, key=lambda op: (-shares[op], op))
     colours = dict(zip(largest, _OPERATOR_COLOURS, strict=False))
     if len(largest) > len(colours):
         colours[_OTHER] = _OTHER_COLOUR
-    return colours | ({OUTSIDE: _OUTSIDE_COLOUR} if outside else {})
+    return {**colours, OUTSIDE: _OUTSIDE_COLOUR}
 
 
 def _stacked_bars(axes: Axes, cases: Sequence[ProfiledCase], colours: Mapping[str, str]) -> None:
-    widest = max(case.pass_ns for case in cases) / 1e6
-    for y, case in enumerate(cases):
+    bars = [profile.by_operator(case.profile) for case in cases]
+    widest = max([sum(it.ns_per_pass for it in bar) for bar in bars] + [case.timed_median_ns for case in cases]) / 1e6
+    for y, (case, bar) in enumerate(zip(cases, bars, strict=True)):
         parts = dict.fromkeys(colours, 0.0)
-        for time in profile.by_operator(case.profile):
+        for time in bar:
             parts[time.op if time.op in colours else _OTHER] += time.ns_per_pass / 1e6
         left, whole = 0.0, sum(parts.values())
         for op, ms in parts.items():
             axes.barh(y, ms, left=left, height=0.72, color=colours[op], edgecolor="white", linewidth=0.5)
-            if ms > 0.06 * widest:
+            if ms > _ROOM_FOR_A_SHARE * widest:
                 axes.text(left + ms / 2, y, f"{ms / whole:.0%}", ha="center", va="center", fontsize=8.5)
             left += ms
         timed = case.timed_median_ns / 1e6
@@ -298,7 +302,7 @@ def _stacked_bars(axes: Axes, cases: Sequence[ProfiledCase], colours: Mapping[st
     record = cases[0].record
     axes.set_yticks(range(len(cases)), [case.title for case in cases])
     axes.set_ylim(len(cases) - 0.4, -0.6)
-    axes.set_xlim(0, max([widest, *(case.timed_median_ns / 1e6 for case in cases)]) * 1.12)
+    axes.set_xlim(0, widest * 1.12)
     axes.set_title(group_title(record), loc="left", fontsize=10)
     axes.set_xlabel(f"ms a profiled pass, {MEANING_OF_TIME[record.device.clock]}")
 
@@ -330,7 +334,7 @@ def thread_scaling(panels: Sequence[Sequence[Sweep]]) -> Figure:
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.25)
         note = "\none core: the threads share it" if record.device.clock == "instructions" else ""
-        place = group_title(record, with_threads=False)
+        place = fill(group_title(record, with_threads=False), 52)
         axes.set_title(f"{place}\n{MEANING_OF_TIME[record.device.clock]}{note}", loc="left", fontsize=10)
         axes.set_xlabel("threads")
         axes.set_ylabel("speed-up over one thread")
@@ -359,10 +363,11 @@ def samples(panels: Sequence[Sequence[Sequence[Record]]]) -> Figure:
     from matplotlib.lines import Line2D
 
     rows = [len(cases) for cases in panels]
-    height = min(max(0.36, 9 / sum(rows)), 0.9)  # inches a row
+    lines = max(_row_title(rounds[0]).count("\n") + 1 for cases in panels for rounds in cases)
+    height = max(0.15 * lines + 0.1, min(9 / sum(rows), 0.9))  # inches a row
     figure, axes_of = plt.subplots(
         len(panels),
-        figsize=(10, height * sum(rows) + 1.3 * len(panels) + 0.6),
+        figsize=(10, height * sum(rows) + 1.4 * len(panels) + 0.6),
         height_ratios=rows,
         layout="constrained",
         squeeze=False,
@@ -390,15 +395,20 @@ def _strips(axes: Axes, cases: Sequence[Sequence[Record]], colours: Mapping[int,
         middle = milliseconds(groups.median_ns(groups.timed_passes(rounds)))
         axes.text(1.01, row, f"{middle} ms", transform=axes.get_yaxis_transform(), va="center", fontsize=8.5)
     device = cases[0][0].device
-    _percent_axis(axes, [[*chain(*of_rounds)] for of_rounds in percent], MEANING_OF_TIME[device.clock])
-    titles = [f"{model_title(rounds[0])}\n{runtime_title(rounds[0])}" for rounds in cases]
-    axes.set_yticks(range(len(cases)), titles, fontsize=8.5)
+    _percent_axis(axes, [[*chain(*of_rounds)] for of_rounds in percent])
+    axes.set_yticks(range(len(cases)), [_row_title(rounds[0]) for rounds in cases], fontsize=8.5)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(cases) - 0.5, -0.5)
     axes.axvline(0, color="black", linewidth=0.6, zorder=1)
     axes.grid(axis="x", alpha=0.25)
-    axes.set_title(f"Every timed pass on {device.serial}, in each row from the top down", loc="left", fontsize=10)
+    title = f"Every timed pass on {device.serial}, in each row from the top down"
+    axes.set_title(f"{title}\nTime is {MEANING_OF_TIME[device.clock]}.", loc="left", fontsize=10)
     axes.text(1.01, 1, "median", transform=axes.transAxes, va="bottom", fontsize=8.5)
+
+
+def _row_title(record: Record) -> str:
+    """The case's title, or more lines where its runtime has a long one."""
+    return "\n".join([model_title(record), *wrap(runtime_title(record), 44)])
 
 
 def _percent(rounds: Sequence[Record]) -> list[list[float]]:
@@ -435,23 +445,24 @@ def _strip(axes: Axes, row: int, of_rounds: Sequence[Sequence[float]], colours: 
         top += (len(percent) + 1) * step
 
 
-def _percent_axis(axes: Axes, cases: Sequence[Sequence[float]], meaning_of_time: str) -> None:
+def _percent_axis(axes: Axes, cases: Sequence[Sequence[float]]) -> None:
     """One scale for all cases: linear, unless some case is so wide that the others would be lines."""
     low, high = min(map(min, cases)), max(map(max, cases))
-    widest, typical = max(high, -low), median(max(map(abs, percent)) for percent in cases)
-    label = "time over the median of the case, % more or less"
+    widest, typical = max(high, -low), median(median(map(abs, percent)) for percent in cases)
+    label = "time of a pass, in % above or below the median of its case"
     if typical and widest > _LOGARITHMIC_FROM * typical:
-        linear = 10.0 ** math.ceil(math.log10(typical))
+        linear = 10.0 ** math.ceil(math.log10(_LINEAR_TO * typical))
         axes.set_xscale("symlog", linthresh=linear)
-        powers = [linear * 10**power for power in range(math.ceil(math.log10(widest / linear)) + 1)]
-        axes.set_xticks([*(-power for power in reversed(powers)), 0, *powers])
+        decades = range(max(math.ceil(math.log10(widest / linear)), 0) + 1)
+        ticks = [first * linear * 10**decade for decade in decades for first in (1, 3)]
+        axes.set_xticks([*(-tick for tick in reversed(ticks)), 0, *ticks])
         axes.set_xticks([], minor=True)
-        axes.set_xlim(min(low * 1.6, -linear), max(high * 1.6, linear))
-        label += f", logarithmic beyond {linear:g}"
+        axes.set_xlim(min(low * 1.3, -linear), max(high * 1.3, linear))
+        label += f" (logarithmic beyond {linear:g})"
     elif widest:
         axes.set_xlim(low - 0.06 * widest, high + 0.06 * widest)
     axes.xaxis.set_major_formatter(lambda percent, _: f"{percent:+g}" if percent else "0")
-    axes.set_xlabel(f"{label} ({meaning_of_time})")
+    axes.set_xlabel(label)
 
 
 def _round_colours(rounds: set[int]) -> dict[int, Any]:

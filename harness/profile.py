@@ -19,8 +19,9 @@ OUTSIDE = "outside the nodes"
 #: Choices: the first ones hold most of the time, and the CSV has all nodes.
 SLOWEST_NODES, NAMED_DIFFERENCES = 10, 3
 
-#: A node's name as the report shows it, at most; the CSV has it whole. A choice: paths of modules fit.
-LONGEST_NAME = 60
+#: A node's name as the report shows it, and an operator type's, at most; the CSV has them whole. Choices: paths of
+#: modules fit.
+LONGEST_NODE, LONGEST_OPERATOR = 60, 30
 
 _INTRODUCTION = (
     "Time of the nodes as the runtime's own profiler tells it. **Profiled passes are passes of their own, never the "
@@ -121,7 +122,7 @@ def markdown(records: Sequence[Record]) -> str:
     Empty where nothing was profiled.
     """
     sections = [_section(cases) for cases in comparable(records)]
-    return "\n".join([_INTRODUCTION, "", *sections]) if sections else ""
+    return "\n\n".join([_INTRODUCTION, *sections]) + "\n" if sections else ""
 
 
 def _section(cases: Sequence[ProfiledCase]) -> str:
@@ -141,7 +142,7 @@ def _side_by_side(cases: Sequence[ProfiledCase]) -> str:
     import pandas as pd
 
     columns = [{time.op: time for time in by_operator(case.profile)} for case in cases]
-    rows = [[_cell(op), *(_time(column.get(op)) for column in columns)] for op in _by_most_time(columns)]
+    rows = [[_cell(shown_op(op)), *(_time(column.get(op)) for column in columns)] for op in _by_most_time(columns)]
     rows += [
         ["**profiled pass**", *(milliseconds(case.pass_ns) for case in cases)],
         ["**timed pass (median)**", *(milliseconds(case.timed_median_ns) for case in cases)],
@@ -150,7 +151,7 @@ def _side_by_side(cases: Sequence[ProfiledCase]) -> str:
         ["**profiled passes**", *(str(case.profile.passes) for case in cases)],
     ]
     titles = [case.title for case in cases]
-    return render.markdown(pd.DataFrame(rows, columns=["Operator type", *titles]), set(titles))
+    return render.markdown(pd.DataFrame(rows, columns=["Operator type", *titles]), set(titles)).rstrip()
 
 
 def _ratio(case: ProfiledCase) -> str:
@@ -190,7 +191,7 @@ def _against_the_baseline(cases: Sequence[ProfiledCase]) -> list[str]:
         own_ns = {time.op: time.ns_per_pass for time in by_operator(case.profile)}
         by_op = {op: own_ns.get(op, 0.0) - base_ns.get(op, 0.0) for op in {*own_ns, *base_ns}}
         largest = sorted(by_op.items(), key=lambda item: (-abs(item[1]), item[0]))
-        named = [f"{_cell(op)} {_signed(ns)}" for op, ns in largest[:NAMED_DIFFERENCES]]
+        named = [f"{_cell(shown_op(op))} {_signed(ns)}" for op, ns in largest[:NAMED_DIFFERENCES]]
         if rest := largest[NAMED_DIFFERENCES:]:
             named.append(f"all else {_signed(sum(ns for _, ns in rest))}")
         lines.append(f"- {case.title}: {_signed(sum(by_op.values()))}: {', '.join(named)}.")
@@ -213,26 +214,35 @@ def _slowest(case: ProfiledCase) -> list[str]:
         {
             "#": str(index),
             "Node": _code(node.name),
-            "Operator type": _cell(node.op),
+            "Operator type": _cell(shown_op(node.op)),
             "ms a pass": milliseconds(node.total_ns / profile.passes),
             "Share": f"{node.total_ns / whole_ns:.1%}",
         }
         for index, node in slowest
     ]
     title = f"**{case.title}**: the {len(slowest)} slowest of {len(profile.nodes)} nodes, {together:.1%} of the pass."
-    return ["", title, "", render.markdown(pd.DataFrame(rows), {"#", "ms a pass", "Share"})]
+    return ["", title, "", render.markdown(pd.DataFrame(rows), {"#", "ms a pass", "Share"}).rstrip()]
+
+
+def shown_op(op: str) -> str:
+    """An operator type as it is shown: on one line that is not too long."""
+    return _short(op, LONGEST_OPERATOR) or NOTHING
+
+
+def _short(name: str, longest: int) -> str:
+    line = " ".join(name.split())
+    return line if len(line) <= longest else f"{line[: longest // 2]}…{line[-longest // 2 :]}"
 
 
 def _cell(text: str) -> str:
-    """A name that the runtime gave, as a cell of a Markdown table: one line, not too long, that ends no column."""
-    line, half = " ".join(text.split()), LONGEST_NAME // 2
-    short = line if len(line) <= LONGEST_NAME else f"{line[:half]}…{line[-half:]}"
-    return short.replace("|", r"\|") or NOTHING
+    """Text that the runtime gave, in a cell of a Markdown table."""
+    return text.replace("|", r"\|")
 
 
-def _code(text: str) -> str:
-    """The same for names with underscores and the like, which Markdown would take for its own."""
-    return f"`{_cell(text).replace('`', chr(39))}`" if text.strip() else NOTHING
+def _code(name: str) -> str:
+    """A node's name in a cell, so that Markdown leaves its underscores alone."""
+    short = _short(name, LONGEST_NODE).replace("`", "'")
+    return f"`{_cell(short)}`" if short else NOTHING
 
 
 # --- CSV ----------------------------------------------------------------------------------------------
