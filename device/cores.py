@@ -49,7 +49,7 @@ class Cluster:
     max_khz: int | None
 
     def __str__(self) -> str:
-        numbers = f"CPU{'s' if len(self.cpus) > 1 else ''} {cpu_text(self.cpus)}"
+        numbers = f"CPU{'s' if len(self.cpus) > 1 else ''} {as_ranges(self.cpus)}"
         return f"{self.name} ({numbers})" if self.name else numbers
 
 
@@ -101,7 +101,7 @@ def parse_cpus(text: str) -> str:
         return word
     try:
         mask = int(word, 16) if re.fullmatch("0x[0-9a-f]{1,16}", word) else _mask(cpu_list(word))
-        return cpu_text(cpus_of(mask))
+        return as_ranges(cpus_of(mask))
     except ValueError:
         raise ValueError(
             f"{text!r} names no CPUs; give big, mid, little or all, a list such as 0,2-3, or a mask such as 0xf0 "
@@ -122,7 +122,7 @@ def cpu_mask(words: str, info: DeviceInfo) -> int:
         asked = cpu_list(canonical)
         missing = [cpu for cpu in asked if cpu not in present]
         if present and missing:
-            raise NoSuchCpu(f"{info.serial}: there is no CPU {cpu_text(missing)}; {there}")
+            raise NoSuchCpu(f"{info.serial}: there is no CPU {as_ranges(missing)}; {there}")
         return _mask(asked)
     if not present:
         raise NoSuchCpu(f"{info.serial}: it does not tell its CPUs; give --cpus numbers, not {canonical!r}")
@@ -153,16 +153,16 @@ def cpu_list(text: str, most: int = MAX_CPU) -> tuple[int, ...]:
     return tuple(sorted(cpus))
 
 
-def cpu_text(cpus: Iterable[int]) -> str:
-    """CPUs as a list: `0,2-3`. Raises ValueError for none."""
+def as_ranges(numbers: Iterable[int]) -> str:
+    """Numbers as `cpu_list` takes them: `0,2-3`. Raises ValueError for none."""
     runs: list[list[int]] = []
-    for cpu in sorted(set(cpus)):
-        if runs and cpu == runs[-1][-1] + 1:
-            runs[-1].append(cpu)
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
         else:
-            runs.append([cpu])
+            runs.append([number])
     if not runs:
-        raise ValueError("no CPUs")
+        raise ValueError("no numbers")
     return ",".join(f"{run[0]}" if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 

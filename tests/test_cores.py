@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import BOARD
 
-from device.cores import Cluster, NoSuchCpu, cluster_of, clusters, cpu_list, cpu_mask, cpu_text, cpus_of, parse_cpus
+from device.cores import Cluster, NoSuchCpu, as_ranges, cluster_of, clusters, cpu_list, cpu_mask, cpus_of, parse_cpus
 from device.records import Core, DeviceInfo
 
 
@@ -147,7 +147,7 @@ def test_any_text_is_parsed_or_refused(text: str) -> None:
 
 @given(st.sets(st.integers(0, 63), min_size=1))
 def test_lists_masks_and_texts_say_the_same(cpus: set[int]) -> None:
-    text = cpu_text(cpus)
+    text = as_ranges(cpus)
     assert set(cpu_list(text)) == cpus
     mask = cpu_mask(text, phone((64, "Cortex-A55", 1_800_000)))
     assert set(cpus_of(mask)) == cpus
