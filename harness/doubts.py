@@ -17,12 +17,16 @@ from device.records import DeviceState, Measurement
 from harness import statistics
 from harness.conditions import Limits, hottest
 from harness.records import Doubt, Record
+from harness.statistics import Spread
 
 #: A choice: a CPU below this part of the clock that it had or could have is slow; readings of one clock differ by less.
 FULL_CLOCK_SHARE = 0.95
 
 #: pyperf's `check` doubts a benchmark from this coefficient of variation on.
 UNSTABLE_CV = 0.10
+
+#: A choice: rounds that differ by less than this are alike, however steady each of them is.
+ROUNDS_DIFFER_LEAST = 0.02
 
 #: A choice: a load average above this share of the cores is other programs' work. Phones that do nothing show a third
 #: to a half, for Linux counts what waits in the kernel, too.
@@ -92,16 +96,33 @@ KINDS: dict[str, Kind] = {
     "32-bit": Kind("32-bit", "measure 64-bit code, too (--abi arm64-v8a)", strict=False),
     "no_simd": Kind("no NEON", "do not take it for what this processor can do", strict=False),
     "scaled_counters": Kind("counts scaled", "take the counts for estimates", strict=False),
+    "rounds_differ": Kind(
+        "processes differ", "trust the interval over the rounds, and measure more of them (--rounds)", strict=False
+    ),
+    "rounds_failed": Kind("rounds failed", "see why below, and go on with --resume", strict=False),
 }
 
 
 def of(record: Record, limits: Limits) -> tuple[Doubt, ...]:
-    """All doubts about the record's times, in the order of KINDS; none where nothing was measured."""
-    if record.measurement is None:
-        return ()
-    found = [doubt for check in _CHECKS for doubt in check(record, record.measurement, limits)]
+    """All doubts about the record, in the order of KINDS; where nothing was measured (yet), about its conditions."""
+    found = [doubt for check in _CONDITIONS for doubt in check(record, limits)]
+    if record.measurement is not None:
+        found += [doubt for check in _CHECKS for doubt in check(record, record.measurement, limits)]
     order = list(KINDS)
     return tuple(sorted(found, key=lambda doubt: order.index(doubt.kind)))
+
+
+def of_rounds(records: Sequence[Record], spread: Spread | None) -> tuple[Doubt, ...]:
+    """Doubts about all rounds of a case together, which no single record has."""
+    found = []
+    failed = sum(record.status != "ok" for record in records)
+    if failed:
+        found.append(_doubt("rounds_failed", f"{failed} of {len(records)} rounds failed; figures are of the others"))
+    between = spread.between if spread is not None else None
+    if spread is not None and between is not None and between >= max(spread.within, ROUNDS_DIFFER_LEAST):
+        seen = f"from process to process times differ by {between:.1%}, within one by {spread.within:.1%}"
+        found.append(_doubt("rounds_differ", seen))
+    return tuple(found)
 
 
 def failing(doubts: Iterable[Doubt]) -> tuple[Doubt, ...]:
@@ -174,7 +195,7 @@ def _throttled(record: Record, measured: Measurement, _: Limits) -> Iterator[Dou
 
 def _low_clock(record: Record, measured: Measurement, _: Limits) -> Iterator[Doubt]:
     """A clock that never came near the core's highest. Not asked of PCs, whose highest is for moments."""
-    if record.device.kind == "host":
+    if record.device.machine in _MACHINES_X86:
         return
     for cluster in clusters(record.device):
         passes = (*measured.warmup, *measured.samples)
@@ -190,7 +211,7 @@ def _some(samples: Sequence[int], measured: Measurement) -> Sequence[int]:
     return samples if len(samples) < len(measured.samples) else ()
 
 
-def _hot_start(record: Record, _: Measurement, limits: Limits) -> Iterator[Doubt]:
+def _hot_start(record: Record, limits: Limits) -> Iterator[Doubt]:
     state = record.before
     if state is None:
         return
@@ -227,16 +248,17 @@ def _too_hot(record: Record, measured: Measurement, limits: Limits) -> Iterator[
         yield _doubt("too_hot", " and ".join(seen) + charging, _some(list(hot), measured))
 
 
-def _temperature_unknown(record: Record, measured: Measurement, limits: Limits) -> Iterator[Doubt]:
+def _temperature_unknown(record: Record, limits: Limits) -> Iterator[Doubt]:
     def tells(state: DeviceState | None) -> bool:
         return state is not None and hottest(state) is not None
 
     unknown = []
-    if limits.max_start_celsius is not None and not tells(record.before):
+    if limits.max_start_celsius is not None and record.before is not None and not tells(record.before):
         unknown.append("at the start")
-    during = any(sample.celsius is not None for sample in measured.samples)
-    if limits.max_celsius is not None and not during and not tells(record.after):
-        unknown.append("afterwards")
+    if limits.max_celsius is not None and record.measurement is not None:
+        during = any(sample.celsius is not None for sample in record.measurement.samples)
+        if not during and not tells(record.after):
+            unknown.append("afterwards")
     if unknown:
         yield _doubt(
             "temperature_unknown", f"there is a limit, but the device tells no temperature {' and '.join(unknown)}"
@@ -311,14 +333,14 @@ def _statistical(_: Record, measured: Measurement, __: Limits) -> Iterator[Doubt
         yield _doubt("outliers", seen, found.outliers)
 
 
-def _busy(record: Record, _: Measurement, __: Limits) -> Iterator[Doubt]:
+def _busy(record: Record, _: Limits) -> Iterator[Doubt]:
     """Boards are left out: time there does not pass for what else the host does.
 
     The average is over a minute, so that the run's own last case is still in it, and is left out of account.
     """
     load = record.before.load_average if record.before is not None else None
     cores = len(record.device.cores)
-    if load is None or not cores or record.device.kind not in ("host", "phone"):
+    if load is None or not cores or record.device.clock != "wall":
         return
     own = record.case.threads if record.order > 0 else 0
     if load - own > BUSY_SHARE * cores:
@@ -326,7 +348,7 @@ def _busy(record: Record, _: Measurement, __: Limits) -> Iterator[Doubt]:
         yield _doubt("busy", f"the load average was {load:g} on {cores} cores before the start{ours}")
 
 
-def _power(record: Record, _: Measurement, __: Limits) -> Iterator[Doubt]:
+def _power(record: Record, _: Limits) -> Iterator[Doubt]:
     states = [state for state in (record.before, record.after) if state is not None]
     if any(state.power_save for state in states):
         yield _doubt("power_save", "Android's power saving was on")
@@ -335,7 +357,7 @@ def _power(record: Record, _: Measurement, __: Limits) -> Iterator[Doubt]:
         yield _doubt("low_battery", f"the battery was at {percent} %, below {LOW_BATTERY_PERCENT} %")
 
 
-def _app_in_front(record: Record, _: Measurement, __: Limits) -> Iterator[Doubt]:
+def _app_in_front(record: Record, _: Limits) -> Iterator[Doubt]:
     for state in (record.before, record.after):
         app = state.foreground_app if state is not None and state.screen_on else None
         if app and not _HOME_SCREEN.search(app):
@@ -390,19 +412,23 @@ def _scaled_counters(_: Record, measured: Measurement, __: Limits) -> Iterator[D
         )
 
 
+#: What can be told before anything is measured.
+_CONDITIONS: tuple[Callable[[Record, Limits], Iterator[Doubt]], ...] = (
+    _hot_start,
+    _temperature_unknown,
+    _busy,
+    _power,
+    _app_in_front,
+)
+
 _CHECKS: tuple[Callable[[Record, Measurement, Limits], Iterator[Doubt]], ...] = (
     _emulated,
     _throttled,
     _low_clock,
-    _hot_start,
     _too_hot,
-    _temperature_unknown,
     _migrated,
     _affinity_lost,
     _statistical,
-    _busy,
-    _power,
-    _app_in_front,
     _governor,
     _instruction_set,
     _scaled_counters,

@@ -179,8 +179,8 @@ def _require_certainty(record: Record, limits: Limits) -> None:
     """Raises Doubtful when --strict was asked for and what is known of the case so far does not bear it."""
     if not limits.strict or record.status != "ok":
         return
-    if against := [doubt.message for doubt in doubts.of(record, limits) if doubts.KINDS[doubt.kind].strict]:
-        raise Doubtful(f"--strict: {'; '.join(against)}")
+    if against := doubts.failing(doubts.of(record, limits)):
+        raise Doubtful(f"--strict: {'; '.join(doubt.message for doubt in against)}")
 
 
 def _record(turn: Turn, device: Device, run: Run) -> Record:

@@ -15,6 +15,7 @@ from device.records import Clock, Core, Counters, DeviceInfo, DeviceState, Kind,
 from harness import doubts
 from harness.conditions import Limits
 from harness.records import Doubt, Record
+from harness.statistics import Spread
 
 NO_LIMITS = Limits(max_start_celsius=None, max_celsius=None, cool_timeout_s=300, strict=False)
 LIMITS = replace(NO_LIMITS, max_start_celsius=40.0, max_celsius=80.0)
@@ -238,7 +239,7 @@ def test_a_bad_condition_is_named_and_said(name: str) -> None:
 
 
 def test_every_kind_of_doubt_has_its_bad_condition() -> None:
-    assert {kind for _, kind, _ in BAD.values()} | {"hot_start"} == set(doubts.KINDS)
+    assert {kind for _, kind, _ in BAD.values()} | {"hot_start", "rounds_differ", "rounds_failed"} == set(doubts.KINDS)
 
 
 def test_a_clean_record_has_no_doubts() -> None:
@@ -251,9 +252,22 @@ def test_a_modelled_boards_clean_record_is_doubted_for_its_emulation_alone() -> 
     assert kinds(record("mobilenet", [500.0, 500.2, 499.8], on=BOARD), NO_LIMITS) == ["emulated"]
 
 
-def test_what_was_not_measured_is_not_doubted() -> None:
+def test_of_what_was_not_measured_the_conditions_are_doubted_alone() -> None:
     failed = replace(before(**HOT, power_save=True), measurement=None, status="crashed")
-    assert doubts.of(failed, LIMITS) == ()
+    assert kinds(failed, LIMITS) == ["hot_start", "power_save"]
+
+
+def test_rounds_that_differ_more_than_passes_do_are_told_apart_from_noisy_passes() -> None:
+    rounds = (measured(), measured())
+    assert doubts.of_rounds(rounds, Spread(within=0.004, between=0.003)) == ()
+    assert doubts.of_rounds(rounds, Spread(within=0.05, between=0.04)) == ()
+    (doubt,) = doubts.of_rounds(rounds, Spread(within=0.004, between=0.06))
+    assert (doubt.kind, "6.0%" in doubt.message) == ("rounds_differ", True)
+
+
+def test_rounds_that_failed_are_counted() -> None:
+    (doubt,) = doubts.of_rounds((measured(), replace(measured(), status="crashed")), None)
+    assert (doubt.kind, "1 of 2 rounds" in doubt.message) == ("rounds_failed", True)
 
 
 def test_a_device_that_tells_nothing_is_not_doubted_without_limits() -> None:
@@ -311,7 +325,8 @@ def test_heat_below_the_limits_is_no_doubt() -> None:
 
 
 def test_an_unknown_temperature_is_told_once_for_both_limits() -> None:
-    silent = replace(with_samples(celsius=[None] * 10), before=None, after=None)
+    unknown = DeviceState({}, (), (), None, None, None, None, None)
+    silent = replace(with_samples(celsius=[None] * 10), before=unknown, after=unknown)
     assert "no temperature at the start and afterwards" in only(silent).message
     assert kinds(silent, replace(LIMITS, max_start_celsius=None)) == ["temperature_unknown"]
 

@@ -173,7 +173,7 @@ def test_wherever_a_journal_is_cut_all_whole_records_come_back_and_nothing_else(
 
 
 def test_a_run_killed_at_any_moment_is_whole_after_it_is_taken_up_again(tmp_path: Path) -> None:
-    """By SIGKILL, on this machine: real runners, several times in one run. The seed is the test's, the moments are not."""
+    """By SIGKILL, on this machine: real runners, several times in one run; the moments differ from test to test."""
     generator = random.Random(4)
     options = ["--device", "host", "--models", "clcnet-tiny", "--threads", "1,2", "--rounds", "3", "--passes", "20"]
     whole = tmp_path / "whole"
