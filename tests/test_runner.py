@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shlex
 import signal
 import subprocess
@@ -142,6 +143,7 @@ def test_a_good_run_becomes_a_measurement(runner: Runner) -> None:
     assert measurement.output_shape == (1, CLASSES)
     assert measurement.load_ns > 0
     assert all(each.ns > 0 for each in measurement.samples)
+    assert measurement.profile is None
 
 
 def test_the_output_is_the_networks(runner: Runner) -> None:
@@ -165,6 +167,40 @@ def test_a_pinned_run_stays_on_its_cpu(runner: Runner) -> None:
     ended = runner.run("--cpus", hex(1 << cpu), "--threads", "2")
     assert ended.exit_status == 0
     assert {event["cpu"] for event in ended.events if event["event"] == "pass"} == {cpu}
+    assert ended.events[-1]["cpu_mask"] == 1 << cpu
+
+
+def test_an_unpinned_run_may_use_the_cpus_that_this_process_may(runner: Runner) -> None:
+    allowed = sum(1 << cpu for cpu in os.sched_getaffinity(0) if cpu < 64)
+    assert runner.run().events[-1]["cpu_mask"] == allowed
+
+
+def test_the_runner_says_which_machine_it_is_on_and_what_its_cpu_has(runner: Runner) -> None:
+    hello = runner.run().events[0]
+    assert hello["machine"] == platform.machine()
+    in_the_kernels_words = {"neon": "asimd", "dotprod": "asimddp", "fp16": "asimdhp"}
+    cpuinfo = set(Path("/proc/cpuinfo").read_text().split())
+    for feature in ("neon", "dotprod", "fp16", "i8mm", "bf16", "sve", "avx2", "avx512f"):
+        assert (feature in hello["cpu_features"]) == (in_the_kernels_words.get(feature, feature) in cpuinfo)
+
+
+def test_counters_are_read_around_each_pass_or_the_runner_says_why_not(runner: Runner) -> None:
+    ended = runner.run("--counters", "--passes", "2")
+    assert ended.exit_status == 0
+    error = ended.events[0]["counters_error"]
+    for event in ended.events:
+        if event["event"] == "pass" and error is None:
+            assert event["counters"]["enabled_ns"] > 0
+            assert "instructions" in event["counters"]["counts"]
+        elif event["event"] == "pass":
+            assert event["counters"] is None
+            assert error.startswith("cannot count instructions: ")
+
+
+def test_counters_that_nobody_asked_for_are_not_there_and_not_an_error(runner: Runner) -> None:
+    ended = runner.run()
+    assert ended.events[0]["counters_error"] is None
+    assert {event["counters"] for event in ended.events if event["event"] == "pass"} == {None}
 
 
 def test_the_peak_memory_is_the_runners_and_not_that_of_who_started_it(runner: Runner) -> None:
@@ -202,6 +238,7 @@ def check_failed(ended: Ended, status: str, *, says: str) -> None:
         ({"output": "/nowhere/output.bin"}, "unwritable", "/nowhere/output.bin"),
         ({"output": "/dev/full"}, "unwritable", "No space left"),
         ({"passes": "0"}, "usage", "--passes"),
+        ({"profile_passes": "-1"}, "usage", "--profile-passes"),
         ({"verbose": "1"}, "usage", "--verbose"),
         ({"cpus": "0x8000000000000000"}, "affinity", "0x8000000000000000"),
         ({"cpus": "3"}, "usage", "such as 0x3"),

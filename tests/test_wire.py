@@ -12,31 +12,56 @@ from hypothesis import strategies as st
 
 from device import wire
 from device.errors import DeviceError, RunnerFailed
+from device.records import Counters, NodeTime, Pass, Profile
 from device.wire import Transcript, WireError
 
 PROTOCOL = (Path(wire.__file__).parent / "runner" / "PROTOCOL.md").read_text()
 
 
-def stream(warmup: int = 1, passes: int = 2) -> list[dict[str, Any]]:
+PASS = 2  # where the first pass stands in the stream
+
+
+def stream(warmup: int = 1, passes: int = 2, profiled: int = 0) -> list[dict[str, Any]]:
+    """A whole run's events; with `profiled` passes, of two nodes, at the end."""
+
     def ended(phase: str, index: int) -> dict[str, Any]:
-        return {"event": "pass", "phase": phase, "index": index, "ns": 1000 + index, "cpu": 0, "khz": None}
+        return {
+            "event": "pass",
+            "phase": phase,
+            "index": index,
+            "ns": 1000 + index,
+            "cpu": 0,
+            "khz": None,
+            "millicelsius": 41_500,
+            "counters": {"enabled_ns": 1100, "running_ns": 1100, "counts": {"instructions": 9000, "cycles": 4000}},
+        }
+
+    profile = [
+        {"event": "profile", "passes": profiled, "total_ns": 300, "nodes": 2},
+        {"event": "node", "index": 0, "name": "conv1", "op": "Conv", "total_ns": 200},
+        {"event": "node", "index": 1, "name": "fc", "op": "Gemm", "total_ns": 50},
+    ]
 
     return [
         {
             "event": "hello",
-            "wire": 1,
+            "wire": 2,
             "runner": "0.1.0",
             "abi": "x86_64",
             "pid": 7,
             "runtime": "onnxruntime",
             "runtime_version": "1.32.0",
             "providers": ["CPUExecutionProvider"],
+            "machine": "x86_64",
+            "cpu_features": ["avx2"],
+            "counters_error": None,
         },
         {"event": "loaded", "load_ns": 5},
         *(ended("warmup", index) for index in range(warmup)),
         *(ended("timed", index) for index in range(passes)),
         {"event": "output", "shape": [1, 10], "bytes": 40},
-        {"event": "end", "warmup": warmup, "passes": passes, "peak_rss_bytes": 1000},
+        *(profile if profiled else []),
+        {"event": "end", "warmup": warmup, "passes": passes, "peak_rss_bytes": 1000, "cpu_mask": 3},
     ]
 
 
@@ -44,8 +69,8 @@ def lines(events: list[dict[str, Any]]) -> bytes:
     return b"".join(json.dumps(event).encode() + b"\n" for event in events)
 
 
-def read(data: bytes, warmup: int = 1, passes: int = 2, chunk: int = 1 << 20) -> Transcript:
-    transcript = Transcript(warmup=warmup, passes=passes)
+def read(data: bytes, warmup: int = 1, passes: int = 2, chunk: int = 1 << 20, profiled: int = 0) -> Transcript:
+    transcript = Transcript(warmup=warmup, passes=passes, profile_passes=profiled)
     for start in range(0, len(data), chunk):
         list(transcript.receive(data[start : start + chunk]))
     return transcript
@@ -57,6 +82,60 @@ def test_a_whole_stream_becomes_a_measurement_with_every_sample() -> None:
     assert [sample.ns for sample in measured.warmup] == [1000]
     assert measured.output_shape == (1, 10)
     assert measured.peak_rss_bytes == 1000
+    assert measured.cpu_mask == 3
+    assert (measured.machine, measured.cpu_features, measured.counters_error) == ("x86_64", ("avx2",), None)
+
+
+def test_a_pass_keeps_its_temperature_in_degrees_and_its_counts_as_read() -> None:
+    [first, _second] = read(lines(stream())).measurement().samples
+    assert first.celsius == 41.5
+    assert first.counters == Counters("perf", 1100, 1100, {"instructions": 9000, "cycles": 4000})
+
+
+def test_what_the_device_cannot_tell_is_none() -> None:
+    events = stream()
+    events[PASS] |= {"cpu": None, "khz": None, "millicelsius": None, "counters": None}
+    [warmup] = read(lines(events)).measurement().warmup
+    assert warmup == Pass(ns=1000, cpu=None, khz=None)
+
+
+def test_a_profile_is_read_with_every_node_in_order_and_apart_from_the_samples() -> None:
+    measured = read(lines(stream(profiled=3)), profiled=3).measurement()
+    assert measured.profile == Profile(3, 300, (NodeTime("conv1", "Conv", 200), NodeTime("fc", "Gemm", 50)))
+    assert [sample.ns for sample in measured.samples] == [1000, 1001]
+    assert read(lines(stream())).measurement().profile is None
+
+
+def test_a_profile_that_was_not_asked_for_is_refused_and_one_that_was_is_due() -> None:
+    with pytest.raises(WireError, match="'profile' where End was due"):
+        read(lines(stream(profiled=1)))
+    with pytest.raises(WireError, match="'end' where Profiled was due"):
+        read(lines(stream()), profiled=1)
+    with pytest.raises(WireError, match="profiled 2 passes, 1 were asked for"):
+        read(lines(stream(profiled=2)), profiled=1)
+
+
+@pytest.mark.parametrize("told", [1, 3])
+def test_a_profile_has_as_many_nodes_as_it_says(told: int) -> None:
+    events = stream(profiled=1)
+    next(event for event in events if event["event"] == "profile")["nodes"] = told
+    with pytest.raises(WireError, match="was due"):
+        read(lines(events), profiled=1)
+
+
+def test_nodes_out_of_order_are_refused() -> None:
+    events = stream(profiled=1)
+    nodes = [event for event in events if event["event"] == "node"]
+    nodes[0]["index"], nodes[1]["index"] = 1, 0
+    with pytest.raises(WireError, match="'node' where Node 0 was due"):
+        read(lines(events), profiled=1)
+
+
+def test_a_profile_of_more_nodes_than_any_network_has_is_refused() -> None:
+    events = stream(profiled=1)
+    next(event for event in events if event["event"] == "profile")["nodes"] = wire.MAX_NODES + 1
+    with pytest.raises(WireError, match="nodes"):
+        read(lines(events), profiled=1)
 
 
 @given(st.integers(1, 200))
@@ -64,10 +143,10 @@ def test_it_does_not_matter_where_the_stream_is_cut_into_chunks(chunk: int) -> N
     assert read(lines(stream()), chunk=chunk).measurement() == read(lines(stream())).measurement()
 
 
-@pytest.mark.parametrize("kept", range(len(stream())))
+@pytest.mark.parametrize("kept", range(len(stream(profiled=1))))
 def test_a_stream_that_ends_early_is_no_measurement(kept: int) -> None:
     with pytest.raises(WireError, match="ended early"):
-        read(lines(stream()[:kept])).measurement()
+        read(lines(stream(profiled=1)[:kept]), profiled=1).measurement()
 
 
 def test_a_last_line_without_its_end_is_not_read() -> None:
@@ -75,12 +154,12 @@ def test_a_last_line_without_its_end_is_not_read() -> None:
         read(lines(stream())[:-1]).measurement()
 
 
-@pytest.mark.parametrize("index", range(len(stream()) - 1))
+@pytest.mark.parametrize("index", range(len(stream(profiled=1)) - 1))
 def test_events_out_of_order_are_refused(index: int) -> None:
-    events = stream()
+    events = stream(profiled=1)
     events[index], events[index + 1] = events[index + 1], events[index]
     with pytest.raises(WireError, match="was due"):
-        read(lines(events))
+        read(lines(events), profiled=1)
 
 
 def test_more_events_than_were_asked_for_are_refused() -> None:
@@ -100,28 +179,36 @@ def test_more_events_than_were_asked_for_are_refused() -> None:
         {"surplus": 1},
         {"event": "passing"},
         {"cpu": -1},
+        {"millicelsius": 41.5},
+        {"millicelsius": 2**31},
+        {"counters": {}},
+        {"counters": {"enabled_ns": 1, "running_ns": 1, "counts": {"branches": 1}}},
+        {"counters": {"enabled_ns": 1, "running_ns": 1, "counts": {"cycles": -1}}},
+        {"counters": {"enabled_ns": 1, "running_ns": None, "counts": {}}},
     ],
 )
 def test_a_field_of_another_type_range_or_name_is_refused(change: dict[str, Any]) -> None:
     events = stream()
-    events[2] |= change
+    events[PASS] |= change
     with pytest.raises(WireError):
         read(lines(events))
 
 
-@pytest.mark.parametrize("field", ["ns", "cpu", "khz", "phase"])
-def test_a_missing_field_is_refused(field: str) -> None:
-    events = stream()
-    del events[2][field]
+@given(st.data())
+def test_a_missing_field_is_refused_in_every_event(data: st.DataObject) -> None:
+    events = stream(profiled=1)
+    event = data.draw(st.sampled_from(events))
+    del event[data.draw(st.sampled_from(sorted(event)))]
     with pytest.raises(WireError):
-        read(lines(events))
+        read(lines(events), profiled=1)
 
 
 def test_another_wire_version_is_refused_with_what_to_do() -> None:
     events = stream()
-    events[0]["wire"] = 2
-    with pytest.raises(WireError, match="rebuild the bundle"):
-        read(lines(events))
+    for other in (1, 3):
+        events[0]["wire"] = other
+        with pytest.raises(WireError, match="rebuild the bundle"):
+            read(lines(events))
 
 
 def test_a_line_without_end_is_refused_before_it_fills_the_memory() -> None:

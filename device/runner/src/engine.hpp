@@ -7,6 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "failure.hpp"
+#include "system.hpp"
+
 namespace tenpass {
 
 using Shape = std::vector<std::int64_t>;
@@ -16,6 +19,18 @@ struct OutputView {
   Shape shape;
   const void* data;
   std::size_t bytes;
+};
+
+// The time of one node of the network, over all passes of a profile.
+struct NodeTime {
+  std::string name;
+  std::string op;
+  std::int64_t total_ns;
+};
+
+struct Profile {
+  std::int64_t total_ns;  // of the passes whole
+  std::vector<NodeTime> nodes;  // in the order in which they run
 };
 
 // Called in the order written here. An engine may throw a Failure of a status of its choice; any other
@@ -42,6 +57,12 @@ class Engine {
   virtual void run() = 0;
 
   virtual OutputView output() = 0;
+
+  // So many more passes, timed node by node; the engine is of no other use afterwards. `folder` is for what has to be
+  // written down meanwhile, and is as it was when this returns.
+  virtual Profile profile(int /*passes*/, System& /*system*/, const std::string& /*folder*/) {
+    throw Failure(Status::usage, name() + " does not tell the time of a node; leave --profile-passes out");
+  }
 };
 
 // Loads the runtime's library. Throws Failure(runtime_missing) if that cannot be done.

@@ -9,8 +9,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;  // fields in the order of PROTOCOL.md
 
-constexpr int kWireVersion = 1;
-constexpr std::size_t kMaxMessageBytes = 2000;  // well within what the host takes in one line
+constexpr int kWireVersion = 2;
+constexpr std::size_t kMaxTextBytes = 2000;  // well within what the host takes in one line
 
 #if defined(__arm__)
 constexpr const char* kAbi = "armeabi-v7a";
@@ -27,6 +27,8 @@ std::string one_line(const Json& event) {
   return event.dump(-1, ' ', true, Json::error_handler_t::replace) + '\n';
 }
 
+std::string shortened(const std::string& text) { return text.substr(0, kMaxTextBytes); }
+
 void write(std::ostream& out, const Json& event) {
   if (!(out << one_line(event) << std::flush)) {
     throw Failure(Status::unwritable, "cannot write to stdout");
@@ -38,9 +40,15 @@ Json or_null(const std::optional<Value>& value) {
   return value ? Json(*value) : Json(nullptr);
 }
 
+Json as_json(const Counts& counts) {
+  Json values = Json::object();
+  for (const auto& [name, value] : counts.values) values[name] = value;
+  return {{"enabled_ns", counts.enabled_ns}, {"running_ns", counts.running_ns}, {"counts", values}};
+}
+
 }  // namespace
 
-void Events::hello(const Engine& engine) {
+void Events::hello(const Engine& engine, const Machine& machine) {
   write(out_, Json{{"event", "hello"},
                    {"wire", kWireVersion},
                    {"runner", TENPASS_VERSION},
@@ -48,7 +56,10 @@ void Events::hello(const Engine& engine) {
                    {"pid", getpid()},
                    {"runtime", engine.name()},
                    {"runtime_version", engine.version()},
-                   {"providers", engine.providers()}});
+                   {"providers", engine.providers()},
+                   {"machine", machine.name},
+                   {"cpu_features", machine.cpu_features},
+                   {"counters_error", or_null(machine.counters_error)}});
 }
 
 void Events::loaded(std::int64_t load_ns) { write(out_, Json{{"event", "loaded"}, {"load_ns", load_ns}}); }
@@ -59,22 +70,40 @@ void Events::pass(const Pass& pass) {
                    {"index", pass.index},
                    {"ns", pass.ns},
                    {"cpu", or_null(pass.cpu)},
-                   {"khz", or_null(pass.khz)}});
+                   {"khz", or_null(pass.khz)},
+                   {"millicelsius", or_null(pass.millicelsius)},
+                   {"counters", pass.counts ? as_json(*pass.counts) : Json(nullptr)}});
 }
 
 void Events::output(const OutputView& output) {
   write(out_, Json{{"event", "output"}, {"shape", output.shape}, {"bytes", output.bytes}});
 }
 
-void Events::end(int warmup, int passes, std::int64_t peak_rss_bytes) {
+void Events::profile(int passes, const Profile& profile) {
+  write(out_, Json{{"event", "profile"},
+                   {"passes", passes},
+                   {"total_ns", profile.total_ns},
+                   {"nodes", profile.nodes.size()}});
+  std::size_t index = 0;
+  for (const auto& node : profile.nodes) {
+    write(out_, Json{{"event", "node"},
+                     {"index", index++},
+                     {"name", shortened(node.name)},
+                     {"op", shortened(node.op)},
+                     {"total_ns", node.total_ns}});
+  }
+}
+
+void Events::end(int warmup, int passes, std::int64_t peak_rss_bytes, std::uint64_t cpu_mask) {
   write(out_, Json{{"event", "end"},
                    {"warmup", warmup},
                    {"passes", passes},
-                   {"peak_rss_bytes", peak_rss_bytes}});
+                   {"peak_rss_bytes", peak_rss_bytes},
+                   {"cpu_mask", cpu_mask}});
 }
 
 void Events::error(const Failure& failure) {
-  const std::string message = std::string(failure.what()).substr(0, kMaxMessageBytes);
+  const std::string message = shortened(failure.what());
   out_.clear();
   out_ << one_line(Json{{"event", "error"}, {"status", status_name(failure.status())}, {"message", message}})
        << std::flush;

@@ -5,11 +5,22 @@
 #include <optional>
 #include <ostream>
 #include <string>
+#include <vector>
 
 #include "engine.hpp"
 #include "failure.hpp"
+#include "system.hpp"
 
 namespace tenpass {
+
+constexpr std::size_t kMaxNodes = 65'536;  // that the host takes of a profile
+
+// What the system says of itself, and why it does not count, if it was asked to.
+struct Machine {
+  std::string name;
+  std::vector<std::string> cpu_features;
+  std::optional<std::string> counters_error;
+};
 
 struct Pass {
   const char* phase;  // "warmup" or "timed"
@@ -17,6 +28,8 @@ struct Pass {
   std::int64_t ns;
   std::optional<int> cpu;
   std::optional<std::int64_t> khz;
+  std::optional<int> millicelsius;
+  std::optional<Counts> counts;
 };
 
 // Every line is flushed. All throw Failure(unwritable) if it cannot be, but for error(), the last resort.
@@ -24,11 +37,12 @@ class Events {
  public:
   explicit Events(std::ostream& out) : out_(out) {}
 
-  void hello(const Engine& engine);
+  void hello(const Engine& engine, const Machine& machine);
   void loaded(std::int64_t load_ns);
   void pass(const Pass& pass);
   void output(const OutputView& output);
-  void end(int warmup, int passes, std::int64_t peak_rss_bytes);
+  void profile(int passes, const Profile& profile);  // with all its nodes
+  void end(int warmup, int passes, std::int64_t peak_rss_bytes, std::uint64_t cpu_mask);
   void error(const Failure& failure);
 
  private:

@@ -2,6 +2,7 @@
 
 #include <sched.h>
 #include <sys/resource.h>
+#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -11,7 +12,9 @@
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <utility>
 
+#include "cpu_features.hpp"
 #include "failure.hpp"
 
 namespace tenpass {
@@ -25,19 +28,10 @@ std::string hex(std::uint64_t mask) {
   return text.str();
 }
 
-// The CPUs below 64 that this process may use.
-std::uint64_t allowed_cpus() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  std::uint64_t mask = 0;
-  if (sched_getaffinity(0, sizeof(set), &set) != 0) return mask;
-  for (int cpu = 0; cpu < kMaskBits; ++cpu) {
-    if (CPU_ISSET(cpu, &set)) mask |= std::uint64_t{1} << cpu;
-  }
-  return mask;
-}
-
 }  // namespace
+
+LinuxSystem::LinuxSystem(std::string sysfs)
+    : sysfs_(std::move(sysfs)), thermal_zones_(sysfs_ + "/class/thermal", [this] { return now_ns(); }) {}
 
 std::int64_t LinuxSystem::now_ns() {
   timespec now{};
@@ -58,11 +52,13 @@ std::optional<int> LinuxSystem::current_cpu() {
 }
 
 std::optional<std::int64_t> LinuxSystem::clock_khz(int cpu) {
-  std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/cpufreq/scaling_cur_freq");
+  std::ifstream file(sysfs_ + "/devices/system/cpu/cpu" + std::to_string(cpu) + "/cpufreq/scaling_cur_freq");
   std::int64_t khz = 0;
   if (!(file >> khz) || khz <= 0) return std::nullopt;
   return khz;
 }
+
+std::optional<int> LinuxSystem::hottest_millicelsius() { return thermal_zones_.hottest_millicelsius(); }
 
 std::int64_t LinuxSystem::peak_rss_bytes() {
   // Not ru_maxrss first: it survives exec, so after a vfork it holds the peak of the program that started us.
@@ -77,23 +73,57 @@ std::int64_t LinuxSystem::peak_rss_bytes() {
   return std::int64_t{usage.ru_maxrss} * 1024;
 }
 
-void LinuxSystem::pin_to(std::uint64_t cpu_mask) {
-  const std::uint64_t before = allowed_cpus();
+std::string LinuxSystem::machine() {
+  utsname names{};
+  uname(&names);
+  return names.machine;
+}
+
+std::vector<std::string> LinuxSystem::cpu_features() { return tenpass::cpu_features(); }
+
+std::uint64_t LinuxSystem::cpu_mask() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  std::uint64_t mask = 0;
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return mask;
+  for (int cpu = 0; cpu < kMaskBits; ++cpu) {
+    if (CPU_ISSET(cpu, &set)) mask |= std::uint64_t{1} << cpu;
+  }
+  return mask;
+}
+
+void LinuxSystem::pin_to(std::uint64_t mask) {
+  const std::uint64_t before = cpu_mask();
   cpu_set_t set;
   CPU_ZERO(&set);
   for (int cpu = 0; cpu < kMaskBits; ++cpu) {
-    if ((cpu_mask >> cpu) & 1) CPU_SET(cpu, &set);
+    if ((mask >> cpu) & 1) CPU_SET(cpu, &set);
   }
   const std::string may = "; this process may use " + hex(before);
   if (sched_setaffinity(0, sizeof(set), &set) != 0) {
-    throw Failure(Status::affinity, "cannot run on CPUs " + hex(cpu_mask) + ": " + std::strerror(errno) + may);
+    throw Failure(Status::affinity, "cannot run on CPUs " + hex(mask) + ": " + std::strerror(errno) + may);
   }
   // The kernel drops CPUs that are not there without a word.
-  if (const std::uint64_t now = allowed_cpus(); now != cpu_mask) {
+  if (const std::uint64_t now = cpu_mask(); now != mask) {
     throw Failure(Status::affinity,
-                  "asked for CPUs " + hex(cpu_mask) + ", was given " + hex(now) + " of them" + may);
+                  "asked for CPUs " + hex(mask) + ", was given " + hex(now) + " of them" + may);
   }
 }
+
+std::optional<std::string> LinuxSystem::open_counters() {
+  counters_ = std::make_unique<PerfCounters>(cpu_events());
+  return counters_->error();
+}
+
+void LinuxSystem::start_counters() {
+  if (counters_) counters_->start();
+}
+
+void LinuxSystem::stop_counters() {
+  if (counters_) counters_->stop();
+}
+
+std::optional<Counts> LinuxSystem::counts() { return counters_ ? counters_->counts() : std::nullopt; }
 
 void LinuxSystem::end_after(unsigned seconds) {
   // Whoever started us may have left the signal ignored or blocked.

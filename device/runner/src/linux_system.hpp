@@ -1,18 +1,38 @@
 #pragma once
 
+#include <memory>
+
+#include "perf_counters.hpp"
 #include "system.hpp"
+#include "thermal_zones.hpp"
 
 namespace tenpass {
 
 class LinuxSystem final : public System {
  public:
+  // `sysfs` is where that is mounted.
+  explicit LinuxSystem(std::string sysfs = "/sys");
+
   std::int64_t now_ns() override;
   void sleep_ms(int milliseconds) override;
   std::optional<int> current_cpu() override;
   std::optional<std::int64_t> clock_khz(int cpu) override;
+  std::optional<int> hottest_millicelsius() override;
   std::int64_t peak_rss_bytes() override;
+  std::string machine() override;
+  std::vector<std::string> cpu_features() override;
   void pin_to(std::uint64_t cpu_mask) override;
+  std::uint64_t cpu_mask() override;
+  std::optional<std::string> open_counters() override;
+  void start_counters() override;
+  void stop_counters() override;
+  std::optional<Counts> counts() override;
   void end_after(unsigned seconds) override;
+
+ private:
+  std::string sysfs_;
+  ThermalZones thermal_zones_;
+  std::unique_ptr<PerfCounters> counters_;  // none until they are opened
 };
 
 }  // namespace tenpass

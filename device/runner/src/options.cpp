@@ -13,6 +13,7 @@ namespace {
 constexpr int kMaxThreads = 256;
 constexpr int kMaxPasses = 1'000'000;
 constexpr int kMaxSettleMs = 60'000;
+constexpr int kMaxProfilePasses = 1000;
 constexpr int kMaxDeadlineSeconds = 7 * 24 * 3600;
 constexpr std::int64_t kMaxElements = std::numeric_limits<std::int32_t>::max() / 4;  // of float32: 2 GB
 
@@ -68,6 +69,9 @@ std::optional<Options> parse_options(int argc, const char* const* argv, std::ost
   app.add_option("--passes", options.passes, "timed passes")->check(CLI::Range(1, kMaxPasses));
   app.add_option("--settle-ms", options.settle_ms, "sleep before each pass, outside the clock")
       ->check(CLI::Range(0, kMaxSettleMs));
+  app.add_flag("--counters", options.counters, "count instructions, cycles and more around each pass");
+  app.add_option("--profile-passes", options.profile_passes, "passes after the timed ones that time each node")
+      ->check(CLI::Range(0, kMaxProfilePasses));
   app.add_option("--deadline-seconds", options.deadline_seconds, "end by SIGALRM after so many whole seconds")
       ->check(CLI::Range(1, kMaxDeadlineSeconds));
 

@@ -21,6 +21,8 @@ struct Options {
   int warmup = 1;
   int passes = 10;
   int settle_ms = 0;
+  bool counters = false;
+  int profile_passes = 0;
   unsigned deadline_seconds = 0;  // 0: none
 };
 

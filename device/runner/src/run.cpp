@@ -1,6 +1,7 @@
 #include "run.hpp"
 
 #include <exception>
+#include <filesystem>
 #include <iostream>
 #include <string>
 #include <utility>
@@ -26,12 +27,27 @@ auto phase(Status status, const std::string& what, Work&& work) {
   }
 }
 
+Profile profile(const Options& options, Engine& engine, System& system) {
+  const std::string folder = std::filesystem::path(options.output).parent_path().string();
+  auto profile = phase(Status::run_failed, "the nodes could not be timed", [&] {
+    return engine.profile(options.profile_passes, system, folder.empty() ? "." : folder);
+  });
+  if (profile.nodes.size() > kMaxNodes) {
+    throw Failure(Status::run_failed, "the network has " + std::to_string(profile.nodes.size()) +
+                                          " nodes; the time of at most " + std::to_string(kMaxNodes) +
+                                          " can be told");
+  }
+  return profile;
+}
+
 void measure(const Options& options, const MakeEngine& make_engine, System& system, Events& events) {
   if (options.deadline_seconds > 0) system.end_after(options.deadline_seconds);
-  if (options.cpu_mask) system.pin_to(*options.cpu_mask);  // before the runtime makes its threads
+  // Both before the runtime makes its threads.
+  if (options.cpu_mask) system.pin_to(*options.cpu_mask);
+  const auto counters_error = options.counters ? system.open_counters() : std::nullopt;
 
   const auto engine = phase(Status::runtime_missing, "cannot start the runtime", make_engine);
-  events.hello(*engine);
+  events.hello(*engine, {system.machine(), system.cpu_features(), counters_error});
 
   for (const auto& model : options.models) require_readable(model);
   const auto input = phase(Status::bad_input, "cannot hold the input",
@@ -51,10 +67,14 @@ void measure(const Options& options, const MakeEngine& make_engine, System& syst
     return engine->output();
   });
 
+  const std::uint64_t cpu_mask = system.cpu_mask();
   const std::int64_t peak_rss_bytes = system.peak_rss_bytes();
   output_file.write(output);
   events.output(output);
-  events.end(options.warmup, options.passes, peak_rss_bytes);
+  if (options.profile_passes > 0) {
+    events.profile(options.profile_passes, profile(options, *engine, system));
+  }
+  events.end(options.warmup, options.passes, peak_rss_bytes, cpu_mask);
 }
 
 }  // namespace

@@ -3,8 +3,19 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace tenpass {
+
+// What was counted between start_counters and stop_counters, of all threads. The counters were on for `running_ns` of
+// `enabled_ns`, and the values are as read.
+struct Counts {
+  std::int64_t enabled_ns = 0;
+  std::int64_t running_ns = 0;
+  std::vector<std::pair<const char*, std::int64_t>> values;  // by their names on the wire
+};
 
 class System {
  public:
@@ -19,10 +30,21 @@ class System {
 
   virtual std::optional<int> current_cpu() = 0;
   virtual std::optional<std::int64_t> clock_khz(int cpu) = 0;
+  virtual std::optional<int> hottest_millicelsius() = 0;
   virtual std::int64_t peak_rss_bytes() = 0;
+  virtual std::string machine() = 0;                    // uname -m
+  virtual std::vector<std::string> cpu_features() = 0;  // by their names on the wire
 
   // Pins this process and the threads it will make (bit n is CPU n). Throws Failure(affinity).
   virtual void pin_to(std::uint64_t cpu_mask) = 0;
+  virtual std::uint64_t cpu_mask() = 0;  // where this process may run, of the CPUs below 64
+
+  // Counts this thread, and those that it makes from then on. Why it cannot, if it cannot. Until then, and where it
+  // cannot, the three that follow do nothing.
+  virtual std::optional<std::string> open_counters() = 0;
+  virtual void start_counters() = 0;  // allocates nothing, as the next
+  virtual void stop_counters() = 0;
+  virtual std::optional<Counts> counts() = 0;
 
   // Ends this process after that time, whatever it is doing then.
   virtual void end_after(unsigned seconds) = 0;

@@ -7,15 +7,18 @@ namespace tenpass {
 void timed_loop(const char* phase, int passes, int settle_ms, Engine& engine, System& system, Events& events) {
   for (int index = 0; index < passes; ++index) {
     if (settle_ms > 0) system.sleep_ms(settle_ms);
+    system.start_counters();
     const std::int64_t start_ns = system.now_ns();
     mark_pass_begin();
     engine.run();  // alone between the two clock reads, but for the marks, an instruction each
     mark_pass_end();
     const std::int64_t stop_ns = system.now_ns();
+    system.stop_counters();
 
     const std::optional<int> cpu = system.current_cpu();
     const auto khz = cpu ? system.clock_khz(*cpu) : std::nullopt;
-    events.pass({phase, index, stop_ns - start_ns, cpu, khz});
+    const auto millicelsius = system.hottest_millicelsius();
+    events.pass({phase, index, stop_ns - start_ns, cpu, khz, millicelsius, system.counts()});
   }
 }
 

@@ -56,8 +56,20 @@ class FakeEngine final : public Engine {
     return {{1, static_cast<std::int64_t>(result.size())}, result.data(), result.size() * sizeof(float)};
   }
 
+  Profile profile(int passes, System& system, const std::string& folder) override {
+    log_.push_back("profile");
+    if (fail_in_profile) throw std::runtime_error("no profile");
+    profiled_passes = passes;
+    profile_folder = folder;
+    return {system.now_ns(), nodes};
+  }
+
   std::function<void()> on_load, on_set_input;
   int fail_in_run = 0;
+  bool fail_in_profile = false;
+  int profiled_passes = 0;
+  std::string profile_folder;
+  std::vector<NodeTime> nodes{{"conv1", "Conv", 170}, {"fc", "Gemm", 80}};
   int runs = 0;
   int used_threads = 0;
   std::vector<std::string> model_files;
@@ -86,11 +98,31 @@ class FakeSystem final : public System {
     log_.push_back("khz");
     return khz;
   }
+  std::optional<int> hottest_millicelsius() override {
+    log_.push_back("celsius");
+    return millicelsius;
+  }
   std::int64_t peak_rss_bytes() override { return 4096; }
+  std::string machine() override { return "armv7l"; }
+  std::vector<std::string> cpu_features() override { return {"neon"}; }
   void pin_to(std::uint64_t mask) override {
     log_.push_back("pin");
     if (refuse_mask) throw Failure(Status::affinity, "no such CPUs");
     pinned_to = mask;
+  }
+  std::uint64_t cpu_mask() override {
+    log_.push_back("mask");
+    return pinned_to.value_or(0xF);
+  }
+  std::optional<std::string> open_counters() override {
+    log_.push_back("open_counters");
+    return counters_error;
+  }
+  void start_counters() override { log_.push_back("start"); }
+  void stop_counters() override { log_.push_back("stop"); }
+  std::optional<Counts> counts() override {
+    log_.push_back("counts");
+    return counted;
   }
   void end_after(unsigned seconds) override { deadline_seconds = seconds; }
 
@@ -102,6 +134,9 @@ class FakeSystem final : public System {
   }();
   std::optional<int> cpu = 2;
   std::optional<std::int64_t> khz = 1'300'000;
+  std::optional<int> millicelsius = 41'500;
+  std::optional<Counts> counted;
+  std::optional<std::string> counters_error;
   bool refuse_mask = false;
   std::optional<std::uint64_t> pinned_to;
   unsigned deadline_seconds = 0;
@@ -113,22 +148,26 @@ class FakeSystem final : public System {
 // A stdout that notes in the log when a line has gone out.
 class LoggedOutput final : public std::ostream {
  public:
-  explicit LoggedOutput(Log& log) : std::ostream(&buffer_), buffer_(log) {}
+  explicit LoggedOutput(Log& log) : std::ostream(&buffer_), buffer_(log, on_line) {}
   std::string text() const { return buffer_.str(); }
+
+  std::function<void()> on_line;
 
  private:
   class Buffer final : public std::stringbuf {
    public:
-    explicit Buffer(Log& log) : log_(log) {}
+    Buffer(Log& log, const std::function<void()>& on_line) : log_(log), on_line_(on_line) {}
 
    protected:
     int sync() override {
       log_.push_back("event");
+      if (on_line_) on_line_();
       return 0;
     }
 
    private:
     Log& log_;
+    const std::function<void()>& on_line_;
   };
   Buffer buffer_;
 };

@@ -1,10 +1,14 @@
 #include <doctest/doctest.h>
 #include <sched.h>
 
+#include <filesystem>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "failure.hpp"
 #include "linux_system.hpp"
+#include "temporary_folder.hpp"
 
 namespace tenpass::test {
 namespace {
@@ -48,7 +52,53 @@ TEST_CASE("a mask of CPUs that are not there is refused, also if the kernel take
   CHECK_THROWS_AS(system.pin_to(absent | std::uint64_t{1} << cpu), Failure);
 }
 
+TEST_CASE("the mask tells where the process may run") {
+  const KeepAffinity keep;
+  LinuxSystem system;
+  const std::uint64_t one = std::uint64_t{1} << system.current_cpu().value();
+  CHECK((system.cpu_mask() & one) == one);
+  system.pin_to(one);
+  CHECK(system.cpu_mask() == one);
+}
+
 TEST_CASE("a CPU that is not there has no clock") { CHECK_FALSE(LinuxSystem().clock_khz(99999)); }
+
+TEST_CASE("clocks and temperatures are sysfs's") {
+  const TemporaryFolder sysfs;
+  for (const std::string folder : {"devices/system/cpu/cpu3/cpufreq", "class/thermal/thermal_zone0"}) {
+    std::filesystem::create_directories(sysfs.path(folder));
+  }
+  sysfs.with_text("devices/system/cpu/cpu3/cpufreq/scaling_cur_freq", "1300000\n");
+  sysfs.with_text("class/thermal/thermal_zone0/temp", "41500\n");
+  LinuxSystem system(sysfs.path(""));
+  CHECK(system.clock_khz(3) == 1'300'000);
+  CHECK(system.hottest_millicelsius() == 41'500);
+}
+
+TEST_CASE("the machine and its features have names of the protocol") {
+  LinuxSystem system;
+  CHECK_FALSE(system.machine().empty());
+  const std::set<std::string> known{"neon", "dotprod", "fp16", "i8mm", "bf16", "sve", "avx2", "avx512f"};
+  for (const auto& feature : system.cpu_features()) {
+    CAPTURE(feature);
+    CHECK(known.count(feature) == 1);
+  }
+}
+
+TEST_CASE("counters that were never opened do nothing") {
+  LinuxSystem system;
+  system.start_counters();
+  system.stop_counters();
+  CHECK_FALSE(system.counts());
+}
+
+TEST_CASE("counters are there once they are opened, or it is said why not") {
+  LinuxSystem system;
+  const auto error = system.open_counters();
+  system.start_counters();
+  system.stop_counters();
+  CHECK(system.counts().has_value() == !error);
+}
 
 TEST_CASE("peak memory grows with what is touched") {
   LinuxSystem system;

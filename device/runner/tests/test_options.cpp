@@ -50,19 +50,24 @@ TEST_CASE("what is not said has the protocol's default") {
   CHECK(options.warmup == 1);
   CHECK(options.passes == 10);
   CHECK(options.settle_ms == 0);
+  CHECK_FALSE(options.counters);
+  CHECK(options.profile_passes == 0);
   CHECK(options.deadline_seconds == 0);
   CHECK_FALSE(options.cpu_mask);
 }
 
 TEST_CASE("every option is read") {
   const Options options = least_and({"--model", "n", "--threads", "4", "--cpus", "0xF0", "--warmup", "0",
-                                     "--passes", "7", "--settle-ms", "50", "--deadline-seconds", "60"});
+                                     "--passes", "7", "--settle-ms", "50", "--counters", "--profile-passes", "3",
+                                     "--deadline-seconds", "60"});
   CHECK(options.models == std::vector<std::string>{"m", "n"});
   CHECK(options.threads == 4);
   CHECK(options.cpu_mask == 0xF0);
   CHECK(options.warmup == 0);
   CHECK(options.passes == 7);
   CHECK(options.settle_ms == 50);
+  CHECK(options.counters);
+  CHECK(options.profile_passes == 3);
   CHECK(options.deadline_seconds == 60);
 }
 
@@ -80,6 +85,8 @@ TEST_CASE("an unknown option, a stray word or a value out of range is a usage er
   CHECK(refusal({"--passes", "0"}) == Status::usage);
   CHECK(refusal({"--passes", "1.5"}) == Status::usage);
   CHECK(refusal({"--warmup", "-1"}) == Status::usage);
+  CHECK(refusal({"--counters=instructions"}) == Status::usage);
+  CHECK(refusal({"--profile-passes", "-1"}) == Status::usage);
   CHECK(refusal({"--deadline-seconds", "0"}) == Status::usage);
   for (const std::string mask : {"0x", "0x0", "3", "0xg", "-0x1", "0x1ffffffffffffffff"}) {
     CAPTURE(mask);
@@ -102,7 +109,7 @@ TEST_CASE("help names every option and is not an error") {
   std::ostringstream help;
   CHECK_FALSE(parse({"--help"}, help));
   for (const std::string option : {"--model", "--input", "--shape", "--output", "--threads", "--cpus", "--warmup",
-                             "--passes", "--deadline-seconds"}) {
+                             "--passes", "--counters", "--profile-passes", "--deadline-seconds"}) {
     CAPTURE(option);
     CHECK(help.str().find(option) != std::string::npos);
   }

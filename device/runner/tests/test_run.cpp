@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "events.hpp"
 #include "fakes.hpp"
 #include "run.hpp"
 #include "temporary_folder.hpp"
@@ -75,15 +76,18 @@ using Names = std::vector<std::string>;
 TEST_CASE_FIXTURE(Program, "a good run tells its story in order") {
   CHECK(run_with({"--warmup", "2", "--passes", "3"}) == 0);
   CHECK(event_names() == Names{"hello", "loaded", "pass", "pass", "pass", "pass", "pass", "output", "end"});
-  CHECK(events[0]["wire"] == 1);
+  CHECK(events[0]["wire"] == 2);
   CHECK(events[0]["pid"] == getpid());
   CHECK(events[0]["runtime"] == "fake");
   CHECK(events[0]["runtime_version"] == "1.2.3");
   CHECK(events[0]["providers"] == Json{"FakeProvider"});
+  CHECK(events[0]["machine"] == "armv7l");
+  CHECK(events[0]["cpu_features"] == Json{"neon"});
+  CHECK(events[0]["counters_error"].is_null());
   CHECK(events[1]["load_ns"] == 1014);
   CHECK(events[7]["shape"] == Json{1, 6});
   CHECK(events[7]["bytes"] == 24);
-  CHECK(events[8] == Json{{"event", "end"}, {"warmup", 2}, {"passes", 3}, {"peak_rss_bytes", 4096}});
+  CHECK(events[8] == Json{{"event", "end"}, {"warmup", 2}, {"passes", 3}, {"peak_rss_bytes", 4096}, {"cpu_mask", 15}});
 }
 
 TEST_CASE_FIXTURE(Program, "warm-ups are kept apart from timed passes, each counted from 0") {
@@ -98,8 +102,8 @@ TEST_CASE_FIXTURE(Program, "warm-ups are kept apart from timed passes, each coun
 
 TEST_CASE_FIXTURE(Program, "each event has left before the work goes on") {
   CHECK(run_with({"--warmup", "0", "--passes", "1"}) == 0);
-  CHECK(log == Log{"make_engine", "event", "now", "load", "now", "event", "set_input", "now", "run", "now",
-                   "cpu", "khz", "event", "event", "event"});
+  CHECK(log == Log{"make_engine", "event", "now", "load", "now", "event", "set_input", "start", "now", "run", "now",
+                   "stop", "cpu", "khz", "celsius", "counts", "event", "mask", "event", "event"});
 }
 
 TEST_CASE_FIXTURE(Program, "the output file holds the output tensor") {
@@ -132,6 +136,70 @@ TEST_CASE_FIXTURE(Program, "the process is pinned, and its deadline set, before 
   CHECK(log[1] == "make_engine");
   CHECK(system.pinned_to == 5);
   CHECK(system.deadline_seconds == 9);
+}
+
+TEST_CASE_FIXTURE(Program, "the end tells where the process was let run") {
+  CHECK(run_with({"--cpus", "0x5"}) == 0);
+  CHECK(events.back()["cpu_mask"] == 5);
+}
+
+TEST_CASE_FIXTURE(Program, "counters are opened before the runtime can make threads, where they are asked for") {
+  CHECK(run_with({"--counters"}) == 0);
+  CHECK(log[0] == "open_counters");
+  CHECK(log[1] == "make_engine");
+  log.clear();
+  CHECK(run_with() == 0);
+  CHECK(std::count(log.begin(), log.end(), "open_counters") == 0);
+}
+
+TEST_CASE_FIXTURE(Program, "counters that cannot be opened are no failure: hello says why") {
+  system.counters_error = "not allowed";
+  CHECK(run_with({"--counters"}) == 0);
+  CHECK(events[0]["counters_error"] == "not allowed");
+  CHECK(events[2]["counters"].is_null());
+}
+
+TEST_CASE_FIXTURE(Program, "a profile follows the output: its passes whole, then each node in order") {
+  CHECK(run_with({"--passes", "1", "--profile-passes", "3"}) == 0);
+  CHECK(event_names() == Names{"hello", "loaded", "pass", "pass", "output", "profile", "node", "node", "end"});
+  CHECK(events[5]["passes"] == 3);
+  CHECK(events[5]["total_ns"].get<int>() > 0);
+  CHECK(events[5]["nodes"] == 2);
+  CHECK(events[6] == Json{{"event", "node"}, {"index", 0}, {"name", "conv1"}, {"op", "Conv"}, {"total_ns", 170}});
+  CHECK(events[7] == Json{{"event", "node"}, {"index", 1}, {"name", "fc"}, {"op", "Gemm"}, {"total_ns", 80}});
+}
+
+TEST_CASE_FIXTURE(Program, "a profile comes after all that the timed passes leave, in the output's folder") {
+  int passes = 0;
+  std::string where;
+  FakeEngine* made = nullptr;
+  make_engine = [&] {
+    auto engine = std::make_unique<FakeEngine>(log);
+    made = engine.get();
+    return engine;
+  };
+  out.on_line = [&] {  // the engine is gone when the program has ended
+    passes = made->profiled_passes;
+    where = made->profile_folder;
+  };
+  CHECK(run_with({"--profile-passes", "2"}) == 0);
+  CHECK(passes == 2);
+  CHECK(where + "/output" == output);
+  const auto at = [&](const char* what) { return std::find(log.begin(), log.end(), what) - log.begin(); };
+  CHECK(at("mask") < at("profile"));
+  CHECK(std::count(log.begin(), log.begin() + at("profile"), "run") == 11);
+}
+
+TEST_CASE_FIXTURE(Program, "a profile that fails has failed to run") {
+  prepare = [](FakeEngine& engine) { engine.fail_in_profile = true; };
+  check_failed(run_with({"--profile-passes", "1"}), "run_failed", 13);
+  CHECK(events.back()["message"] == "the nodes could not be timed: no profile");
+}
+
+TEST_CASE_FIXTURE(Program, "a profile of more nodes than the wire takes has failed to run") {
+  prepare = [](FakeEngine& engine) { engine.nodes.resize(kMaxNodes + 1); };
+  check_failed(run_with({"--profile-passes", "1"}), "run_failed", 13);
+  CHECK(events.back()["message"].get<std::string>().find("65537 nodes") != std::string::npos);
 }
 
 TEST_CASE_FIXTURE(Program, "without a mask and a deadline neither is set") {

@@ -33,7 +33,7 @@ struct Bench {
 
 TEST_CASE_FIXTURE(Bench, "nothing but the run stands between two clock reads, and the event follows them") {
   timed_loop("timed", 3, 0, engine, system, events);
-  const Log one_pass{"now", "run", "now", "cpu", "khz", "event"};
+  const Log one_pass{"start", "now", "run", "now", "stop", "cpu", "khz", "celsius", "counts", "event"};
   Log expected;
   for (int pass = 0; pass < 3; ++pass) expected.insert(expected.end(), one_pass.begin(), one_pass.end());
   CHECK(log == expected);
@@ -41,13 +41,14 @@ TEST_CASE_FIXTURE(Bench, "nothing but the run stands between two clock reads, an
 
 TEST_CASE_FIXTURE(Bench, "what is left of the last report is waited for outside the clock") {
   timed_loop("timed", 2, 50, engine, system, events);
-  const Log one_pass{"sleep", "now", "run", "now", "cpu", "khz", "event"};
+  const Log one_pass{"sleep", "start", "now", "run", "now", "stop", "cpu", "khz", "celsius", "counts", "event"};
   Log expected;
   for (int pass = 0; pass < 2; ++pass) expected.insert(expected.end(), one_pass.begin(), one_pass.end());
   CHECK(log == expected);
 }
 
 TEST_CASE_FIXTURE(Bench, "nothing is allocated between two clock reads") {
+  system.counted = Counts{5, 5, {{"instructions", 7}}};
   timed_loop("timed", 5, 0, engine, system, events);
   const auto& counts = system.allocations_at_clock;
   REQUIRE(counts.size() == 10);
@@ -55,22 +56,32 @@ TEST_CASE_FIXTURE(Bench, "nothing is allocated between two clock reads") {
   for (std::size_t start = 0; start < counts.size(); start += 2) CHECK(counts[start + 1] == counts[start]);
 }
 
-TEST_CASE_FIXTURE(Bench, "a pass is reported with its time, its CPU and that CPU's clock") {
+TEST_CASE_FIXTURE(Bench, "a pass is reported with its time, its CPU, that CPU's clock and how hot it is") {
   timed_loop("warmup", 2, 0, engine, system, events);
   CHECK(out.text() ==
-        R"({"event":"pass","phase":"warmup","index":0,"ns":1014,"cpu":2,"khz":1300000})"
+        R"({"event":"pass","phase":"warmup","index":0,"ns":1014,"cpu":2,"khz":1300000,)"
+        R"("millicelsius":41500,"counters":null})"
         "\n"
-        R"({"event":"pass","phase":"warmup","index":1,"ns":1028,"cpu":2,"khz":1300000})"
+        R"({"event":"pass","phase":"warmup","index":1,"ns":1028,"cpu":2,"khz":1300000,)"
+        R"("millicelsius":41500,"counters":null})"
         "\n");
+}
+
+TEST_CASE_FIXTURE(Bench, "a pass is reported with what was counted, as it was read") {
+  system.counted = Counts{1000, 500, {{"instructions", 7'000'000'000}, {"cycles", 3}}};
+  timed_loop("timed", 1, 0, engine, system, events);
+  CHECK(out.text().find(R"("counters":{"enabled_ns":1000,"running_ns":500,)"
+                        R"("counts":{"instructions":7000000000,"cycles":3}}})") != std::string::npos);
 }
 
 TEST_CASE_FIXTURE(Bench, "what the system cannot tell is null, and no CPU has no clock") {
   system.khz.reset();
+  system.millicelsius.reset();
   timed_loop("timed", 1, 0, engine, system, events);
   system.cpu.reset();
   timed_loop("timed", 1, 0, engine, system, events);
-  CHECK(out.text().find(R"("cpu":2,"khz":null})") != std::string::npos);
-  CHECK(out.text().find(R"("cpu":null,"khz":null})") != std::string::npos);
+  CHECK(out.text().find(R"("cpu":2,"khz":null,"millicelsius":null,"counters":null})") != std::string::npos);
+  CHECK(out.text().find(R"("cpu":null,"khz":null,"millicelsius":null,"counters":null})") != std::string::npos);
 }
 
 TEST_CASE_FIXTURE(Bench, "no passes, no clock reads") {
