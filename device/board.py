@@ -29,8 +29,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from device import board_image, lifeline
+from device.counting import Cache, Caches
 from device.errors import DeviceUnavailable
 from device.records import Clock
+from toolchain import emulator as emulators
+from toolchain.errors import ToolchainError
 
 DEFAULT = "cortex-a7"
 DEFINITIONS = Path(__file__).with_name("boards.toml")
@@ -60,7 +63,10 @@ class UnknownBoard(BoardUnavailable):
 
 @dataclass(frozen=True)
 class BoardDefinition:
-    """A board as `boards.toml` describes it. `architecture` is Debian's name, `abi` Android's."""
+    """A board as `boards.toml` describes it. `architecture` is Debian's name, `abi` Android's.
+
+    `caches` are those that are simulated when it counts; None where it cannot count.
+    """
 
     name: str
     title: str
@@ -71,12 +77,18 @@ class BoardDefinition:
     ram_bytes: int
     clock: Clock
     description: str
+    caches: Caches | None = None
 
 
 def definitions() -> dict[str, BoardDefinition]:
     """Every board by name, in the order of `boards.toml`."""
     described = tomllib.loads(DEFINITIONS.read_text())
-    return {name: BoardDefinition(name=name, **fields) for name, fields in described.items()}
+    return {name: _definition(name, **fields) for name, fields in described.items()}
+
+
+def _definition(name: str, *, caches: dict[str, dict[str, Any]] | None = None, **fields: Any) -> BoardDefinition:
+    levels = {level: Cache(**geometry) for level, geometry in (caches or {}).items()}
+    return BoardDefinition(name=name, caches=Caches(**levels) if levels else None, **fields)
 
 
 def definition(name: str) -> BoardDefinition:
@@ -89,13 +101,17 @@ def definition(name: str) -> BoardDefinition:
 
 @dataclass
 class Board:
-    """A board that is up: an adb device `serial` at the private adb server on 127.0.0.1:`adb_server_port`."""
+    """A board that is up: an adb device `serial` at the private adb server on 127.0.0.1:`adb_server_port`.
+
+    `counts_path` is where the emulator's counts go (see `CountingDevice`); None when it does not count.
+    """
 
     definition: BoardDefinition
     serial: str
     adb_server_port: int
     kernel_version: str
     log_path: Path
+    counts_path: Path | None
     _emulator: subprocess.Popen[bytes] = field(repr=False)
     _slot: _Slot = field(repr=False)
     _closing: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -134,24 +150,28 @@ class Board:
         self.close()
 
 
-def boot(name: str, on_step: Callable[[str], None] | None = None, timeout_s: float | None = None) -> Board:
+def boot(
+    name: str, on_step: Callable[[str], None] | None = None, timeout_s: float | None = None, *, count: bool = False
+) -> Board:
     """Boot the board called `name` and wait until adb reaches it.
 
     `on_step` hears what is being waited for. `timeout_s` is for the boot alone, not for building the image
-    the first time; by default $TENPASS_BOOT_TIMEOUT_S, else 60. Raises DeviceUnavailable with the end of the
-    board's console when it does not come up, and with the package to install when the emulator is missing.
+    the first time; by default $TENPASS_BOOT_TIMEOUT_S, else 60. `count` makes the emulator count what lies between a
+    runner's marks (device/emulator/README.md), for about a fifth of its speed. Raises DeviceUnavailable with the end of
+    the board's console when it does not come up, with the package to install when the emulator is missing, and for a
+    board that cannot count.
     """
     step = on_step or (lambda _step: None)
     described = definition(name)
     emulator, _machine = _MACHINES[described.architecture]
-    _tool(emulator, "qemu-system-arm")
+    plugin = _plugin(described, _tool(emulator, "qemu-system-arm"), step) if count else None
     image = board_image.image(described.architecture, step)
     limit_s = _boot_timeout_s() if timeout_s is None else timeout_s
     adb_port = _adb_server()
     step(f"booting {described.title}")
     slot = _Slot.take(described.name)
     try:
-        process, port = _start(described, image, slot)
+        process, port = _start(described, image, slot, plugin)
         try:
             serial = f"127.0.0.1:{port}"
             _wait_for_adb(described, process, slot.log_path, serial, adb_port, time.monotonic() + limit_s)
@@ -161,7 +181,23 @@ def boot(name: str, on_step: Callable[[str], None] | None = None, timeout_s: flo
     except BaseException:
         slot.close()
         raise
-    return Board(described, serial, adb_port, image.kernel_version, slot.log_path, process, slot)
+    counts_path = slot.counts_path if plugin else None
+    return Board(described, serial, adb_port, image.kernel_version, slot.log_path, counts_path, process, slot)
+
+
+def _plugin(described: BoardDefinition, emulator: str, step: Callable[[str], None]) -> Path:
+    """The plugin that makes this board's emulator count; raises BoardUnavailable where there can be none."""
+    if described.caches is None:
+        able = ", ".join(name for name, other in definitions().items() if other.caches)
+        raise BoardUnavailable(
+            f"the board {described.name} cannot count: instructions are counted on boards with one core"
+            f" and a clock that counts them too ({able})"
+        )
+    step("compiling what counts, where need be")
+    try:
+        return emulators.plugin(emulator)
+    except ToolchainError as error:
+        raise BoardUnavailable(f"the board {described.name} cannot count: {error}") from error
 
 
 def _boot_timeout_s() -> float:
@@ -193,6 +229,7 @@ class _Slot:
     number: int
     disk: Path
     log_path: Path
+    counts_path: Path
     lock: int
     closed: bool = False
 
@@ -210,7 +247,8 @@ class _Slot:
             except BlockingIOError:
                 os.close(lock)
                 continue
-            slot = cls(number, folder / f"{slot_name}.img", logs / f"{slot_name}.log", lock)
+            console, counts = logs / f"{slot_name}.log", logs / f"{slot_name}.counts.jsonl"
+            slot = cls(number, folder / f"{slot_name}.img", console, counts, lock)
             try:
                 _prepare_disk(slot.disk)
             except BaseException:
@@ -250,12 +288,15 @@ def _prepare_disk(disk: Path) -> None:
 # --- the emulator -------------------------------------------------------------------------------------
 
 
-def _start(described: BoardDefinition, image: board_image.Image, slot: _Slot) -> tuple[subprocess.Popen[bytes], int]:
+def _start(
+    described: BoardDefinition, image: board_image.Image, slot: _Slot, plugin: Path | None
+) -> tuple[subprocess.Popen[bytes], int]:
     """Start the emulator on a free port; another one when somebody was faster to take it."""
+    slot.counts_path.unlink(missing_ok=True)  # it is made when the first run starts
     for _attempt in range(5):
         port = _free_port()
         slot.log_path.write_bytes(b"")
-        command = _command(described, image, slot, port)
+        command = _command(described, image, slot, port) + _counting(described, slot, plugin)
         process = lifeline.spawn(command, log=slot.log_path, keep_open=(slot.lock,))
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=0.2)  # a taken port shows at once
@@ -267,8 +308,9 @@ def _start(described: BoardDefinition, image: board_image.Image, slot: _Slot) ->
 def _command(described: BoardDefinition, image: board_image.Image, slot: _Slot, port: int) -> list[str]:
     emulator, machine = _MACHINES[described.architecture]
     deterministic = ["-icount", "shift=0,sleep=on,align=off"] if described.clock == "instructions" else []
+    # norandmaps: a program has the same addresses in each run, and so the same alignments and cache sets.
     kernel = (
-        "console=ttyAMA0 quiet panic=-1 cryptomgr.notests transparent_hugepage=never maxcpus=1"
+        "console=ttyAMA0 quiet panic=-1 cryptomgr.notests transparent_hugepage=never maxcpus=1 norandmaps"
         f" tenpass.board={described.name} tenpass.clock={described.clock} tenpass.cpu={described.cpu}"
     )
     return [
@@ -282,6 +324,14 @@ def _command(described: BoardDefinition, image: board_image.Image, slot: _Slot, 
         *("-nodefaults", "-no-user-config", "-display", "none", "-monitor", "none", "-no-reboot"),
         *("-serial", "stdio"),
     ]
+
+
+def _counting(described: BoardDefinition, slot: _Slot, plugin: Path | None) -> list[str]:
+    """The emulator's options for counting with this plugin; none without."""
+    if plugin is None or described.caches is None:
+        return []
+    arguments = [_escaped(plugin), f"out={_escaped(slot.counts_path)}", *described.caches.plugin_arguments()]
+    return ["-plugin", ",".join(arguments)]
 
 
 def _escaped(path: Path) -> str:

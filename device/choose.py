@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from device.adb import AdbDevice, Attached, attached, server_port
 from device.call import Device
+from device.counting import CountingDevice
 from device.errors import DeviceNotChosen
 from device.host import NAME as HOST
 from device.host import HostDevice
@@ -48,23 +49,31 @@ def attached_without_side_effects() -> list[Attached]:
     return []
 
 
-def open_devices(name: str, count: int = 1, on_step: Callable[[str], None] = lambda _: None) -> list[Device]:
+def open_devices(
+    name: str, count: int = 1, on_step: Callable[[str], None] = lambda _: None, *, counting: bool = False
+) -> list[Device]:
     """The named device, ready; of a board as many as asked for, always in the same order of their data disks.
 
-    `on_step` hears what is being waited for (a board boots in seconds). Raises DeviceUnavailable with what to do.
-    Boards die with this program, at the latest.
+    `on_step` hears what is being waited for (a board boots in seconds). With `counting`, a board's passes carry its
+    emulator's counts; what is no board takes no notice. Raises DeviceUnavailable with what to do. Boards die with this
+    program, at the latest.
     """
     if name == HOST:
         return [HostDevice()]
     if not name.startswith(BOARD_PREFIX):
         return [AdbDevice(name)]
-    return [
-        AdbDevice(board.serial, port=board.adb_server_port, name=name, on_close=board.close)
-        for board in _boot(name.removeprefix(BOARD_PREFIX), count, on_step)
-    ]
+    return [_device(name, board) for board in _boot(name.removeprefix(BOARD_PREFIX), count, on_step, counting)]
 
 
-def _boot(name: str, count: int, on_step: Callable[[str], None]) -> list[Board]:
+def _device(name: str, board: Board) -> Device:
+    device = AdbDevice(board.serial, port=board.adb_server_port, name=name, on_close=board.close)
+    caches = board.definition.caches
+    if board.counts_path is None or caches is None:
+        return device
+    return CountingDevice(device, board.counts_path, caches)
+
+
+def _boot(name: str, count: int, on_step: Callable[[str], None], counting: bool) -> list[Board]:
     """Boots `count` boards at the same time. When one does not come up, none stays."""
     from device.board import boot
 
@@ -72,7 +81,7 @@ def _boot(name: str, count: int, on_step: Callable[[str], None]) -> list[Board]:
 
     def boot_one() -> None:
         try:
-            booted.put(boot(name, on_step=on_step))
+            booted.put(boot(name, on_step=on_step, count=counting))
         except Exception as error:
             booted.put(error)
 

@@ -1,5 +1,7 @@
 #include "timed_loop.hpp"
 
+#include "marks.hpp"
+
 namespace tenpass {
 
 void timed_loop(const char* phase, int passes, int settle_ms, Engine& engine, System& system, Events& events) {
@@ -7,7 +9,9 @@ void timed_loop(const char* phase, int passes, int settle_ms, Engine& engine, Sy
     if (settle_ms > 0) system.sleep_ms(settle_ms);
     system.start_counters();
     const std::int64_t start_ns = system.now_ns();
-    engine.run();  // alone between the two clock reads
+    mark_pass_begin();
+    engine.run();  // alone between the two clock reads, but for the marks, an instruction each
+    mark_pass_end();
     const std::int64_t stop_ns = system.now_ns();
     system.stop_counters();
 

@@ -1,0 +1,311 @@
+// A plugin for QEMU that counts what a runner executes between the marks of ../runner/src/marks.hpp: instructions, SIMD
+// instructions, and the misses of simulated caches. README.md says what exactly is counted, and why it repeats.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cctype>
+#include <cerrno>
+#include <cinttypes>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <map>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "arm_instructions.hpp"
+#include "cache.hpp"
+#include "qemu_plugin.hpp"
+
+extern "C" {
+TENPASS_PLUGIN_EXPORT int qemu_plugin_version = TENPASS_PLUGIN_API;  // QEMU refuses one that it does not support
+TENPASS_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t* info, int argc, char** argv);
+}
+
+namespace tenpass {
+namespace {
+
+// Instructions of a runner that are executed one after the other, none of them a mark: a translation block, or its part
+// before or after a mark.
+struct Stretch {
+  struct Instruction {
+    std::uint64_t address;
+    bool simd;
+  };
+  std::vector<Instruction> instructions;
+  std::uint64_t simd = 0;  // how many of them
+  std::uint64_t end = 0;   // the address behind the last one
+
+  std::uint64_t start() const { return instructions.front().address; }
+};
+
+// The one core's. QEMU calls a plugin in the core's thread.
+struct State {
+  bool wide = false;  // a 64-bit guest
+  std::string out;
+  std::optional<Hierarchy> caches;
+
+  // Whose code is whose, decided when it is translated.
+  bool kernel_is_up = false;
+  bool armed = false;                                // `out` is there
+  std::unordered_set<std::uintptr_t> system_pages;   // of this machine's memory
+  std::deque<Stretch> stretches;                     // QEMU's callbacks point to them: they stay
+
+  // The pass that is being counted.
+  bool between_marks = false;
+  std::uint64_t instructions = 0, simd = 0, others = 0;
+  const Stretch* latest = nullptr;
+  bool away = false;     // others have been executing since `latest`
+  bool aborted = false;  // ... and an exception that an instruction of it took led there
+};
+State state;
+
+[[noreturn]] void die(const std::string& what) {
+  std::fprintf(stderr, "count: %s\n", what.c_str());
+  std::exit(1);
+}
+
+// --- what is executed ---------------------------------------------------------------------------------
+
+// After an abort the kernel lets the instruction be executed again: it and those behind it in `latest` were counted, but
+// not executed.
+void take_back_from(std::uint64_t address) {
+  const auto& counted = state.latest->instructions;
+  for (auto last = counted.rbegin(); last != counted.rend() && last->address >= address; ++last) {
+    --state.instructions;
+    state.simd -= last->simd;
+  }
+}
+
+void on_stretch(unsigned, void* userdata) {
+  if (!state.between_marks) return;
+  const Stretch& stretch = *static_cast<const Stretch*>(userdata);
+  if (state.away) {
+    const bool resumed = state.latest && state.latest->start() <= stretch.start() && stretch.start() < state.latest->end;
+    if (state.aborted && resumed) take_back_from(stretch.start());
+    state.away = false;
+  }
+  state.latest = &stretch;
+  state.instructions += stretch.instructions.size();
+  state.simd += stretch.simd;
+  state.caches->fetch(stretch.start(), stretch.end - 1);
+}
+
+void on_access(unsigned, qemu_plugin_meminfo_t info, std::uint64_t address, void*) {
+  if (!state.between_marks) return;
+  state.caches->access(address, address + (std::uint64_t{1} << qemu_plugin_mem_size_shift(info)) - 1);
+}
+
+// A block that is not a runner's, as the userdata of its callback: how many instructions it has, and whether it is where
+// an exception leads that an instruction took, to be executed again.
+constexpr std::uintptr_t abort_flag = 1u << 31;
+
+void on_other(unsigned, void* userdata) {
+  if (!state.between_marks) return;
+  const auto block = reinterpret_cast<std::uintptr_t>(userdata);
+  if (!state.away) {
+    state.away = true;
+    state.aborted = (block & abort_flag) != 0;
+  }
+  state.others += block & ~abort_flag;
+}
+
+void on_begin(unsigned, void*) {
+  struct stat status {};
+  if (stat(state.out.c_str(), &status) != 0) return;
+  if (status.st_size == 0) state.caches->clear();
+  state.caches->misses = {};
+  state.instructions = state.simd = state.others = 0;
+  state.latest = nullptr;
+  state.away = false;
+  state.between_marks = true;
+}
+
+void on_end(unsigned, void*) {
+  if (!state.between_marks) return;
+  state.between_marks = false;
+  const Misses& misses = state.caches->misses;
+  const int file = open(state.out.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
+  const int written = dprintf(file,
+                              "{\"instructions\":%" PRIu64 ",\"simd_instructions\":%" PRIu64 ",\"l1i_misses\":%" PRIu64
+                              ",\"l1d_misses\":%" PRIu64 ",\"l2_misses\":%" PRIu64 ",\"other_instructions\":%" PRIu64
+                              "}\n",
+                              state.instructions, state.simd, misses.l1i, misses.l1d, misses.l2, state.others);
+  if (written < 0) die("cannot write to " + state.out + ": " + std::strerror(errno));
+  close(file);
+}
+
+// --- what is translated -------------------------------------------------------------------------------
+
+// Where Linux's user space ends: on 32-bit Arm below the kernel's modules, 16 MiB below PAGE_OFFSET (arch/arm/Kconfig,
+// VMSPLIT_3G; Documentation/arch/arm/memory.rst), on 64-bit Arm at half of all addresses (arch/arm64/memory.rst).
+bool is_kernels(std::uint64_t address) {
+  return address >= (state.wide ? std::uint64_t{1} << 63 : std::uint64_t{0xbf000000});
+}
+
+// Whether an exception vector is for what an instruction of user space took, and is executed again after. Arm ARM:
+// AArch32 (G1.12.3) undefined instruction, prefetch abort and data abort; AArch64 (D1.3.1.5) any synchronous exception
+// from a lower Exception level: SVC among them, which does not return into the stretch that it ends.
+bool is_vector_of_aborts(std::uint64_t address) {
+  if (state.wide) return (address & 0x7ff) == 0x400;
+  const std::uint64_t vector = address & 0x1f;
+  return vector == 0x04 || vector == 0x0c || vector == 0x10;
+}
+
+// Whether code in user space is a runner's. What was executed there before there was a runner is the system's: init, the
+// shell, adbd, and the vDSO, which is the kernel's. Their pages stay where they are for as long as the board is up. What
+// has low addresses before there is a kernel at high ones is the kernel's loader, whose pages are used again.
+bool is_runners(const qemu_plugin_insn* instruction) {
+  constexpr std::uintptr_t page_bytes = 4096;
+  const std::uintptr_t page = reinterpret_cast<std::uintptr_t>(qemu_plugin_insn_haddr(instruction)) / page_bytes;
+  state.armed = state.armed || access(state.out.c_str(), F_OK) == 0;
+  if (state.armed) return state.system_pages.count(page) == 0;
+  if (state.kernel_is_up) state.system_pages.insert(page);
+  return false;
+}
+
+// An instruction's bytes as a little-endian number.
+std::uint32_t bytes_of(const qemu_plugin_insn* instruction) {
+  unsigned char bytes[4] = {};
+#if TENPASS_PLUGIN_API < 3
+  std::memcpy(bytes, qemu_plugin_insn_data(instruction), qemu_plugin_insn_size(instruction));
+#else
+  qemu_plugin_insn_data(instruction, bytes, sizeof bytes);
+#endif
+  return bytes[0] | bytes[1] << 8 | bytes[2] << 16 | static_cast<std::uint32_t>(bytes[3]) << 24;
+}
+
+// Its bits as the manual draws them.
+std::uint32_t bits_of(const qemu_plugin_insn* instruction, Encoding encoding) {
+  const std::uint32_t bytes = bytes_of(instruction);
+  const bool two_halfwords = encoding == Encoding::t32 && qemu_plugin_insn_size(instruction) == 4;
+  return two_halfwords ? bytes << 16 | bytes >> 16 : bytes;
+}
+
+// How a block is encoded; nothing where it may be A32 and T32 alike. The plugin interface does not tell, but 32-bit T32
+// instructions begin with a halfword of 0xe800 or more (Arm ARM, F3.1), and A32's have all the same size and alignment.
+std::optional<Encoding> encoding_of(const qemu_plugin_tb* block) {
+  if (state.wide) return Encoding::a64;
+  for (std::size_t index = 0; index < qemu_plugin_tb_n_insns(block); ++index) {
+    const qemu_plugin_insn* const instruction = qemu_plugin_tb_get_insn(block, index);
+    if (qemu_plugin_insn_size(instruction) == 2 || qemu_plugin_insn_vaddr(instruction) % 4 != 0) return Encoding::t32;
+    if ((bytes_of(instruction) & 0xffff) < 0xe800) return Encoding::a32;
+  }
+  return std::nullopt;
+}
+
+// Whether the emulator's disassembler, which knows the encoding, gives it a name that begins with V, as it does for
+// all of Advanced SIMD and VFP.
+bool is_vector_by_name(const qemu_plugin_insn* instruction) {
+  char* const text = qemu_plugin_insn_disas(instruction);
+  const char first = text ? text[0] : '\0';
+  std::free(text);
+  if (!std::islower(static_cast<unsigned char>(first)))
+    die("this emulator has no disassembler (capstone), without which A32 and T32 cannot be told apart");
+  return first == 'v';
+}
+
+bool is_simd_instruction(const qemu_plugin_insn* instruction, std::optional<Encoding> encoding) {
+  if (encoding) return is_simd(*encoding, bits_of(instruction, *encoding));
+  return (is_simd(Encoding::t32, bits_of(instruction, Encoding::t32)) ||
+          is_simd(Encoding::a32, bits_of(instruction, Encoding::a32))) &&
+         is_vector_by_name(instruction);
+}
+
+Mark mark_of_instruction(const qemu_plugin_insn* instruction, std::optional<Encoding> encoding) {
+  const Encoding likely = encoding.value_or(Encoding::t32);  // the runner is T32 where it is not A64
+  return mark_of(likely, bits_of(instruction, likely));
+}
+
+void instrument_runners(const qemu_plugin_tb* block) {
+  const std::optional<Encoding> encoding = encoding_of(block);
+  Stretch* stretch = nullptr;
+  for (std::size_t index = 0; index < qemu_plugin_tb_n_insns(block); ++index) {
+    qemu_plugin_insn* const instruction = qemu_plugin_tb_get_insn(block, index);
+    const Mark mark = mark_of_instruction(instruction, encoding);
+    if (mark != Mark::none) {
+      qemu_plugin_register_vcpu_insn_exec_cb(instruction, mark == Mark::pass_begin ? on_begin : on_end,
+                                             QEMU_PLUGIN_CB_NO_REGS, nullptr);
+      stretch = nullptr;
+      continue;
+    }
+    if (stretch == nullptr) {
+      stretch = &state.stretches.emplace_back();
+      qemu_plugin_register_vcpu_insn_exec_cb(instruction, on_stretch, QEMU_PLUGIN_CB_NO_REGS, stretch);
+    }
+    const std::uint64_t address = qemu_plugin_insn_vaddr(instruction);
+    const bool simd = is_simd_instruction(instruction, encoding);
+    stretch->instructions.push_back({address, simd});
+    stretch->simd += simd;
+    stretch->end = address + qemu_plugin_insn_size(instruction);
+    qemu_plugin_register_vcpu_mem_cb(instruction, on_access, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW, nullptr);
+  }
+}
+
+void on_translation(qemu_plugin_id_t, qemu_plugin_tb* block) {
+  qemu_plugin_insn* const first = qemu_plugin_tb_get_insn(block, 0);
+  const std::uint64_t address = qemu_plugin_insn_vaddr(first);
+  const bool kernels = is_kernels(address);
+  state.kernel_is_up = state.kernel_is_up || kernels;
+  if (!kernels && is_runners(first)) return instrument_runners(block);
+  const std::uintptr_t flag = kernels && is_vector_of_aborts(address) ? abort_flag : 0;
+  qemu_plugin_register_vcpu_insn_exec_cb(first, on_other, QEMU_PLUGIN_CB_NO_REGS,
+                                         reinterpret_cast<void*>(qemu_plugin_tb_n_insns(block) | flag));
+}
+
+// --- how it is set up ---------------------------------------------------------------------------------
+
+using Arguments = std::map<std::string, std::string>;
+
+const std::string& argument(const Arguments& arguments, const std::string& name) {
+  const auto found = arguments.find(name);
+  if (found == arguments.end()) throw std::invalid_argument("the argument " + name + "=... is missing");
+  return found->second;
+}
+
+// From "SIZE_BYTES:WAYS:LINE_BYTES:POLICY".
+Cache cache(const Arguments& arguments, const std::string& name) {
+  const std::string& value = argument(arguments, name);
+  std::uint64_t size_bytes = 0, ways = 0, line_bytes = 0;
+  int read = 0;
+  std::sscanf(value.c_str(), "%" SCNu64 ":%" SCNu64 ":%" SCNu64 ":%n", &size_bytes, &ways, &line_bytes, &read);
+  if (read == 0 || value.substr(static_cast<std::size_t>(read)) != "lru")
+    throw std::invalid_argument(name + "=" + value + ": SIZE_BYTES:WAYS:LINE_BYTES:lru is expected");
+  return Cache(name, size_bytes, ways, line_bytes);
+}
+
+void set_up(const qemu_info_t& info, const Arguments& arguments) {
+  const std::string target = info.target_name;
+  if (target != "arm" && target != "aarch64") throw std::invalid_argument("arm and aarch64 are known, not " + target);
+  if (!info.system_emulation || info.system.max_vcpus != 1)
+    throw std::invalid_argument("a whole system with one core is needed");
+  state.wide = target == "aarch64";
+  state.out = argument(arguments, "out");
+  state.caches.emplace(cache(arguments, "l1i"), cache(arguments, "l1d"), cache(arguments, "l2"));
+}
+
+}  // namespace
+}  // namespace tenpass
+
+int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t* info, int argc, char** argv) {
+  tenpass::Arguments arguments;
+  for (int index = 0; index < argc; ++index) {
+    const std::string text = argv[index];
+    const std::size_t equals = text.find('=');
+    if (equals != std::string::npos) arguments[text.substr(0, equals)] = text.substr(equals + 1);
+  }
+  try {
+    tenpass::set_up(*info, arguments);
+  } catch (const std::invalid_argument& error) {
+    std::fprintf(stderr, "count: %s\n", error.what());
+    return 1;
+  }
+  qemu_plugin_register_vcpu_tb_trans_cb(id, tenpass::on_translation);
+  return 0;
+}
