@@ -1,7 +1,7 @@
 """Raw samples become figures here, whenever they are needed: nothing derived is stored. scipy's and numpy's statistics.
 
 Times are in nanoseconds; what compares times is a part of one (0.02 is 2 %). A case is measured in rounds, each in a
-process of its own, in turn with the other cases. What is called simulated below was, with these functions.
+process of its own, in turn with the other cases. The tests repeat, in the small, what is called simulated here.
 """
 
 from __future__ import annotations
