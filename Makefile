@@ -56,6 +56,7 @@ parts: $(VENV)/.installed
 
 parts-onnxruntime:
 	@$(PY) -m device.bundle
+	@$(PY) -m device.bundle --runtime null
 
 parts-caffe2:
 	@$(PY) -m device.bundle --runtime caffe2 || echo "setup: Caffe2 is left out; all that needs only ONNX Runtime works"

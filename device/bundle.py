@@ -23,13 +23,16 @@ import click
 
 from device.errors import BundleError, DeviceError
 from device.records import Bundle, File
-from toolchain import caffe2, clc, wheels
+from toolchain import caffe2, clc, simd, wheels
 from toolchain import compile as compiling
 from toolchain.compile import TOOLCHAINS, Toolchain
 from toolchain.errors import ToolchainError
 
 FOLDER = Path(__file__).resolve().parent.parent / "build" / "bundles"
 INDEX = "bundle.json"
+
+#: The runtime that computes nothing: for harness.selfcheck, which measures the harness with it.
+NULL = "null"
 
 OnStep = Callable[[str], None]
 
@@ -38,8 +41,9 @@ OnStep = Callable[[str], None]
 class Runtime:
     """A runtime that a runner is built for: its CMake target, and its libraries for each ABI.
 
-    `libraries` gives them by their names in the bundle (what they need in turn is found by itself);
-    `pins` is a text that changes when they do, `settings` are CMake variables for the target.
+    `libraries` gives them by their names in the bundle (what they need in turn is found by itself); `computes` is
+    the one that computes, None for a runtime of our own code alone. `pins` is a text that changes when the libraries
+    do, `settings` are CMake variables for the target.
     """
 
     name: str
@@ -47,6 +51,7 @@ class Runtime:
     version: Callable[[str], str]
     pins: Callable[[str], str]
     libraries: Callable[[str], dict[str, Path]]
+    computes: str | None
     settings: Callable[[str], dict[str, str]] = lambda _abi: {}
 
 
@@ -62,6 +67,7 @@ RUNTIMES = {
                 wheels.LIBRARY: wheels.library(abi),
                 clc.LIBRARY: clc.library(compiling.toolchain(abi)),
             },
+            computes=wheels.LIBRARY,
         ),
         Runtime(
             name="caffe2",
@@ -69,7 +75,16 @@ RUNTIMES = {
             version=lambda _abi: caffe2.VERSION,
             pins=caffe2.recipe,
             libraries=caffe2.libraries,
+            computes=caffe2.ROOT,
             settings=caffe2.cmake_settings,
+        ),
+        Runtime(
+            name=NULL,
+            target="tenpass-null",
+            version=lambda _abi: "1",
+            pins=lambda _abi: "",
+            libraries=lambda _abi: {},
+            computes=None,
         ),
     )
 }
@@ -122,6 +137,7 @@ def _recipe(chain: Toolchain, runtime: Runtime) -> str:
     for part in (
         compiling.recipe(chain),
         Path(__file__).read_text(),
+        Path(simd.__file__).read_text(),
         runtime.pins(chain.abi),
         runtime.version(chain.abi),
     ):
@@ -139,7 +155,7 @@ def _intact(folder: Path, recipe: str) -> Bundle | None:
         if index["recipe"] != recipe:
             return None
         files = tuple(File(path=folder / entry["name"], **entry) for entry in index["files"])
-        bundle = Bundle(index["abi"], index["runtime"], index["runtime_version"], files)
+        bundle = Bundle(index["abi"], index["runtime"], index["runtime_version"], files, tuple(index["simd"]))
         sound = all(file.path.stat().st_size == file.size_bytes and _sha256(file.path) == file.sha256 for file in files)
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -173,6 +189,7 @@ def _assemble(chain: Toolchain, runtime: Runtime, recipe: str, folder: Path, on_
             "abi": chain.abi,
             "runtime": runtime.name,
             "runtime_version": runtime.version(chain.abi),
+            "simd": simd.features(chain, libraries[runtime.computes]) if runtime.computes else [],
             "files": entries,
         }
         (new / INDEX).write_text(json.dumps(index, indent=2) + "\n")

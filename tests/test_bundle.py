@@ -91,6 +91,40 @@ def test_the_command_starts_the_runner_with_the_bundles_own_loader(built: Bundle
     assert bundles.command(built, "/data/b")[1:] == ["--library-path", "/data/b", "/data/b/tenpass-onnxruntime"]
 
 
+@pytest.mark.parametrize(
+    ("abi", "runtime", "expected"),
+    [
+        ("armeabi-v7a", "onnxruntime", ("neon",)),
+        ("arm64-v8a", "onnxruntime", ("neon", "dotprod", "fp16", "i8mm", "bf16", "sve")),
+        ("x86_64", "onnxruntime", ("avx2", "avx512f")),
+        ("armeabi-v7a", "caffe2", ("neon",)),
+        ("arm64-v8a", "caffe2", ("neon",)),
+        ("x86_64", "caffe2", ("avx2",)),
+        ("x86_64", "null", ()),
+    ],
+)
+def test_a_bundle_says_which_vector_instructions_its_runtime_has_code_for(
+    abi: str, runtime: str, expected: tuple[str, ...]
+) -> None:
+    assert bundles.build(abi, runtime).simd == expected
+    assert bundles.build(abi, runtime).simd == expected  # also when it is read back
+
+
+@pytest.mark.parametrize("abi", ABIS)
+def test_the_null_runtime_needs_nothing_but_the_compilers_libraries(abi: str) -> None:
+    built = bundles.build(abi, bundles.NULL)
+    assert (built.runtime, built.runtime_version) == ("null", "1")
+    assert built.size_bytes < 10_000_000
+    assert {file.name for file in built.files} == {
+        "tenpass-null",
+        TOOLCHAINS[abi].loader,
+        "libc.so.6",
+        "libgcc_s.so.1",
+        "libm.so.6",
+        "libstdc++.so.6",
+    }
+
+
 # --- made once, mended when broken --------------------------------------------------------------------
 
 
@@ -158,7 +192,7 @@ def test_an_unknown_abi_is_refused_with_those_that_there_are() -> None:
 
 
 def test_an_unknown_runtime_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(BundleError, match=r"no runtime tflite; there are onnxruntime"):
+    with pytest.raises(BundleError, match=r"no runtime tflite; there are onnxruntime, caffe2"):
         bundles.build("x86_64", "tflite")
 
 

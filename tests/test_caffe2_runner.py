@@ -90,6 +90,36 @@ def test_the_output_is_pytorchs(threads: str, run: Run, nets: Artifact, tmp_path
     assert deviation(read_values(tmp_path / "output", nets.output.shape), reference).ok
 
 
+def test_a_profile_tells_the_time_of_each_operator_in_the_order_of_the_net(run: Run, contents: list[bytes]) -> None:
+    ended = run("--passes", "1", "--profile-passes", "3")
+    assert ended.exit_status == 0
+    [whole] = [event for event in ended.events if event["event"] == "profile"]
+    nodes = [event for event in ended.events if event["event"] == "node"]
+    assert (whole["passes"], whole["nodes"]) == (3, len(nodes))
+    assert {"Conv", "Relu", "FC"} <= {node["op"] for node in nodes}
+    assert all(node["total_ns"] > 0 for node in nodes)
+    assert 0.9 * whole["total_ns"] < sum(node["total_ns"] for node in nodes) <= whole["total_ns"]
+    assert len([event for event in ended.events if event["event"] == "pass"]) == 2
+    outputs = [bytes([0x12, len(node["name"])]) + node["name"].encode() for node in nodes]  # OperatorDef.output
+    positions = [contents[1].find(output) for output in outputs]
+    assert positions == sorted(positions)
+    assert positions[0] >= 0
+
+
+def test_a_profile_names_the_engine_that_the_net_asks_for(run: Run) -> None:
+    spec = registry.get("clcnet-tiny")
+    depthwise = export_model(spec, EXPORTS, format_name="caffe2-depthwise", igc="depthwise")
+    models = [(depthwise.folder / file.name).read_bytes() for file in depthwise.model_files]
+    ended = run("--passes", "1", "--profile-passes", "1", models=models)
+    assert "Conv (DEPTHWISE_3x3)" in {event["op"] for event in ended.events if event["event"] == "node"}
+
+
+def test_a_net_that_is_not_simple_has_no_profile(run: Run, contents: list[bytes]) -> None:
+    kind = b"async_scheduling"
+    contents[1] += b"\x1a" + bytes([len(kind)]) + kind  # NetDef.type (caffe2.proto), field 3
+    refused(run("--profile-passes", "1", models=contents), "run_failed", "simple")
+
+
 def test_one_file_or_three_are_refused(run: Run, contents: list[bytes]) -> None:
     refused(run(models=contents[:1]), "usage", "Caffe2 takes two --model")
     refused(run(models=[*contents, b"x"]), "usage", "Caffe2 takes two --model")

@@ -20,8 +20,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from device import bundle as bundles
-from device.records import Bundle
+from device.records import Bundle, Measurement
 from device.wire import EXIT_STATUS, Transcript
+from export.pipeline import export_model
+from harness.run import EXPORTS
+from models import registry
 from toolchain import compile as compiling
 
 FEATURES, CLASSES = 6, 4
@@ -212,6 +215,73 @@ def test_the_peak_memory_is_the_runners_and_not_that_of_who_started_it(runner: R
 def test_the_runner_has_the_projects_version(runner: Runner) -> None:
     project = tomllib.loads((compiling.RUNNER.parent.parent / "pyproject.toml").read_text())["project"]
     assert runner.run().events[0]["runner"] == project["version"]
+
+
+# --- where the time goes ------------------------------------------------------------------------------
+
+
+def measured(ended: Ended, *, passes: int, profile_passes: int) -> Measurement:
+    assert ended.exit_status == 0, ended.lines[-1]
+    transcript = Transcript(warmup=1, passes=passes, profile_passes=profile_passes)
+    for line in ended.lines:
+        transcript.feed(line)
+    return transcript.measurement()
+
+
+def test_a_profile_tells_the_time_of_each_node_as_the_runtime_runs_them(runner: Runner) -> None:
+    """It fuses the convolution with its Relu, and may put nodes of its own between them and the Softmax."""
+    path = runner.folder / "conv.onnx"
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], "first", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["r"], "second"),
+        helper.make_node("Softmax", ["r"], ["y"], "third", axis=1),
+    ]
+    kernel = np.ones((3, 3, 3, 3), np.float32)
+    onnx.save(model(nodes, [1, 3, 64, 64], {"w": kernel}), path)
+    (runner.folder / "image.bin").write_bytes(np.ones(3 * 64 * 64, "<f4").tobytes())
+    changed = {"model": str(path), "input": str(runner.folder / "image.bin"), "shape": "1,3,64,64"}
+    run = measured(runner.run("--passes", "2", "--profile-passes", "20", **changed), passes=2, profile_passes=20)
+    assert run.profile is not None
+    convolution, *_between, softmax = run.profile.nodes
+    assert "Conv" in convolution.op
+    assert "Relu" not in {node.op for node in run.profile.nodes}
+    assert (softmax.name, softmax.op) == ("third", "Softmax")
+    assert all(node.total_ns > 0 for node in run.profile.nodes)
+    assert sum(node.total_ns for node in run.profile.nodes) <= run.profile.total_ns
+    assert len(run.samples) == 2
+
+
+def test_a_profile_names_our_own_operator(runner: Runner) -> None:
+    artifact = export_model(registry.get("clcnet-tiny"), EXPORTS, igc="fused")
+    changed = {
+        "model": str(artifact.folder / artifact.model_files[0].name),
+        "input": str(artifact.folder / artifact.input.file.name),
+        "shape": ",".join(map(str, artifact.input.shape)),
+    }
+    run = measured(runner.run("--passes", "1", "--profile-passes", "2", **changed), passes=1, profile_passes=2)
+    assert run.profile is not None
+    assert "ChannelLocalChain" in {node.op for node in run.profile.nodes}
+    assert run.profile.passes == 2
+
+
+def test_a_profile_leaves_nothing_but_the_output(runner: Runner) -> None:
+    before = set(runner.folder.iterdir())
+    assert runner.run("--profile-passes", "2").exit_status == 0
+    assert set(runner.folder.iterdir()) - before == {runner.folder / "output.bin"}
+    np.testing.assert_allclose(np.fromfile(runner.folder / "output.bin", "<f4"), input_values() @ weights(), rtol=1e-5)
+
+
+def test_nodes_that_hold_others_have_no_times_of_their_own(runner: Runner) -> None:
+    path = runner.folder / "if.onnx"
+    outputs = [helper.make_tensor_value_info("b", TensorProto.FLOAT, None)]
+    branch = helper.make_graph([helper.make_node("Relu", ["x"], ["b"])], "branch", [], outputs)
+    nodes = [
+        helper.make_node("ReduceSum", ["x"], ["s"], keepdims=0),
+        helper.make_node("Greater", ["s", "zero"], ["is_positive"]),
+        helper.make_node("If", ["is_positive"], ["y"], "either", then_branch=branch, else_branch=branch),
+    ]
+    onnx.save(model(nodes, [1, FEATURES], {"zero": np.array(0, np.float32)}), path)
+    check_failed(runner.run("--profile-passes", "1", model=str(path)), "run_failed", says="'either' (If)")
 
 
 # --- failures: one error event, the last line, and the exit status of its kind ------------------------

@@ -1,7 +1,10 @@
 #include "files.hpp"
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 
 #include "failure.hpp"
 
@@ -64,6 +67,15 @@ void OutputFile::write(const OutputView& tensor) {
   }
   // What was buffered goes out here: a full device may show itself only now.
   if (std::fclose(file_.release()) != 0) throw failure(Status::unwritable, "write", path_);
+}
+
+ScratchFolder::ScratchFolder(const std::string& parent) : path_(parent + "/tenpass-XXXXXX") {
+  if (mkdtemp(path_.data()) == nullptr) throw failure(Status::unwritable, "write below", parent);
+}
+
+ScratchFolder::~ScratchFolder() {
+  std::error_code ignored;  // what cannot be removed is left
+  std::filesystem::remove_all(path_, ignored);
 }
 
 }  // namespace tenpass

@@ -33,4 +33,18 @@ class OutputFile {
   std::unique_ptr<std::FILE, Close> file_;
 };
 
+// A folder in `parent`, gone with all that is in it when this is. Throws Failure(unwritable).
+class ScratchFolder {
+ public:
+  explicit ScratchFolder(const std::string& parent);
+  ~ScratchFolder();
+  ScratchFolder(const ScratchFolder&) = delete;
+  ScratchFolder& operator=(const ScratchFolder&) = delete;
+
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
 }  // namespace tenpass

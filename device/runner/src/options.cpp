@@ -13,7 +13,7 @@ namespace {
 constexpr int kMaxThreads = 256;
 constexpr int kMaxPasses = 1'000'000;
 constexpr int kMaxSettleMs = 60'000;
-constexpr int kMaxProfilePasses = 1000;
+constexpr int kMaxProfilePasses = 100;  // a choice: runtimes keep all events of all passes in memory
 constexpr int kMaxDeadlineSeconds = 7 * 24 * 3600;
 constexpr std::int64_t kMaxElements = std::numeric_limits<std::int32_t>::max() / 4;  // of float32: 2 GB
 

@@ -55,4 +55,17 @@ TEST_CASE("an output that cannot be made, or does not fit on its device, is unwr
   CHECK(refusal([&] { full_at_the_end.write({{1}, values.data(), 4}); }) == Status::unwritable);
 }
 
+TEST_CASE("a scratch folder goes with all that is in it, and needs a folder to be in") {
+  const TemporaryFolder folder;
+  std::string path;
+  {
+    const ScratchFolder scratch(folder.path(""));
+    path = scratch.path();
+    std::ofstream(path + "/left") << "something";
+    CHECK(std::filesystem::exists(path + "/left"));
+  }
+  CHECK_FALSE(std::filesystem::exists(path));
+  CHECK(refusal([&] { ScratchFolder{folder.path("none")}; }) == Status::unwritable);
+}
+
 }  // namespace tenpass::test
