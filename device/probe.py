@@ -5,8 +5,10 @@ The same script runs over adb and on this machine, so that phones, boards and ho
 
 from __future__ import annotations
 
+import contextlib
 import re
 
+from device.cores import cpu_list
 from device.errors import DeviceError
 from device.records import Clock, Core, DeviceInfo, DeviceState, Kind
 
@@ -25,21 +27,29 @@ say cpuinfo; cat /proc/cpuinfo 2>/dev/null
 say meminfo; head -n 5 /proc/meminfo 2>/dev/null
 say os; grep '^PRETTY_NAME=' /etc/os-release 2>/dev/null
 say tree; tr '\000' ' ' < /proc/device-tree/model 2>/dev/null
-echo; say max_khz; grep . /sys/devices/system/cpu/cpu[0-9]*/cpufreq/cpuinfo_max_freq /dev/null 2>/dev/null
+echo; say cpus; cd /sys/devices/system/cpu && grep . present cpu[0-9]*/cpufreq/cpuinfo_max_freq \
+    cpu[0-9]*/regs/identification/midr_el1 cpufreq/policy*/related_cpus cpufreq/policy*/cpuinfo_max_freq 2>/dev/null
 say end
 """
 
-#: Asks for what changes while a device works.
+#: Asks for what changes while a device works: one process where there is no Android, for each takes an emulated board
+#: milliseconds. A service of Android's that hangs is given up.
 STATE_SCRIPT = r"""
 say() { echo "@@ $1"; }
-say zone_type; grep . /sys/class/thermal/thermal_zone*/type /dev/null 2>/dev/null
-say zone_temp; grep . /sys/class/thermal/thermal_zone*/temp /dev/null 2>/dev/null
-say khz; grep . /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq /dev/null 2>/dev/null
-say governor; grep . /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor /dev/null 2>/dev/null
-say cpus; cat /sys/devices/system/cpu/present 2>/dev/null
-say load; cat /proc/loadavg 2>/dev/null
-say meminfo; head -n 5 /proc/meminfo 2>/dev/null
-say battery; dumpsys battery 2>/dev/null
+say files; grep . /sys/class/thermal/thermal_zone*/type /sys/class/thermal/thermal_zone*/temp \
+    /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq \
+    /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor \
+    /sys/devices/system/cpu/present /proc/loadavg /proc/meminfo 2>/dev/null
+if command -v dumpsys >/dev/null; then
+  limit=; command -v timeout >/dev/null && limit="timeout 5"
+  ask() { $limit "$@" 2>/dev/null; }
+  say battery; ask dumpsys battery
+  say thermal; ask dumpsys thermalservice
+  say power; ask dumpsys power | grep -E 'mWakefulness=|Display Power: state='
+  say front; ask dumpsys activity activities | grep -E 'ResumedActivity[:=] ?ActivityRecord' ||
+    ask dumpsys window | grep mCurrentFocus=
+  say low_power; ask settings get global low_power
+fi
 say end
 """
 
@@ -53,6 +63,7 @@ ARM_PARTS = {
     0xC0E: "Cortex-A17",
     0xC0F: "Cortex-A15",
     0xD01: "Cortex-A32",
+    0xD02: "Cortex-A34",
     0xD03: "Cortex-A53",
     0xD04: "Cortex-A35",
     0xD05: "Cortex-A55",
@@ -72,7 +83,42 @@ ARM_PARTS = {
     0xD80: "Cortex-A520",
     0xD81: "Cortex-A720",
     0xD82: "Cortex-X4",
+    0xD85: "Cortex-X925",
+    0xD87: "Cortex-A725",
 }
+
+#: Temperatures outside are no temperatures: sensors that are not connected tell -274 degrees (below absolute zero),
+#: -99.9 or 16 bits of ones. A choice: no phone works below the one and no silicon above the other.
+COLDEST_CELSIUS, HOTTEST_CELSIUS = -40.0, 150.0
+_UNCONNECTED = 0xFFFF
+
+#: What Qualcomm's battery current limiter registers as thermal zones: percent of charge, volts and amperes
+#: (drivers/thermal/qcom/bcl_soc.c and bcl_pmic5.c of its kernels).
+_NO_TEMPERATURES = re.compile(r"socd?|.*(ibat|vbat|vph|bcl).*", re.IGNORECASE)
+
+#: android.os.Temperature's types. Those of the battery current limiter (6 to 8) are no temperatures.
+_HAL_TYPES = {
+    0: "cpu",
+    1: "gpu",
+    2: "battery",
+    3: "skin",
+    4: "usb port",
+    5: "power amplifier",
+    9: "npu",
+    10: "tpu",
+    11: "display",
+    12: "modem",
+    13: "soc",
+    14: "wifi",
+    15: "camera",
+    16: "flashlight",
+    17: "speaker",
+    18: "ambient",
+    19: "pogo",
+}
+_BATTERY_CURRENT_LIMITER = (6, 7, 8)
+
+_CHARGING = "2"  # android.os.BatteryManager.BATTERY_STATUS_CHARGING
 
 #: `uname -m` -> Android's name for the ABI.
 ABI_OF_MACHINE = {
@@ -106,8 +152,6 @@ def info(answer: str, *, serial: str, kind: Kind) -> DeviceInfo:
     is_board = clock != "wall"
     system = f"Android {android}" if android and not is_board else pretty.group(1) if pretty else None
     kernel = _text(sections, "kernel") or "?"
-    cpus = _cpus(sections.get("cpuinfo", ""))
-    max_khz = _per_cpu(sections.get("max_khz", ""))
     x86_name = re.search(r"^model name\s*:\s*(.+)$", sections.get("cpuinfo", ""), re.MULTILINE)
     return DeviceInfo(
         serial=serial,
@@ -118,32 +162,38 @@ def info(answer: str, *, serial: str, kind: Kind) -> DeviceInfo:
         or (x86_name.group(1) if x86_name else machine),
         soc=_text(sections, "prop ro.soc.model") or _text(sections, "prop ro.board.platform"),
         abi=abi,
-        cores=tuple(Core(index, part, _number(max_khz.get(index))) for index, part in cpus),
-        ram_bytes=_meminfo(sections, "MemTotal"),
+        cores=_cores(sections),
+        ram_bytes=_meminfo(sections.get("meminfo", ""), "MemTotal"),
         os=f"{system}, {kernel}" if system else kernel,
         machine=machine,
     )
 
 
 def state(answer: str, *, serial: str) -> DeviceState:
-    """The conditions in the answer to STATE_SCRIPT; what the device does not tell is None or left out."""
+    """The conditions in the answer to STATE_SCRIPT; what the device does not tell is None or left out.
+
+    Temperatures are of the kernel's zones, named `type (number)`, and of Android's, named `name (HAL, type)`.
+    """
     sections = _sections(answer, serial)
-    present = re.match(r"(?:\d+-)?(\d+)", _text(sections, "cpus") or "")
-    count = int(present.group(1)) + 1 if present else 0
-    khz, governor = _per_cpu(sections.get("khz", "")), _per_cpu(sections.get("governor", ""))
-    battery = dict(re.findall(r"^\s*([\w ]+): (\S+)$", sections.get("battery", ""), re.MULTILINE))
+    files = sections.get("files", "")
+    count = max(_present(files), default=-1) + 1
+    khz, governor = _per_cpu("cpufreq/scaling_cur_freq", files), _per_cpu("cpufreq/scaling_governor", files)
+    battery = _battery(sections.get("battery", ""))
     tenths = _number(battery.get("temperature"))
-    load = (_text(sections, "load") or "").split()
-    powered = [battery[key] for key in ("AC powered", "USB powered", "Wireless powered") if key in battery]
+    load = re.search(r"^/proc/loadavg:(\d+(?:\.\d+)?) ", files, re.MULTILINE)
     return DeviceState(
-        temperatures_celsius=_temperatures(sections),
+        temperatures_celsius=_zones(files) | _hal_temperatures(sections.get("thermal", "")),
         clocks_khz=tuple(_number(khz.get(index)) for index in range(count)),
         governors=tuple(governor.get(index) for index in range(count)),
-        battery_percent=_number(battery.get("level")),
-        battery_celsius=None if tenths is None else tenths / 10,
-        charging="true" in powered if powered else None,
-        load_average=float(load[0]) if load else None,
-        free_ram_bytes=_meminfo(sections, "MemAvailable"),
+        battery_percent=_percent(battery),
+        battery_celsius=None if tenths is None else _sensible(tenths / 10),
+        charging=_charging(battery),
+        load_average=float(load.group(1)) if load else None,
+        free_ram_bytes=_meminfo(files, "MemAvailable"),
+        thermal_status=_thermal_status(sections.get("thermal", "")),
+        power_save={"0": False, "1": True}.get(_text(sections, "low_power") or ""),
+        screen_on=_screen_on(sections.get("power", "")),
+        foreground_app=_foreground_app(sections.get("front", "")),
     )
 
 
@@ -163,14 +213,42 @@ def _number(text: str | None) -> int | None:
     return int(text) if text is not None and re.fullmatch(r"-?\d{1,18}", text) else None
 
 
-def _per_cpu(text: str) -> dict[int, str]:
-    found = re.findall(r"/cpu(\d+)/cpufreq/\w+:(\S+)$", text, re.MULTILINE)
+def _per_cpu(file: str, answer: str) -> dict[int, str]:
+    """CPU -> the line that its `file` below /sys/devices/system/cpu/cpuN/ holds."""
+    found = re.findall(rf"^(?:/sys/devices/system/cpu/)?cpu(\d+)/{file}:(\S+)$", answer, re.MULTILINE)
     return {int(index): value for index, value in found}
 
 
-def _cpus(cpuinfo: str) -> list[tuple[int, str | None]]:
-    """(index, part name) of each core that /proc/cpuinfo lists, for ARM and x86 alike."""
-    cpus: list[tuple[int, str | None]] = []
+def _present(answer: str) -> tuple[int, ...]:
+    """The CPUs that the kernel knows, those that are switched off among them."""
+    found = re.search(r"^(?:/sys/devices/system/cpu/)?present:(\S+)$", answer, re.MULTILINE)
+    most = 8191  # the most that a kernel is built for (CONFIG_NR_CPUS)
+    with contextlib.suppress(ValueError):
+        return cpu_list(found.group(1), most) if found else ()
+    return ()
+
+
+def _cores(sections: dict[str, str]) -> tuple[Core, ...]:
+    """All cores there are; /proc/cpuinfo leaves out those that are switched off, but their policy tells their clock."""
+    answer = sections.get("cpus", "")
+    parts = _parts(sections.get("cpuinfo", ""))
+    for index, text in _per_cpu("regs/identification/midr_el1", answer).items():
+        if re.fullmatch("0x[0-9a-f]{8,16}", text):
+            midr = int(text, 16)  # MIDR_EL1: implementer in bits 31 to 24, part number in bits 15 to 4
+            parts.setdefault(index, _part_name(midr >> 24 & 0xFF, midr >> 4 & 0xFFF))
+    max_khz = _per_cpu("cpufreq/cpuinfo_max_freq", answer)
+    policies = dict(re.findall(r"^cpufreq/policy(\d+)/related_cpus:(.+)$", answer, re.MULTILINE))
+    for policy, khz in re.findall(r"^cpufreq/policy(\d+)/cpuinfo_max_freq:(\d+)$", answer, re.MULTILINE):
+        for index in policies.get(policy, "").split():
+            max_khz.setdefault(int(index), khz)
+    return tuple(
+        Core(index, parts.get(index), _number(max_khz.get(index))) for index in sorted({*_present(answer), *parts})
+    )
+
+
+def _parts(cpuinfo: str) -> dict[int, str | None]:
+    """Core -> part name for each core that /proc/cpuinfo lists, for ARM and x86 alike."""
+    parts: dict[int, str | None] = {}
     for block in re.split(r"^processor\s*:\s*", cpuinfo, flags=re.MULTILINE)[1:]:
         index = re.match(r"\d+", block)
         part = re.search(r"^CPU part\s*:\s*(0x[0-9a-fA-F]+)", block, re.MULTILINE)
@@ -178,28 +256,94 @@ def _cpus(cpuinfo: str) -> list[tuple[int, str | None]]:
         name = re.search(r"^model name\s*:\s*(.+)$", block, re.MULTILINE)
         label: str | None = name.group(1) if name else None
         if part:
-            is_arm = implementer is not None and int(implementer.group(1), 16) == 0x41  # noqa: PLR2004
-            known = ARM_PARTS.get(int(part.group(1), 16)) if is_arm else None
-            label = known or f"part {part.group(1)} of {implementer.group(1) if implementer else '?'}"
+            label = _part_name(int(implementer.group(1), 16) if implementer else None, int(part.group(1), 16))
         if index:
-            cpus.append((int(index.group()), label))
-    return cpus
+            parts[int(index.group())] = label
+    return parts
 
 
-def _meminfo(sections: dict[str, str], key: str) -> int | None:
-    found = re.search(rf"^{key}:\s*(\d+) kB", sections.get("meminfo", ""), re.MULTILINE)
+def _part_name(implementer: int | None, part: int) -> str:
+    arm = 0x41
+    unnamed = f"part {part:#x} of {'?' if implementer is None else f'{implementer:#x}'}"
+    return ARM_PARTS.get(part, unnamed) if implementer == arm else unnamed
+
+
+def _meminfo(answer: str, key: str) -> int | None:
+    found = re.search(rf"^(?:/proc/meminfo:)?{key}:\s*(\d+) kB", answer, re.MULTILINE)
     return int(found.group(1)) * 1024 if found else None
 
 
-def _temperatures(sections: dict[str, str]) -> dict[str, float]:
-    """Zone name -> degrees Celsius; the kernel gives thousandths, some vendors' kernels whole degrees."""
-    zone = r"thermal_zone(\d+)/\w+:(.+)$"
-    names = dict(re.findall(zone, sections.get("zone_type", ""), re.MULTILINE))
+def _sensible(celsius: float) -> float | None:
+    return celsius if COLDEST_CELSIUS <= celsius <= HOTTEST_CELSIUS else None
+
+
+def _zones(files: str) -> dict[str, float]:
+    """The kernel's zones, in degrees Celsius; it gives thousandths, some vendors' kernels whole degrees."""
+    types = dict(re.findall(r"/thermal_zone(\d+)/type:(.+)$", files, re.MULTILINE))
     found: dict[str, float] = {}
-    for index, text in re.findall(zone, sections.get("zone_temp", ""), re.MULTILINE):
-        value = _number(text.strip())
-        if value is not None:
-            whole_degrees_below = 200
-            name = f"{names.get(index, 'zone')} ({index})"
-            found[name] = float(value) if abs(value) < whole_degrees_below else value / 1000
+    for index, text in re.findall(r"/thermal_zone(\d+)/temp:\s*(-?\d{1,9})\s*$", files, re.MULTILINE):
+        kind, value = types.get(index, "zone").strip(), int(text)
+        whole_degrees_below = 300
+        celsius = _sensible(value if abs(value) < whole_degrees_below else value / 1000)
+        if value != _UNCONNECTED and celsius is not None and not _NO_TEMPERATURES.fullmatch(kind):
+            found[f"{kind} ({index})"] = float(celsius)
     return found
+
+
+def _hal_temperatures(dump: str) -> dict[str, float]:
+    """What `dumpsys thermalservice` (Android 10 and newer) has read just now, in degrees Celsius.
+
+    The temperatures that it lists as cached are those of the last event, however old.
+    """
+    current = re.search(r"^Current temperatures from HAL:\s*((?:Temperature\{.*\s*)*)", dump, re.MULTILINE)
+    found: dict[str, float] = {}
+    entry = r"Temperature\{mValue=(-?\d+(?:\.\d+)?), mType=(-?\d+), mName=(.*), mStatus=\d+\}"
+    for value, number, name in re.findall(entry, current.group(1) if current else ""):
+        kind, celsius = int(number), _sensible(float(value))
+        if celsius is not None and kind not in _BATTERY_CURRENT_LIMITER:
+            found[f"{name} (HAL, {_HAL_TYPES[kind]})" if kind in _HAL_TYPES else f"{name} (HAL)"] = celsius
+    return found
+
+
+def _thermal_status(dump: str) -> int | None:
+    """Android's thermal status; without a thermal HAL it says 0 whatever the temperature, and knows nothing."""
+    found = re.search(r"^Thermal Status: ([0-6])$", dump, re.MULTILINE)
+    return int(found.group(1)) if found and not re.search(r"^HAL Ready: false$", dump, re.MULTILINE) else None
+
+
+def _battery(dump: str) -> dict[str, str]:
+    """The entries of `dumpsys battery`, the first of each name: vendors append sections of their own."""
+    entries: dict[str, str] = {}
+    for key, value in re.findall(r"^[ \t]*([\w ]+): (\S+)[ \t]*$", dump, re.MULTILINE):
+        entries.setdefault(key, value)
+    return entries if entries.get("present") != "false" else {}
+
+
+def _percent(battery: dict[str, str]) -> int | None:
+    level, scale = _number(battery.get("level")), _number(battery.get("scale")) or 100
+    return round(100 * level / scale) if level is not None and 0 <= level <= scale else None
+
+
+def _charging(battery: dict[str, str]) -> bool | None:
+    told = [value == "true" for key, value in battery.items() if key.endswith(" powered")]
+    if "status" in battery:
+        told.append(battery["status"] == _CHARGING)
+    return any(told) if told else None
+
+
+def _screen_on(dump: str) -> bool | None:
+    """By the display's state, which Android 12 and newer need not tell, else by whether the device is awake."""
+    display = re.search(r"Display Power: state=(\w+)", dump)
+    if display:
+        return display.group(1) == "ON"
+    awake = re.search(r"mWakefulness=([A-Za-z]+)", dump)
+    return awake.group(1) in ("Awake", "Dreaming") if awake else None
+
+
+def _foreground_app(dump: str) -> str | None:
+    """The package of the activity that is resumed on top, where Android says so, else resumed, else focused."""
+    for line in ("topResumedActivity=", "ResumedActivity: ?", "mCurrentFocus="):
+        found = re.search(rf"{line}\w+\{{\S+ u\d+ ([\w.]+)/", dump)
+        if found:
+            return found.group(1)
+    return None

@@ -6,7 +6,8 @@ type, an event out of order or a missing end raises `WireError`, and no measurem
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -268,3 +269,45 @@ class Transcript:
             if isinstance(event, Profiled):
                 return Profile(event.passes, event.total_ns, nodes)
         return None
+
+
+def lines(measured: Measurement) -> Iterator[bytes]:
+    """What a runner would have said of this measurement, line by line, counts of an emulator apart."""
+
+    def line(event: Event) -> bytes:
+        return _EVENT.dump_json(event) + b"\n"
+
+    def passes(phase: Literal["warmup", "timed"], of_phase: Sequence[Pass]) -> Iterator[bytes]:
+        for index, one in enumerate(of_phase):
+            read = one.counters if one.counters and one.counters.source == "perf" else None
+            counters = None if read is None else PassCounters(read.enabled_ns, read.running_ns, dict(read.counts))
+            millicelsius = None if one.celsius is None else round(one.celsius * 1000)
+            yield line(PassEnded("pass", phase, index, one.ns, one.cpu, one.khz, millicelsius, counters))
+
+    yield line(
+        Hello(
+            event="hello",
+            wire=WIRE_VERSION,
+            runner=measured.runner_version,
+            abi=measured.abi,
+            pid=0,
+            runtime=measured.runtime,
+            runtime_version=measured.runtime_version,
+            providers=list(measured.providers),
+            machine=measured.machine,
+            cpu_features=list(measured.cpu_features),
+            counters_error=measured.counters_error,
+        )
+    )
+    yield line(Loaded("loaded", measured.load_ns))
+    yield from passes("warmup", measured.warmup)
+    yield from passes("timed", measured.samples)
+    output_bytes = math.prod(measured.output_shape) * 4  # float32
+    yield line(Output("output", list(measured.output_shape), output_bytes))
+    if measured.profile is not None:
+        profile = measured.profile
+        yield line(Profiled("profile", profile.passes, profile.total_ns, len(profile.nodes)))
+        for index, node in enumerate(profile.nodes):
+            yield line(Node("node", index, node.name, node.op, node.total_ns))
+    counted = (len(measured.warmup), len(measured.samples))
+    yield line(End("end", *counted, measured.peak_rss_bytes, measured.cpu_mask))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from device.cores import NoSuchCpu
 from device.errors import BundleError, DeviceError, DeviceNotChosen, DeviceUnavailable
 from export.artifact import ExportError
 from models.spec import ModelError
@@ -26,7 +27,7 @@ EXPECTED = (HarnessError, DeviceError, ExportError, ModelError)
 
 def exit_code(error: Exception) -> int:
     """The exit code that says what kind of error ended the command."""
-    if isinstance(error, (UsageError, ModelError, DeviceNotChosen)):
+    if isinstance(error, (UsageError, ModelError, DeviceNotChosen, NoSuchCpu)):
         return EXIT_USAGE
     if isinstance(error, (DeviceUnavailable, BundleError)):
         return EXIT_DEVICE_UNAVAILABLE

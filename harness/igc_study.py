@@ -108,7 +108,7 @@ def _name(model: str, igc: str | None) -> str:
 
 def _artifact(model: str, igc: str | None) -> Artifact:
     from export.pipeline import export_model
-    from harness.run import EXPORTS
+    from harness.prepare import EXPORTS
 
     return export_model(registry.get(model), EXPORTS, igc=igc)
 
@@ -264,14 +264,15 @@ def _interleaved_table(measured: Sequence[Interleaved]) -> str:
     for pair in measured:
         [name] = [name for name in pair.samples_ns if name != BASELINE]
         found = ratio(pair, name, BASELINE)
+        interval = f" [{found.low:.3f}, {found.high:.3f}]" if found.low is not None else ""
         medians = {it: milliseconds(float(np.median(samples))) for it, samples in pair.samples_ns.items()}
         lines.append(
             {
                 "Network": name,
-                "Turns": str(len(pair.samples_ns[name])),
+                "Turns": str(found.rounds),
                 "Median (ms)": medians[name],
                 "MobileNet's (ms)": medians[BASELINE],
-                "Over MobileNet": f"{found.median:.3f} [{found.low:.3f}, {found.high:.3f}]",
+                "Over MobileNet": f"{found.value:.3f}{interval}",
             }
         )
     return _markdown_table(lines)

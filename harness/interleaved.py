@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import UsageError
+from harness.statistics import Ratio, median_interval
 
 if TYPE_CHECKING:
     from export.artifact import Artifact
 
 FILE_NAME = "interleaved.json"
-
-#: Of a bootstrap interval.
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -32,15 +30,6 @@ class Interleaved:
     warmup: int
     sha256: dict[str, str]  # of each network's ONNX file
     samples_ns: dict[str, list[int]]
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """The median over all turns of one network's time divided by another's in the same turn."""
-
-    median: float
-    low: float
-    high: float
 
 
 def measure(
@@ -82,15 +71,15 @@ def measure(
 
 
 def ratio(measured: Interleaved, name: str, baseline: str) -> Ratio:
-    """How the network `name` compares with `baseline`, turn by turn, with a bootstrap interval (scipy's)."""
+    """The median over all turns of the time of network `name` over that of `baseline` in the same turn.
+
+    Not a mean, as `statistics.ratio` has of rounds: a turn is one pass of each, and some of the many are disturbed.
+    """
     import numpy as np
-    from scipy.stats import bootstrap
 
     ratios = np.array(measured.samples_ns[name]) / np.array(measured.samples_ns[baseline])
-    interval = bootstrap(
-        (ratios,), np.median, confidence_level=CONFIDENCE, method="percentile", rng=np.random.default_rng(0)
-    ).confidence_interval
-    return Ratio(float(np.median(ratios)), float(interval.low), float(interval.high))
+    low, high = median_interval(ratios) or (None, None)
+    return Ratio(float(np.median(ratios)), low, high, len(ratios))
 
 
 def write(measured: list[Interleaved], folder: Path) -> None:

@@ -7,31 +7,38 @@ import threading
 from collections.abc import Callable, Sequence
 
 from device.call import Device
-from harness.records import Case, Record
+from harness.plan import Plan, Turn
+from harness.records import Record
 
 _JOIN_TIMEOUT_S = 30
 
 
 def measure_all(
-    cases: Sequence[Case],
+    plan: Plan,
+    turns: Sequence[Turn],
     devices: Sequence[Device],
-    measure: Callable[[Case, Device], Record],
+    measure: Callable[[Turn, Device], Record],
     keep: Callable[[Record], None],
 ) -> None:
-    """Measures every case; `keep` gets each record, in the caller's thread, as it comes. The devices are closed after.
+    """Takes these turns of the plan; `keep` gets each record, in the caller's thread, as it comes.
 
-    Shares are dealt out in turn and not by who is free, so that a second run finds on each device what the first
-    one pushed there. What ends this early, Ctrl-C too, ends the cases that are running, and none of them is kept.
+    The devices are closed after.
+    Cases are dealt out in turn and not by who is free, and a case stays with its device in every round, so that a
+    second run finds on each device what the first one pushed there. What ends this early, Ctrl-C too, ends the cases
+    that are running, and none of them is kept.
     """
     results: queue.SimpleQueue[Record | BaseException] = queue.SimpleQueue()
     stopped = threading.Event()
+    places = {case.id: place for place, case in enumerate(plan.cases)}
 
     def work(lane: int) -> None:
-        for case in cases[lane :: len(devices)]:
+        for turn in turns:
+            if places[turn.case.id] % len(devices) != lane:
+                continue
             if stopped.is_set():
                 return
             try:
-                results.put(measure(case, devices[lane]))
+                results.put(measure(turn, devices[lane]))
             except BaseException as error:
                 results.put(error)
                 return
@@ -40,7 +47,7 @@ def measure_all(
     try:
         for thread in threads:
             thread.start()
-        for _ in cases:
+        for _ in turns:
             result = results.get()
             if isinstance(result, BaseException):
                 raise result

@@ -1,12 +1,17 @@
-"""What a run sets out to measure, written to its folder before the first case starts."""
+"""What a run sets out to measure, and in which order, written to its folder before the first case starts."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from device.records import DeviceInfo
+from harness.conditions import Limits
 from harness.errors import UsageError
 from harness.records import SCHEMA_VERSION, Case
 
@@ -14,8 +19,28 @@ FILE_NAME = "plan.json"
 
 
 @dataclass(frozen=True)
+class Turn:
+    """One case in one round: a process of its own. `order` is its place in the run; rounds and places from 0."""
+
+    case: Case
+    round: int
+    order: int
+
+    @property
+    def id(self) -> str:
+        """As people name it: the case, and its round but for the first."""
+        return self.case.id if self.round == 0 else f"{self.case.id}, round {self.round + 1}"
+
+
+@dataclass(frozen=True)
 class Plan:
-    """The cases in their order, and what they share. `command` runs them again."""
+    """The cases, and what they share. `command` runs them again.
+
+    `order` is what was measured when: a round and the id of a case for each turn. Where it was shuffled, `seed`
+    shuffles it again. `lanes` devices share the turns; `checkpoints` are files by model; `counting` boards count
+    instructions. `device_info` and `networks` (the sha256 of each case's model files; none where the export failed) are
+    what the plan met when it began, so that a run which is taken up again can tell whether they are still the same.
+    """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
@@ -26,6 +51,69 @@ class Plan:
     command: str
     device: str
     cases: tuple[Case, ...]
+    seed: int
+    order: tuple[tuple[int, str], ...]
+    limits: Limits
+    timeout_s: float
+    profile: bool
+    counting: bool
+    lanes: int
+    checkpoints: dict[str, str]
+    device_info: DeviceInfo | None = None
+    networks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def rounds(self) -> int:
+        return len({round_ for round_, _ in self.order})
+
+    def turns(self) -> list[Turn]:
+        """All that is to be measured, in its order."""
+        cases = {case.id: case for case in self.cases}
+        return [Turn(cases[id_], round_, place) for place, (round_, id_) in enumerate(self.order)]
+
+
+def differences(recorded: Plan, now: Plan) -> list[str]:
+    """What of two plans is not the same, in words; what differs between any two runs (time, commit) does not count."""
+    names = ("device", "cases", "order", "limits", "timeout_s", "profile", "counting", "lanes", "checkpoints")
+    found = [
+        f"{name}: {_short(getattr(recorded, name))} then, {_short(getattr(now, name))} now"
+        for name in (*names, "device_info")
+        if getattr(recorded, name) != getattr(now, name)
+    ]
+    for case, files in recorded.networks.items():
+        if now.networks.get(case) != files:
+            found.append(f"the files of {case}: sha256 {_short(files)} then, {_short(now.networks.get(case))} now")
+    return found
+
+
+def require_same(recorded: Plan, now: Plan, folder: Path) -> None:
+    """Raises UsageError, saying what differs, unless a run in `folder` may be taken up again with what there is now.
+
+    What is not known yet (the device, the networks) is not compared.
+    """
+    known = now if now.device_info else replace(now, device_info=recorded.device_info, networks=recorded.networks)
+    if found := differences(recorded, known):
+        raise UsageError(f"--resume {folder}: not the run it was: {'; '.join(found)}; start a new run for that")
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    most = 200
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def shuffled(cases: Sequence[Case], rounds: int, seed: int) -> tuple[tuple[int, str], ...]:
+    """Round by round, each in an order of its own, so that drift hits all alike; a single round stays as given."""
+    generator = random.Random(seed)  # noqa: S311 (an order, not a secret)
+    ids = [case.id for case in cases]
+    return tuple(
+        (round_, id_) for round_ in range(rounds) for id_ in (ids if rounds == 1 else generator.sample(ids, len(ids)))
+    )
+
+
+def sequential(cases: Sequence[Case], rounds: int) -> tuple[tuple[int, str], ...]:
+    """All rounds of one case, then those of the next: what a drift does to ratios can be seen with it."""
+    return tuple((round_, case.id) for case in cases for round_ in range(rounds))
 
 
 def _adapter() -> TypeAdapter[Plan]:
@@ -33,7 +121,13 @@ def _adapter() -> TypeAdapter[Plan]:
 
 
 def write(plan: Plan, folder: Path) -> None:
-    (folder / FILE_NAME).write_bytes(_adapter().dump_json(plan, indent=2) + b"\n")
+    """Whole or not at all, whenever the program or the machine ends."""
+    scratch = folder / f".{FILE_NAME}"
+    with scratch.open("wb") as file:
+        file.write(_adapter().dump_json(plan, indent=2) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(folder / FILE_NAME)
 
 
 def read(folder: Path) -> Plan:

@@ -1,14 +1,24 @@
-"""Table 6 as pictures: latency against mult-adds, and speed relative to MobileNet beside the paper's."""
+"""A run as pictures: Table 6 beside the paper's, where the time goes, what threads gain, and every single pass."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from statistics import median
+from textwrap import fill, wrap
+from typing import TYPE_CHECKING, Any
 
+from harness import groups, profile, scaling
 from harness.gains import promise
-from harness.table import BASELINE, MEANING_OF_TIME, Row
+from harness.profile import OUTSIDE, OperatorTime, ProfiledCase
+from harness.records import Record
+from harness.scaling import Sweep
+from harness.statistics import outliers
+from harness.table import BASELINE, MEANING_OF_TIME, Row, milliseconds
+from harness.titles import group_title, model_title, runtime_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +27,24 @@ if TYPE_CHECKING:
 _MEASURED = ("#1f77b4", "#2ca089", "#7b5ea7", "#5b7f95", "#b05d8f", "#7a7a30")
 _PAPER = "#d9822b"
 _PROMISE = "#8a8a8a"
+_RING = "#c0392b"
 _FORMATS = ("png", "svg")
+
+#: Operator types that have a colour of their own, and those colours; all other types share one. A choice: more colours
+#: cannot be told from one another.
+_OPERATOR_COLOURS = ("#74a9d8", "#f0a35e", "#66c2a5", "#d993c2", "#e8cf5b", "#ab9bd6", "#c4957f")
+_OTHER, _OTHER_COLOUR, _OUTSIDE_COLOUR = "all other types", "#93a8b5", "#dedede"
+
+_ROOM_FOR_A_SHARE = 0.06  # of the panel's width: a segment narrower than that has none for its share
+
+_SWEEP_COLOURS = ("#1f77b4", "#d9822b", "#2ca089", "#b05d8f", "#7b5ea7", "#8c564b", "#5b7f95", "#7a7a30")
+_MARKERS = "osD^vP"
+
+#: The strip plot's axis is logarithmic outside where the widest deviation is this many times a typical case's MAD, and
+#: linear to this many times it at least. Choices: normal noise stays within 4.5 MAD (3 standard deviations), and on a
+#: linear axis of 20 a typical case would still be wider than a dot.
+_LOGARITHMIC_FROM, _LINEAR_TO = 20, 3
+
 _IGC_COLOURS = {None: "#8a8a8a", "grouped": "#1f77b4", "depthwise": "#2ca089", "fused": "#d9822b"}
 
 
@@ -39,6 +66,41 @@ def write_igc_study(by_device: Mapping[str, Sequence[Row]], folder: Path) -> lis
         return _save(igc_study(by_device), folder / "igc-study")
 
 
+def write_profile(records: Sequence[Record], folder: Path) -> list[Path]:
+    """Writes where the time goes, as PNG and SVG; returns the files, none where nothing was profiled."""
+    panels = profile.comparable(records)
+    if not panels:
+        return []
+    with _style():
+        return _save(profile_by_operator(panels), folder / "profile-by-operator")
+
+
+def write_scaling(records: Sequence[Record], folder: Path) -> list[Path]:
+    """Writes what threads gain, as PNG and SVG; returns the files, none where no speed-up is known."""
+    panels = [
+        sweeps
+        for group in scaling.sweeps(records)
+        if (sweeps := [sweep for sweep in group if any(point.speed_up is not None for point in sweep.points)])
+    ]
+    if not panels:
+        return []
+    with _style():
+        return _save(thread_scaling(panels), folder / "thread-scaling")
+
+
+def write_samples(records: Sequence[Record], folder: Path) -> list[Path]:
+    """Writes every timed pass, as PNG and SVG; returns the files, none where no case has times."""
+    panels = [
+        cases
+        for device in groups.by_device(groups.measured(records))
+        if (cases := [rounds for rounds in groups.by_case(device) if any(_percent(rounds))])
+    ]
+    if not panels:
+        return []
+    with _style():
+        return _save(samples(panels), folder / "samples")
+
+
 @contextmanager
 def _style() -> Iterator[None]:
     """How all plots look, and nothing of it afterwards: others draw in the same process."""
@@ -52,6 +114,7 @@ def _style() -> Iterator[None]:
         "axes.spines.right": False,
         "figure.dpi": 110,
         "savefig.bbox": "tight",
+        "text.parse_math": False,  # a "$" in a name is a "$"
     }
     with mpl.rc_context(style):  # type: ignore[arg-type]
         yield
@@ -178,6 +241,236 @@ def relative_speed(table: Sequence[Row]) -> Figure:
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_xlabel("speed relative to MobileNet (higher is faster)")
     return figure
+
+
+# --- where the time goes ------------------------------------------------------------------------------
+
+
+def profile_by_operator(panels: Sequence[Sequence[ProfiledCase]]) -> Figure:
+    """A panel for each device, runtime and number of threads, whose times have a scale of their own; a bar a case."""
+    import matplotlib.pyplot as plt
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Rectangle
+
+    colours = _operator_colours([profile.by_operator(case.profile) for cases in panels for case in cases])
+    bars = [len(cases) for cases in panels]
+    figure, axes_of = plt.subplots(
+        len(panels),
+        figsize=(9.6, 0.42 * sum(bars) + 1.0 * len(panels) + 1.0),
+        height_ratios=[count + 0.6 for count in bars],
+        layout="constrained",
+        squeeze=False,
+    )
+    for axes, cases in zip(axes_of[:, 0], panels, strict=True):
+        _stacked_bars(axes, cases, colours)
+    handles: list[Rectangle | Line2D] = [Rectangle((0, 0), 1, 1, color=colour) for colour in colours.values()]
+    handles.append(Line2D([], [], color="black", linewidth=2))
+    labels = [*map(profile.shown_op, colours), "a timed pass (median)"]
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    return figure
+
+
+def _operator_colours(cases: Sequence[Sequence[OperatorTime]]) -> dict[str, str]:
+    """The operator types with the largest shares of all the cases together, and what else a bar consists of."""
+    shares: dict[str, float] = {}
+    for times in cases:
+        for time in times:
+            shares[time.op] = shares.get(time.op, 0.0) + time.share
+    largest = sorted(shares.keys() - {OUTSIDE}, key=lambda op: (-shares[op], op))
+    colours = dict(zip(largest, _OPERATOR_COLOURS, strict=False))
+    if len(largest) > len(colours):
+        colours[_OTHER] = _OTHER_COLOUR
+    return {**colours, OUTSIDE: _OUTSIDE_COLOUR}
+
+
+def _stacked_bars(axes: Axes, cases: Sequence[ProfiledCase], colours: Mapping[str, str]) -> None:
+    bars = [profile.by_operator(case.profile) for case in cases]
+    widest = max([sum(it.ns_per_pass for it in bar) for bar in bars] + [case.timed_median_ns for case in cases]) / 1e6
+    for y, (case, bar) in enumerate(zip(cases, bars, strict=True)):
+        parts = dict.fromkeys(colours, 0.0)
+        for time in bar:
+            parts[time.op if time.op in colours else _OTHER] += time.ns_per_pass / 1e6
+        left, whole = 0.0, sum(parts.values())
+        for op, ms in parts.items():
+            axes.barh(y, ms, left=left, height=0.72, color=colours[op], edgecolor="white", linewidth=0.5)
+            if ms > _ROOM_FOR_A_SHARE * widest:
+                axes.text(left + ms / 2, y, f"{ms / whole:.0%}", ha="center", va="center", fontsize=8.5)
+            left += ms
+        timed = case.timed_median_ns / 1e6
+        axes.plot([timed, timed], [y - 0.42, y + 0.42], color="black", linewidth=2)
+        axes.text(max(left, timed) + 0.012 * widest, y, milliseconds(whole * 1e6), va="center", fontsize=8.5)
+    record = cases[0].record
+    axes.set_yticks(range(len(cases)), [case.title for case in cases])
+    axes.set_ylim(len(cases) - 0.4, -0.6)
+    axes.set_xlim(0, widest * 1.12)
+    axes.set_title(group_title(record), loc="left", fontsize=10)
+    axes.set_xlabel(f"ms a profiled pass, {MEANING_OF_TIME[record.device.clock]}")
+
+
+# --- what threads gain --------------------------------------------------------------------------------
+
+
+def thread_scaling(panels: Sequence[Sequence[Sweep]]) -> Figure:
+    """A panel for each device and runtime: speed-up over one thread against threads, a line a case."""
+    import matplotlib.pyplot as plt
+    from matplotlib.lines import Line2D
+
+    titles = list(dict.fromkeys(sweep.title for sweeps in panels for sweep in sweeps))
+    columns = min(len(panels), 3)
+    rows = -(-len(panels) // columns)
+    figure, axes_of = plt.subplots(
+        rows, columns, figsize=(max(4.6 * columns, 6.4), 4.2 * rows + 0.8), layout="constrained", squeeze=False
+    )
+    for axes in axes_of.flat[len(panels) :]:
+        axes.set_axis_off()
+    for axes, sweeps in zip(axes_of.flat, panels, strict=False):
+        for sweep in sweeps:
+            known = [(point.threads, point.speed_up) for point in sweep.points if point.speed_up is not None]
+            axes.plot(*zip(*known, strict=True), **_line(titles.index(sweep.title)))
+        record = sweeps[0].record
+        counts = sorted({point.threads for sweep in sweeps for point in sweep.points})
+        axes.plot([1, counts[-1]], [1, counts[-1]], color=_PROMISE, linestyle="--", zorder=1)
+        axes.set_xticks(counts)
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.25)
+        note = "\none core: the threads share it" if record.device.clock == "instructions" else ""
+        place = fill(group_title(record, with_threads=False), 52)
+        axes.set_title(f"{place}\n{MEANING_OF_TIME[record.device.clock]}{note}", loc="left", fontsize=10)
+        axes.set_xlabel("threads")
+        axes.set_ylabel("speed-up over one thread")
+    handles = [Line2D([], [], **_line(place)) for place in range(len(titles))]
+    handles.append(Line2D([], [], color=_PROMISE, linestyle="--"))
+    labels = [*titles, "ideal"]
+    figure.legend(handles, labels, loc="outside lower center", ncols=2 * columns, frameon=False, fontsize=9)
+    return figure
+
+
+def _line(place: int) -> dict[str, Any]:
+    """The look of the line of the network in this place, of all panels."""
+    colour, marker = _SWEEP_COLOURS[place % len(_SWEEP_COLOURS)], _MARKERS[place % len(_MARKERS)]
+    return {"color": colour, "marker": marker, "markersize": 5, "linewidth": 1.6, "alpha": 0.9}
+
+
+# --- every pass ---------------------------------------------------------------------------------------
+
+
+def samples(panels: Sequence[Sequence[Sequence[Record]]]) -> Figure:
+    """A panel for each device, a row a case, a dot a timed pass, the first at the row's top and the last at its bottom.
+
+    A drift is a slant then, throttling a bend, a bimodal run two columns. `panels` hold the rounds of cases.
+    """
+    import matplotlib.pyplot as plt
+    from matplotlib.lines import Line2D
+
+    rows = [len(cases) for cases in panels]
+    lines = max(_row_title(rounds[0]).count("\n") + 1 for cases in panels for rounds in cases)
+    height = max(0.15 * lines + 0.1, min(9 / sum(rows), 0.9))  # inches a row
+    figure, axes_of = plt.subplots(
+        len(panels),
+        figsize=(10, height * sum(rows) + 1.4 * len(panels) + 0.6),
+        height_ratios=rows,
+        layout="constrained",
+        squeeze=False,
+    )
+    colours = _round_colours({record.round for cases in panels for rounds in cases for record in rounds})
+    for axes, cases in zip(axes_of[:, 0], panels, strict=True):
+        _strips(axes, cases, colours)
+    dot: dict[str, Any] = {"linestyle": "none", "marker": "o"}
+    handles = [Line2D([], [], color=colour, markersize=5, **dot) for colour in colours.values()]
+    handles.append(Line2D([], [], color=_RING, markerfacecolor="none", markersize=8, **dot))
+    labels = [*(f"round {one}" for one in colours), "outlier of its round"]
+    if len(colours) > 1:
+        handles.append(Line2D([], [], color=_PROMISE, linewidth=3))
+        labels.append("median of a round")
+    figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False, fontsize=9)
+    return figure
+
+
+def _strips(axes: Axes, cases: Sequence[Sequence[Record]], colours: Mapping[int, Any]) -> None:
+    percent = [_percent(rounds) for rounds in cases]
+    for row, (rounds, of_rounds) in enumerate(zip(cases, percent, strict=True)):
+        if row % 2:
+            axes.axhspan(row - 0.5, row + 0.5, color="#f3f3f3", linewidth=0, zorder=0)
+        _strip(axes, row, of_rounds, [colours[record.round] for record in rounds])
+        middle = milliseconds(groups.median_ns(groups.timed_passes(rounds)))
+        axes.text(1.01, row, f"{middle} ms", transform=axes.get_yaxis_transform(), va="center", fontsize=8.5)
+    device = cases[0][0].device
+    _percent_axis(axes, [[*chain(*of_rounds)] for of_rounds in percent])
+    axes.set_yticks(range(len(cases)), [_row_title(rounds[0]) for rounds in cases], fontsize=8.5)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(cases) - 0.5, -0.5)
+    axes.axvline(0, color="black", linewidth=0.6, zorder=1)
+    axes.grid(axis="x", alpha=0.25)
+    title = f"Every timed pass on {device.serial}, in each row from the top down"
+    axes.set_title(f"{title}\nTime is {MEANING_OF_TIME[device.clock]}.", loc="left", fontsize=10)
+    axes.text(1.01, 1, "median", transform=axes.transAxes, va="bottom", fontsize=8.5)
+
+
+def _row_title(record: Record) -> str:
+    """The case's title, or more lines where its runtime has a long one."""
+    return "\n".join([model_title(record), *wrap(runtime_title(record), 44)])
+
+
+def _percent(rounds: Sequence[Record]) -> list[list[float]]:
+    """How far each pass of each round is from the median of all, in percent of it; nothing where that is zero."""
+    passes = groups.timed_passes(rounds)
+    median_ns = groups.median_ns(passes) if passes else 0
+    if not median_ns:
+        return []
+    return [[100 * (it.ns / median_ns - 1) for it in groups.timed_passes([record])] for record in rounds]
+
+
+def _strip(axes: Axes, row: int, of_rounds: Sequence[Sequence[float]], colours: Sequence[Any]) -> None:
+    """The passes of one case, from the top of its row to the bottom, a place left free between rounds."""
+    passes = sum(map(len, of_rounds))
+    step = 0.76 / max(passes + len(of_rounds) - 2, 1)
+    size = min(max(500 / passes, 5), 22)
+    top = row - 0.38
+    for percent, colour in zip(of_rounds, colours, strict=True):
+        ys = [top + place * step for place in range(len(percent))]
+        axes.plot(percent, ys, color=colour, linewidth=0.7, alpha=0.45, zorder=2)
+        axes.scatter(percent, ys, color=colour, s=size, linewidths=0, zorder=3)
+        ringed = outliers([1 + each / 100 for each in percent])
+        axes.scatter(
+            [percent[index] for index in ringed],
+            [ys[index] for index in ringed],
+            s=size + 34,
+            facecolors="none",
+            edgecolors=_RING,
+            zorder=4,
+        )
+        if len(of_rounds) > 1 and percent:
+            middle = median(percent)
+            axes.plot([middle, middle], [ys[0], ys[-1]], color=_PROMISE, linewidth=3, alpha=0.5, zorder=1)
+        top += (len(percent) + 1) * step
+
+
+def _percent_axis(axes: Axes, cases: Sequence[Sequence[float]]) -> None:
+    """One scale for all cases: linear, unless some case is so wide that the others would be lines."""
+    low, high = min(map(min, cases)), max(map(max, cases))
+    widest, typical = max(high, -low), median(median(map(abs, percent)) for percent in cases)
+    label = "time of a pass, in % above or below the median of its case"
+    if typical and widest > _LOGARITHMIC_FROM * typical:
+        linear = 10.0 ** math.ceil(math.log10(_LINEAR_TO * typical))
+        axes.set_xscale("symlog", linthresh=linear)
+        decades = range(max(math.ceil(math.log10(widest / linear)), 0) + 1)
+        ticks = [first * linear * 10**decade for decade in decades for first in (1, 3)]
+        axes.set_xticks([*(-tick for tick in reversed(ticks)), 0, *ticks])
+        axes.set_xticks([], minor=True)
+        axes.set_xlim(min(low * 1.3, -linear), max(high * 1.3, linear))
+        label += f" (logarithmic beyond {linear:g})"
+    elif widest:
+        axes.set_xlim(low - 0.06 * widest, high + 0.06 * widest)
+    axes.xaxis.set_major_formatter(lambda percent, _: f"{percent:+g}" if percent else "0")
+    axes.set_xlabel(label)
+
+
+def _round_colours(rounds: set[int]) -> dict[int, Any]:
+    """From dark to light in their order, but not so light that a dot is lost on white."""
+    import matplotlib.pyplot as plt
+
+    ordered = sorted(rounds)
+    return {one: plt.get_cmap("viridis")(0.82 * place / max(len(ordered) - 1, 1)) for place, one in enumerate(ordered)}
 
 
 def _save(figure: Figure, stem: Path) -> list[Path]:

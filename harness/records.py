@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -149,12 +150,25 @@ def record_adapter() -> TypeAdapter[Record]:
 
 
 class Journal:
-    """Appends records to a run's folder; each is on the disk before the next case starts."""
+    """Appends records to a run's folder; each is on the disk before the next case starts.
+
+    A last line that a power cut or a kill has torn is cut off first. Raises UsageError when another run writes here.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE_NAME
         self._adapter = record_adapter()
-        self._file = self.path.open("ab")
+        self._file = self.path.open("a+b")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise UsageError(f"{self.path}: another run is writing to it; wait for its end") from None
+        self._file.seek(0)
+        whole, torn = _split(self._file.read())
+        if torn:
+            self._file.truncate(len(whole))
+        _sync_folder(folder)
 
     def __enter__(self) -> Journal:
         return self
@@ -171,17 +185,42 @@ class Journal:
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise HarnessError(f"{self.path}: the record could not be written ({error.strerror})") from None
+            reason = error.strerror
+            raise HarnessError(
+                f"{self.path}: the record could not be written ({reason}); mend that and go on with --resume"
+            ) from None
 
 
-def read(folder: Path) -> list[Record]:
-    """All records of a run. Raises UsageError, naming the line, for what is not a run's folder or was damaged."""
+def read(folder: Path, on_torn: Callable[[str], None] = lambda _: None) -> list[Record]:
+    """The records of a run, in the order they were made; of a turn that was taken again, the last one.
+
+    A torn last line, of a record that never became whole, is left out; `on_torn` hears of it in words. Raises
+    UsageError, naming the line, for what is not a run's folder or was damaged.
+    """
     path = folder / FILE_NAME
     try:
-        lines = path.read_bytes().splitlines()
+        whole, torn = _split(path.read_bytes())
     except OSError as error:
         raise UsageError(f"{path}: no run's records there ({error.strerror}); name a folder below results/") from None
-    return list(_parse(path, lines))
+    if torn:
+        on_torn(f"{path}: its last line was cut short ({len(torn)} bytes) and is left out: that case was not finished")
+    taken = {(record.device.serial, record.round, record.id): record for record in _parse(path, whole.splitlines())}
+    return list(taken.values())
+
+
+def _split(content: bytes) -> tuple[bytes, bytes]:
+    """The whole lines, and what follows the last of them."""
+    end = content.rfind(b"\n") + 1
+    return content[:end], content[end:]
+
+
+def _sync_folder(folder: Path) -> None:
+    """So that a new file's name outlives a power cut as its content does."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _parse(path: Path, lines: Iterable[bytes]) -> Iterable[Record]:

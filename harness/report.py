@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from harness import gains, plots, table
+from harness import conditions, counts, gains, plots, profile, render, scaling, table
 from harness import records as journal
 from harness.command import guarded
 from harness.errors import EXIT_CASE_FAILED
-from harness.plan import Plan
+from harness.plan import Plan, sequential
 from harness.plan import read as read_plan
 from harness.records import Record
 from harness.render import writing
@@ -30,10 +30,12 @@ def write(folder: Path) -> tuple[list[Record], list[Path]]:
     Raises UsageError when the folder holds no run, or cannot be written.
     """
     plan = read_plan(folder)
-    order = {case.id: position for position, case in enumerate(plan.cases)}
-    records = sorted(journal.read(folder), key=lambda record: order.get(record.id, len(order)))
+    places = {case.id: place for place, case in enumerate(plan.cases)}
+    records = sorted(journal.read(folder), key=lambda record: (places.get(record.id, len(places)), record.round))
     rows = table.rows(records)
     texts = {REPORT_NAME: _markdown(plan, records, rows)}
+    if profile.profiled(records):
+        texts["profile.csv"] = profile.csv(records)
     if rows:
         texts |= {
             "table6.md": table.markdown(rows),
@@ -44,7 +46,10 @@ def write(folder: Path) -> tuple[list[Record], list[Path]]:
         written = [folder / name for name in texts]
         for path, text in zip(written, texts.values(), strict=True):
             path.write_text(text)
-        return records, written + plots.write(rows, folder)
+        written += plots.write(rows, folder)
+        for draw in (plots.write_samples, plots.write_scaling, plots.write_profile):
+            written += draw(records, folder)
+        return records, written
 
 
 def _markdown(plan: Plan, records: Sequence[Record], rows: Sequence[Row]) -> str:
@@ -52,9 +57,17 @@ def _markdown(plan: Plan, records: Sequence[Record], rows: Sequence[Row]) -> str
     parts += _what_was_measured(plan, records)
     if rows:
         parts += ["", table.markdown(rows)]
+    parts += _warnings(rows)
     parts += _failures(plan, records)
     parts += _against_the_paper(rows)
     parts += _gains(rows)
+    for heading, text in (
+        ("Where the time goes", profile.markdown(records)),
+        ("What more threads gain", scaling.markdown(records)),
+        ("Counts of each pass", counts.markdown(records)),
+    ):
+        parts += [f"## {heading}", "", text] if text else []
+    parts += _conditions(records)
     parts += _cost_of_the_harness(records)
     parts += _notes(rows)
     parts += ["## Run it again", "", f"    {plan.command}", ""]
@@ -80,17 +93,34 @@ def _what_was_measured(plan: Plan, records: Sequence[Record]) -> list[str]:
                 "Nothing is compared by them."
             )
     lines.append(
-        "Mean of the timed passes is the paper's figure (section 5.3); spread is the median absolute deviation; "
-        "the output check compares the device's output with PyTorch's (largest difference over the output's "
+        f"{_order(plan)} Mean of the timed passes is the paper's figure (section 5.3); spread is the median absolute "
+        "deviation; the output check compares the device's output with PyTorch's (largest difference over the output's "
         "spread). Paper figures are those of its Table 6 (BLU Advance 5.2, Cortex-A7 at 1.3 GHz, Caffe2)."
     )
     return ["\n".join(lines)]
 
 
+def _order(plan: Plan) -> str:
+    if plan.rounds == 1:
+        return "Each case was measured once, in a process of its own, in the order of the table."
+    shuffled = len(plan.cases) > 1 and plan.order != sequential(plan.cases, plan.rounds)
+    how = f"in an order shuffled for each round (seed {plan.seed})" if shuffled else "all rounds of a case in a row"
+    return (
+        f"Each case was measured in {plan.rounds} rounds, each a fresh process, {how}. Relative times are the "
+        "geometric mean over the rounds of the ratio of medians within one round; in brackets their 95 % interval (a "
+        "bootstrap over the rounds; Student's t for fewer than six)."
+    )
+
+
 def _failures(plan: Plan, records: Sequence[Record]) -> list[str]:
-    failed = [f"- {record.id}: {record.status}: {record.error}" for record in records if record.status != "ok"]
-    measured = {record.id for record in records}
-    failed += [f"- {case.id}: not measured: the run ended before it" for case in plan.cases if case.id not in measured]
+    measured = {(record.round, record.id): record for record in records}
+    failed = []
+    for turn in plan.turns():
+        record = measured.get((turn.round, turn.case.id))
+        if record is None:
+            failed.append(f"- {turn.id}: not measured: the run ended before it")
+        elif record.status != "ok":
+            failed.append(f"- {turn.id}: {record.status}: {record.error}")
     return ["## What failed", "", *failed, ""] if failed else []
 
 
@@ -150,6 +180,35 @@ def _sizes(rows: Sequence[Row]) -> list[str]:
 def _gains(rows: Sequence[Row]) -> list[str]:
     lines = gains.explained(rows)
     return ["## What is the network's, and what the kernel's", "", *lines, ""] if lines else []
+
+
+def _warnings(rows: Sequence[Row]) -> list[str]:
+    lines = table.warnings(rows)
+    return ["## Warnings", "", *(f"- {line.removeprefix('warning: ')}" for line in lines), ""] if lines else []
+
+
+def _conditions(records: Sequence[Record]) -> list[str]:
+    """What the device said of itself before and after each case; what it never told has no column."""
+    shown: list[dict[str, str]] = []
+    for record in sorted(records, key=lambda record: record.order):
+        for moment, state in (("before", record.before), ("after", record.after)):
+            if state is not None:
+                in_round = f", round {record.round + 1}" if record.round else ""
+                shown.append({"Case": f"{record.id}{in_round}", "": moment, **conditions.shown(state)})
+    if not shown:
+        return []
+    names = list(dict.fromkeys(name for cells in shown for name in cells))
+    told = [name for name in names if any(cells.get(name, render.NOTHING) != render.NOTHING for cells in shown)]
+    lines = [f"| {' | '.join(told)} |", "|---" * len(told) + "|"]
+    lines += [f"| {' | '.join(cells.get(name, render.NOTHING) for name in told)} |" for cells in shown]
+    return [
+        "## Conditions",
+        "",
+        "In the order of measurement; what the device cannot tell is left out.",
+        "",
+        *lines,
+        "",
+    ]
 
 
 def _cost_of_the_harness(records: Sequence[Record]) -> list[str]:

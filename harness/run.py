@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shlex
 import subprocess
 import sys
@@ -21,40 +22,42 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
+from device.cores import parse_cpus
+from device.probe import ABI_OF_MACHINE
 from export.artifact import IGC, ExportError
 from export.checkpoints import parse_weights
 from harness.command import guarded
+from harness.conditions import Limits
 from harness.errors import EXIT_CASE_FAILED, EXIT_OK, UsageError
 from models import registry
 
 if TYPE_CHECKING:
     from device.call import Device
-    from export.artifact import Artifact
+    from device.records import DeviceState
+    from harness.plan import Plan, Turn
+    from harness.prepare import Ready
     from harness.progress import Display
-    from harness.records import Case, Record
+    from harness.records import Record
     from harness.session import Run
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-EXPORTS = REPOSITORY / "build" / "export"
 
 #: Caffe2's engine for 3x3 depthwise convolutions -> the format whose nets ask for it.
 CONVOLUTIONS = {"as-converted": "caffe2", "DEPTHWISE_3x3": "caffe2-depthwise"}
 
 
-class CpuMask(click.ParamType[int]):
-    """A mask of CPUs: bit n is CPU n."""
+class Cpus(click.ParamType[str]):
+    """CPUs in words, in one canonical form."""
 
-    name = "mask"
+    name = "cpus"
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         try:
-            mask = int(str(value), 0)
-        except ValueError:
-            mask = 0
-        if mask <= 0:
-            self.fail(f"{value!r} is no CPU mask; give one such as 0x3 (CPUs 0 and 1)", param, ctx)
-        return mask
+            return parse_cpus(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Names(click.ParamType[tuple[str, ...]]):
@@ -94,8 +97,9 @@ class Numbers(click.ParamType[tuple[int, ...]]):
     "--device",
     "device_name",
     metavar="SERIAL",
-    help="An adb serial, board:NAME (an emulated board) or host (this machine). "
-    "Default: $ANDROID_SERIAL, the one attached device, else board:cortex-a7.",
+    help="An adb serial, board:NAME (an emulated board), host (this machine) or replay:FOLDER (the run recorded there, "
+    "its cases unless --models names some of them). Default: $ANDROID_SERIAL, the one attached device, else "
+    "board:cortex-a7.",
 )
 @click.option(
     "--models",
@@ -133,6 +137,22 @@ class Numbers(click.ParamType[tuple[int, ...]]):
     help="Measure MobileNet also with its depthwise separable blocks in the fused kernel: tells what of a gain is the "
     "network's, and what the kernel's.",
 )
+@click.option(
+    "--rounds",
+    type=click.IntRange(1, 1000),
+    default=1,
+    show_default=True,
+    help="Measure every case so many times, each in a process of its own, in an order shuffled for each round: tells "
+    "the spread between processes from that within one, and gives ratios their intervals.",
+)
+@click.option(
+    "--order",
+    type=click.Choice(["shuffled", "sequential"]),
+    default="shuffled",
+    show_default=True,
+    help="Of several rounds; sequential takes all rounds of one case before the next, to see what a drift does.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Shuffles the order. Default: any; it is recorded.")
 @click.option("--passes", type=click.IntRange(1, 100_000), default=10, show_default=True, help="Timed passes.")
 @click.option("--warmup", type=click.IntRange(0, 1000), default=1, show_default=True, help="Passes before them.")
 @click.option(
@@ -142,7 +162,50 @@ class Numbers(click.ParamType[tuple[int, ...]]):
     show_default=True,
     help="Threads of the runtime; several counts, separated by commas, are measured one after the other.",
 )
-@click.option("--cpus", type=CpuMask(), help="Pin the runner to these CPUs, for example 0xf0. Default: any.")
+@click.option(
+    "--cpus",
+    type=Cpus(),
+    help="Pin the runner to these CPUs: big, little (clusters, told apart by highest clock and part), all, or "
+    "numbers such as 0-3 or 0xf0. Default: any.",
+)
+@click.option(
+    "--abi",
+    type=click.Choice(list(dict.fromkeys(ABI_OF_MACHINE.values()))),
+    help="Run what is built for this ABI, for example 32-bit code on a 64-bit device. Default: the device's own.",
+)
+@click.option(
+    "--max-start-celsius",
+    type=click.FloatRange(0, 150),
+    metavar="CELSIUS",
+    help="Start a case only when the device's hottest zone is no hotter; waits for it to cool.",
+)
+@click.option(
+    "--cool-timeout",
+    "cool_timeout_s",
+    type=click.FloatRange(min=0),
+    default=Limits.cool_timeout_s,
+    show_default=True,
+    help="Seconds to wait for that at most; then the case is measured all the same, with a warning.",
+)
+@click.option(
+    "--max-celsius",
+    type=click.FloatRange(0, 150),
+    metavar="CELSIUS",
+    help="Warn of a case in which the device grows hotter.",
+)
+@click.option("--strict", is_flag=True, help="A case measured under bad conditions is a failure, not a warning.")
+@click.option(
+    "--count",
+    "counting",
+    is_flag=True,
+    help="On an emulated board count each pass's instructions and simulated cache misses, exactly. Elsewhere the "
+    "CPU's own counters are read in any case, where the kernel lets us.",
+)
+@click.option(
+    "--profile",
+    is_flag=True,
+    help="After the timed passes make some that tell the time of each node: where does it go?",
+)
 @click.option(
     "--boards",
     type=click.IntRange(1, 8),
@@ -167,6 +230,13 @@ class Numbers(click.ParamType[tuple[int, ...]]):
     type=click.Path(path_type=Path),
     help="Folder for the results. Default: results/<time>-<device>.",
 )
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Go on with the run in that folder, which was interrupted or had failures: measures what is missing, with the "
+    "options of then, and refuses when the plan, the networks or the device are no longer the same.",
+)
 @click.option("--list-devices", is_flag=True, help="List what can be given as --device, and exit.")
 @click.option("--list-models", is_flag=True, help="List what can be given as --models, and exit.")
 @guarded
@@ -177,14 +247,25 @@ def main(
     convolution: str,
     igc: tuple[str, ...],
     fuse_separable: bool,
+    rounds: int,
+    order: str,
+    seed: int | None,
     passes: int,
     warmup: int,
     threads: tuple[int, ...],
-    cpus: int | None,
+    cpus: str | None,
+    abi: str | None,
+    max_start_celsius: float | None,
+    cool_timeout_s: float,
+    max_celsius: float | None,
+    strict: bool,
+    counting: bool,
+    profile: bool,
     boards: int | None,
     timeout_s: float,
     weights: tuple[str, ...],
     out: Path | None,
+    resume: Path | None,
     list_devices: bool,
     list_models: bool,
 ) -> int:
@@ -192,115 +273,149 @@ def main(
         return _print_models()
     if list_devices:
         return _print_devices()
-    from device.choose import choose
-    from harness.records import Case
+    from harness import plan, replay
+    from harness.records import SCHEMA_VERSION, Case
 
-    specs = [registry.get(name.strip()) for name in models.split(",") if name.strip()]
+    if resume is not None and not _given_besides("resume"):
+        return _go(plan.read(resume), resume, again=True)
+    names = [name.strip() for name in models.split(",") if name.strip()]
+    specs = list(dict.fromkeys(registry.get(name) for name in names))
     if not specs:
         raise UsageError("--models names no network; see --list-models")
     checkpoints = parse_weights(weights, [spec.name for spec in specs])
-    chosen = choose(device_name)
-    runtimes = ("onnxruntime", "caffe2") if runtime == "all" else (runtime,)
-    formats = {"onnxruntime": "onnx", "caffe2": CONVOLUTIONS[convolution]}
-    separable_ways = (None, "fused") if fuse_separable else (None,)
-    cases = tuple(
-        Case(spec.name, name, formats[name], way, count, hex(cpus) if cpus else None, warmup=warmup, passes=passes)
-        for spec in dict.fromkeys(specs)
-        for way in (igc if spec.has_clc_blocks else separable_ways if spec.has_separable_blocks else (None,))
-        for name in runtimes
-        for count in threads
-        if way != "fused" or name == "onnxruntime"
-    )
+    if device_name is not None and replay.is_one(device_name):
+        recording = replay.read(device_name)
+        chosen, lanes = device_name, 1
+        cases = tuple(case for case in recording.cases if case.model in names or not _given("models"))
+        rounds = rounds if _given("rounds") else recording.rounds
+    else:
+        from device.choose import choose
+
+        chosen = choose(device_name)
+        formats = {"onnxruntime": "onnx", "caffe2": CONVOLUTIONS[convolution]}
+        separable_ways = (None, "fused") if fuse_separable else (None,)
+        cases = tuple(
+            Case(spec.name, name, formats[name], way, count, cpus, abi, warmup, passes)
+            for spec in specs
+            for way in (igc if spec.has_clc_blocks else separable_ways if spec.has_separable_blocks else (None,))
+            for name in (("onnxruntime", "caffe2") if runtime == "all" else (runtime,))
+            for count in threads
+            if way != "fused" or name == "onnxruntime"
+        )
+        lanes = _lanes(boards, chosen, len(cases))
     if not cases:
-        raise UsageError("--igc fused is for ONNX Runtime alone: add --runtime onnxruntime, or take another --igc")
-    lanes = _lanes(boards, chosen, len(cases))
-    folder = _results_folder(out, chosen)
+        raise UsageError("no case is left: --igc fused is for ONNX Runtime alone, and a recording has its own --models")
+    folder = _results_folder(out, chosen) if resume is None else resume
+    seed = random.SystemRandom().getrandbits(32) if seed is None else seed
+    planned = plan.Plan(
+        schema_version=SCHEMA_VERSION,
+        run=folder.name,
+        utc=datetime.now(UTC).isoformat(timespec="seconds"),
+        commit=_commit(),
+        command=_command(),
+        device=chosen,
+        cases=cases,
+        seed=seed,
+        order=plan.sequential(cases, rounds) if order == "sequential" else plan.shuffled(cases, rounds, seed),
+        limits=Limits(max_start_celsius, max_celsius, cool_timeout_s, strict),
+        timeout_s=timeout_s,
+        profile=profile,
+        counting=counting,
+        lanes=lanes,
+        checkpoints={model: str(path) for model, path in checkpoints.items()},
+    )
+    return _go(planned, folder, again=resume is not None)
+
+
+def _given(option: str) -> bool:
+    """Whether the user gave this option, rather than leaving it at its default."""
+    return click.get_current_context().get_parameter_source(option) == ParameterSource.COMMANDLINE
+
+
+def _given_besides(option: str) -> bool:
+    return any(_given(name) for name in click.get_current_context().params if name != option)
+
+
+def _go(planned: Plan, folder: Path, *, again: bool) -> int:
+    """Measures what the plan has and `folder` lacks. The exit code says whether all is well."""
     try:
-        records = _run(cases, chosen, lanes, folder, checkpoints, timeout_s)
+        records = _run(planned, folder, again=again)
     finally:
         with contextlib.suppress(OSError):
             folder.rmdir()  # only an empty one goes: nothing came of the run
-    return _print_results(records, cases, folder)
+    return _print_results(planned, records, folder)
 
 
-def _run(
-    cases: tuple[Case, ...],
-    chosen: str,
-    lanes: int,
-    folder: Path,
-    checkpoints: dict[str, Path],
-    timeout_s: float,
-) -> list[Record]:
-    """Measures every case; when Ctrl-C comes, what is measured is kept and the report is made from it."""
-    from device.choose import open_devices
-    from harness import plan, report
+def _run(planned: Plan, folder: Path, *, again: bool) -> list[Record]:
+    """Measures every turn; when Ctrl-C comes, what is measured is kept and the report is made from it."""
+    from harness import plan, prepare, replay, report
     from harness.lanes import measure_all
     from harness.progress import Display
-    from harness.records import SCHEMA_VERSION, Journal
-    from harness.session import Run
+    from harness.records import Journal
+    from harness.session import Run, WallTime
 
-    run = Run(id=folder.name, commit=_commit(), timeout_s=timeout_s)
+    time = replay.RecordedTime() if replay.is_one(planned.device) else WallTime()
+    run = Run(planned.run, planned.commit, planned.timeout_s, planned.limits, planned.profile, time)
     display = Display()
     with display.shown():
-        artifacts = _export(cases, checkpoints, display)
-        with display.stage(f"ready {chosen}") as stage:
-            devices = open_devices(chosen, lanes, on_step=stage.detail)
-        with Journal(folder) as journal:
-            now = datetime.now(UTC).isoformat(timespec="seconds")
-            plan.write(plan.Plan(SCHEMA_VERSION, run.id, now, run.commit, _command(), chosen, cases), folder)
-            try:
-                measure_all(
-                    cases,
-                    devices,
-                    lambda case, device: _measure(case, artifacts[_exported(case)], device, run, display),
-                    journal.append,
-                )
-            except KeyboardInterrupt:
-                display.console.print("interrupted: what is finished is kept", style="yellow")
+        if again:
+            plan.require_same(plan.read(folder), planned, folder)
+        ready = prepare.ready(planned, display)
+        with ready:
+            met = prepare.met(planned, ready)
+            if again:
+                plan.require_same(plan.read(folder), met, folder)
+            else:
+                plan.write(met, folder)
+            turns = _missing(met, folder) if again else met.turns()
+            with Journal(folder) as journal:
+                try:
+                    measure_all(
+                        met,
+                        turns,
+                        ready.devices,
+                        lambda turn, device: _measure(turn, ready, device, run, display),
+                        journal.append,
+                    )
+                except KeyboardInterrupt:
+                    display.console.print("interrupted: what is finished is kept; --resume goes on", style="yellow")
     return report.write(folder)[0]
 
 
-#: Model, format, igc: cases that differ in nothing of these run the same files.
-Exported = tuple[str, str, str | None]
+def _missing(planned: Plan, folder: Path) -> list[Turn]:
+    """The turns that have not ended well so far."""
+    from harness import records as journal
+
+    if not (folder / journal.FILE_NAME).exists():
+        return planned.turns()
+    records = journal.read(folder, on_torn=lambda words: click.echo(words, err=True))
+    done = {(record.round, record.id) for record in records if record.status == "ok"}
+    return [turn for turn in planned.turns() if (turn.round, turn.case.id) not in done]
 
 
-def _exported(case: Case) -> Exported:
-    return (case.model, case.format, case.igc)
-
-
-def _export(
-    cases: Sequence[Case], checkpoints: dict[str, Path], display: Display
-) -> dict[Exported, Artifact | ExportError]:
-    """Each model in each format and form, or why there is none: an export that fails does not stop the others."""
-    from export.pipeline import export_model
-
-    made: dict[Exported, Artifact | ExportError] = {}
-    with display.stage("export", total=len(cases)) as stage:
-        for case in cases:
-            stage.detail(", ".join(part for part in _exported(case) if part))
-            spec, weights = registry.get(case.model), checkpoints.get(case.model)
-            try:
-                made[_exported(case)] = export_model(spec, EXPORTS, weights, format_name=case.format, igc=case.igc)
-            except ExportError as error:
-                made[_exported(case)] = error
-            stage.advance()
-    return made
-
-
-def _measure(case: Case, artifact: Artifact | ExportError, device: Device, run: Run, display: Display) -> Record:
+def _measure(turn: Turn, ready: Ready, device: Device, run: Run, display: Display) -> Record:
     from device import wire
     from harness import session
+    from harness.conditions import hottest
     from harness.table import milliseconds
 
-    if isinstance(artifact, ExportError):
-        return session.failed_export(case, device, run, str(artifact))
-    with display.stage(case.id, total=case.warmup + case.passes) as stage:
+    try:
+        subject = ready.subject(turn)
+    except ExportError as error:
+        return session.failed_export(turn, device, run, str(error))
+    with display.stage(turn.id, total=turn.case.warmup + turn.case.passes) as stage:
         pushed_bytes = 0
 
         def on_bytes(count: int) -> None:
             nonlocal pushed_bytes
             pushed_bytes += count
             stage.detail(f"push {pushed_bytes / 1e6:.1f} MB")
+
+        def on_state(state: DeviceState, waited_s: float) -> None:
+            limit_celsius, found = run.limits.max_start_celsius, hottest(state)
+            if limit_celsius is not None and found is not None:
+                zone, celsius = found
+                stage.detail(f"cooling to {limit_celsius:g} °C: {zone} at {celsius:.1f} °C, {waited_s:.0f} s")
 
         def on_event(event: wire.Event) -> None:
             if isinstance(event, wire.PassEnded):
@@ -309,7 +424,7 @@ def _measure(case: Case, artifact: Artifact | ExportError, device: Device, run: 
             elif isinstance(event, wire.Hello):
                 stage.detail(f"load, {event.runtime} {event.runtime_version}")
 
-        return session.measure(case, artifact, device, run, on_event=on_event, on_bytes=on_bytes)
+        return session.measure(turn, subject, device, run, on_event=on_event, on_bytes=on_bytes, on_state=on_state)
 
 
 def _lanes(boards: int | None, device_name: str, cases: int) -> int:
@@ -329,7 +444,7 @@ def _results_folder(out: Path | None, device_name: str) -> Path:
     folder = out or REPOSITORY / "results" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{safe}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
+        if any(not path.name.startswith(".") for path in folder.iterdir()):  # a plan half written is nothing yet
             raise UsageError(f"--out {folder}: not empty; name a new folder, so that no results are lost")
         with tempfile.TemporaryFile(dir=folder):
             return folder
@@ -370,22 +485,26 @@ def _print_devices() -> int:
     return EXIT_OK
 
 
-def _print_results(records: Sequence[Record], cases: Sequence[Case], folder: Path) -> int:
+def _print_results(planned: Plan, records: Sequence[Record], folder: Path) -> int:
     """The table on stdout, what failed on stderr; the exit code says whether all is well."""
     from harness import table
 
-    click.echo(table.for_terminal(table.rows(records)))
+    rows = table.rows(records)
+    click.echo(table.for_terminal(rows))
+    for line in table.warnings(rows):
+        click.echo(line)
     outside_s = [record.outside_passes_ns / 1e9 for record in records if record.phases_ns]
     if outside_s:
         click.echo(f"outside the passes the harness took {max(outside_s):.1f} s per case at most")
     click.echo(f"records, tables and plots: {folder}")
     failed = [record for record in records if record.status != "ok"]
+    measured = {(record.round, record.id) for record in records}
+    unmeasured = [turn for turn in planned.turns() if (turn.round, turn.case.id) not in measured]
     for record in failed:
-        click.echo(f"failed: {record.id}: {record.status}: {record.error}", err=True)
-    measured = {record.id for record in records}
-    unmeasured = [case for case in cases if case.id not in measured]
-    for case in unmeasured:
-        click.echo(f"not measured: {case.id}: the run ended before it", err=True)
+        in_round = f", round {record.round + 1}" if record.round else ""
+        click.echo(f"failed: {record.id}{in_round}: {record.status}: {record.error}", err=True)
+    for turn in unmeasured:
+        click.echo(f"not measured: {turn.id}: the run ended before it", err=True)
     return EXIT_CASE_FAILED if failed or unmeasured else EXIT_OK
 
 

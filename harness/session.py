@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic, monotonic_ns, sleep
+from typing import Protocol
 
-import numpy as np
-
-from device import bundle, wire
+from device import wire
 from device.call import Device
+from device.cores import cpu_mask
 from device.errors import DeviceError
-from device.records import Bundle, Clock, DeviceState, File, Measurement, RunRequest
-from export.artifact import Artifact, ArtifactFile
-from export.verify import RELATIVE_TOLERANCE, deviation
-from harness.records import SCHEMA_VERSION, Case, MeasuredArtifact, MeasuredBundle, OutputCheck, Record
+from device.records import Clock, DeviceState, RunRequest
+from harness import doubts
+from harness.conditions import Limits, wait_until_cool
+from harness.plan import Turn
+from harness.records import SCHEMA_VERSION, Record
+from harness.subject import Subject
 
-#: Hears of each event from the runner, and of bytes pushed; for progress only.
+#: Hears of each event from the runner, of bytes pushed, and of the state of a device that is waited for and the seconds
+#: it took so far; for progress only.
 OnEvent = Callable[[wire.Event], None]
 OnBytes = Callable[[int], None]
+OnState = Callable[[DeviceState, float], None]
 
 
 #: A deterministic board has one core: without a rest, adbd would send one pass's event on the next pass's time.
@@ -30,13 +33,44 @@ OnBytes = Callable[[int], None]
 BOARD_SETTLE_MS = 50
 
 
+#: A choice: on hardware times scatter, on a board that counts instructions each pass is as the last, and takes seconds.
+PROFILE_PASSES: dict[Clock, int] = {"wall": 10, "instructions": 1, "emulated": 1}
+
+
+class Timekeeper(Protocol):
+    """What waiting goes by: this machine's time, or a recording's."""
+
+    def monotonic(self) -> float: ...
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+class WallTime:
+    """This machine's time."""
+
+    def monotonic(self) -> float:
+        return monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        sleep(seconds)
+
+
 @dataclass(frozen=True)
 class Run:
-    """What all records of one run share."""
+    """What all records of one run share. With `profile`, a case's first round tells the time of its nodes, too."""
 
     id: str
     commit: str | None
     timeout_s: float
+    limits: Limits = field(default_factory=Limits)
+    profile: bool = False
+    time: Timekeeper = field(default_factory=WallTime)
+
+
+class Doubtful(DeviceError):
+    """What was asked to be certain (--strict) is not."""
+
+    status = "doubtful"
 
 
 class Phases:
@@ -49,11 +83,11 @@ class Phases:
 
     def enter(self, name: str) -> None:
         self.leave()
-        self._name, self._since_ns = name, time.monotonic_ns()
+        self._name, self._since_ns = name, monotonic_ns()
 
     def leave(self) -> None:
         if self._name is not None:
-            spent_ns = time.monotonic_ns() - self._since_ns
+            spent_ns = monotonic_ns() - self._since_ns
             self.ns[self._name] = self.ns.get(self._name, 0) + spent_ns
             self._name = None
 
@@ -68,24 +102,18 @@ class Phases:
 
 
 def measure(
-    case: Case,
-    artifact: Artifact,
+    turn: Turn,
+    subject: Subject,
     device: Device,
     run: Run,
     *,
     on_event: OnEvent = lambda _: None,
     on_bytes: OnBytes = lambda _: None,
+    on_state: OnState = lambda _state, _waited_s: None,
 ) -> Record:
-    """The record of `case`: measured and checked, or failed with its reason. Raises no DeviceError."""
-    utc = datetime.now(UTC).isoformat(timespec="seconds")
+    """The record of `turn`: measured and checked, or failed with its reason. Raises no DeviceError."""
+    record = replace(_record(turn, device, run), artifact=subject.artifact)
     phases = Phases()
-    measurement: Measurement | None = None
-    check: OutputCheck | None = None
-    used: Bundle | None = None
-    before: DeviceState | None = None
-    after: DeviceState | None = None
-    pushed_bytes = 0
-    status, error = "ok", None
 
     def follow(event: wire.Event) -> None:
         phases.follow(event)
@@ -94,56 +122,78 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="tenpass-") as scratch:
         try:
             phases.enter("prepare")
-            used = bundle.build(device.info.abi, case.runtime)
-            request = _request(case, artifact, used, device.info.clock, Path(scratch) / "output", run.timeout_s)
+            request, bundle = subject.prepare(turn.case, device.info, Path(scratch) / "output")
+            request = _complete(request, turn, device, run)
+            record = replace(record, bundle=bundle)
             phases.enter("push")
-            pushed_bytes = device.push(request, on_bytes)
+            record = replace(record, pushed_bytes=device.push(request, on_bytes))
             phases.enter("state")
-            before = device.state()
+            before = wait_until_cool(device, run.limits, on_state, sleep=run.time.sleep, now=run.time.monotonic)
+            record = replace(record, before=before)
+            _require_certainty(record, run.limits)
             phases.enter("launch")
-            measurement = device.run(request, follow)
+            record = replace(record, measurement=device.run(request, follow))
             phases.enter("state")
-            after = device.state()
+            record = replace(record, after=device.state())
             phases.enter("check")
-            check = check_output(request.output_path, measurement, artifact)
-            if check.failure is not None:
-                status, error = "output_wrong", f"this is not the network that PyTorch computed: {check.failure}"
+            record = _checked(record, subject, request)
+            _require_certainty(record, run.limits)
         except DeviceError as failure:
-            status, error = failure.status, str(failure)
+            record = replace(record, status=failure.status, error=str(failure))
         finally:
             phases.leave()
+    return replace(record, warnings=doubts.of(record, run.limits), phases_ns=phases.ns)
+
+
+def failed_export(turn: Turn, device: Device, run: Run, reason: str) -> Record:
+    """The record of a case whose network could not be exported: nothing was run."""
+    return replace(_record(turn, device, run), status="export_failed", error=reason)
+
+
+def _complete(request: RunRequest, turn: Turn, device: Device, run: Run) -> RunRequest:
+    """The request with all that the case, the device and the run have to say about how it is run."""
+    case, info = turn.case, device.info
     return replace(
-        _record(case, device, run, utc),
-        status=status,
-        error=error,
-        artifact=measured_artifact(artifact),
-        bundle=_measured_bundle(used) if used else None,
-        measurement=measurement,
-        check=check,
-        before=before,
-        after=after,
-        phases_ns=phases.ns,
-        pushed_bytes=pushed_bytes,
+        request,
+        threads=case.threads,
+        cpu_mask=None if case.cpus is None else cpu_mask(case.cpus, info),
+        warmup=case.warmup,
+        passes=case.passes,
+        settle_ms=BOARD_SETTLE_MS if info.clock == "instructions" else 0,
+        counters=info.clock == "wall",
+        profile_passes=PROFILE_PASSES[info.clock] if run.profile and turn.round == 0 else 0,
+        timeout_s=run.timeout_s,
     )
 
 
-def failed_export(case: Case, device: Device, run: Run, reason: str) -> Record:
-    """The record of a case whose network could not be exported: nothing was run."""
-    utc = datetime.now(UTC).isoformat(timespec="seconds")
-    return replace(_record(case, device, run, utc), status="export_failed", error=reason)
+def _checked(record: Record, subject: Subject, request: RunRequest) -> Record:
+    assert record.measurement is not None  # noqa: S101 (it has just been made)
+    check = subject.check(request.output_path, record.measurement)
+    if check.failure is None:
+        return replace(record, check=check)
+    error = f"this is not the network that PyTorch computed: {check.failure}"
+    return replace(record, check=check, status="output_wrong", error=error)
 
 
-def _record(case: Case, device: Device, run: Run, utc: str) -> Record:
+def _require_certainty(record: Record, limits: Limits) -> None:
+    """Raises Doubtful when --strict was asked for and what is known of the case so far does not bear it."""
+    if not limits.strict or record.status != "ok":
+        return
+    if against := doubts.failing(doubts.of(record, limits)):
+        raise Doubtful(f"--strict: {'; '.join(doubt.message for doubt in against)}")
+
+
+def _record(turn: Turn, device: Device, run: Run) -> Record:
     """A record of a case of which nothing is known yet."""
     return Record(
         schema_version=SCHEMA_VERSION,
         run=run.id,
-        id=case.id,
-        round=0,
-        order=0,
-        utc=utc,
+        id=turn.case.id,
+        round=turn.round,
+        order=turn.order,
+        utc=datetime.now(UTC).isoformat(timespec="seconds"),
         commit=run.commit,
-        case=case,
+        case=turn.case,
         device=device.info,
         status="ok",
         error=None,
@@ -156,62 +206,4 @@ def _record(case: Case, device: Device, run: Run, utc: str) -> Record:
         phases_ns={},
         pushed_bytes=0,
         warnings=(),
-    )
-
-
-def check_output(path: Path, measurement: Measurement, artifact: Artifact) -> OutputCheck:
-    """The output in `path` (raw little-endian values of `measurement.output_shape`) against PyTorch's."""
-    dtype = np.dtype(artifact.output.dtype).newbyteorder("<")
-    reference = np.fromfile(artifact.folder / artifact.output.file.name, dtype).reshape(artifact.output.shape)
-    output = np.fromfile(path, dtype)
-    if output.size == int(np.prod(measurement.output_shape)):
-        output = output.reshape(measurement.output_shape)
-    found = deviation(output, reference)
-    return OutputCheck(
-        max_abs_error=found.max_abs_error,
-        spread=found.spread,
-        relative=found.relative,
-        tolerance=RELATIVE_TOLERANCE,
-        failure=found.failure,
-    )
-
-
-def measured_artifact(artifact: Artifact) -> MeasuredArtifact:
-    return MeasuredArtifact(
-        format=artifact.format,
-        weights=artifact.weights,
-        sha256=tuple(file.sha256 for file in artifact.model_files),
-        size_bytes=artifact.model_size_bytes,
-        onnx_size_bytes=artifact.onnx_size_bytes,
-        opset=artifact.opset,
-        op_counts=artifact.op_counts,
-        mult_adds=artifact.mult_adds,
-        params=artifact.params,
-        export_max_abs_error=artifact.max_abs_error,
-        tool_versions=artifact.tool_versions,
-    )
-
-
-def _measured_bundle(used: Bundle) -> MeasuredBundle:
-    listing = "\n".join(sorted(f"{file.sha256}  {file.name}" for file in used.files))
-    digest = hashlib.sha256(listing.encode()).hexdigest()
-    return MeasuredBundle(used.abi, used.runtime, used.runtime_version, digest, used.size_bytes, used.simd)
-
-
-def _request(case: Case, artifact: Artifact, used: Bundle, clock: Clock, output: Path, timeout_s: float) -> RunRequest:
-    def local(file: ArtifactFile) -> File:
-        return File(file.name, artifact.folder / file.name, file.sha256, file.size_bytes)
-
-    return RunRequest(
-        bundle=used,
-        model_files=tuple(local(file) for file in artifact.model_files),
-        input_file=local(artifact.input.file),
-        input_shape=artifact.input.shape,
-        output_path=output,
-        threads=case.threads,
-        cpu_mask=int(case.cpus, 0) if case.cpus else None,
-        warmup=case.warmup,
-        passes=case.passes,
-        settle_ms=BOARD_SETTLE_MS if clock == "instructions" else 0,
-        timeout_s=timeout_s,
     )

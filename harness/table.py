@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from device.records import Clock
+from device.records import Clock, Pass
 from export.artifact import IGC
-from harness import render
-from harness.records import Record
+from harness import doubts, groups, render
+from harness.records import Doubt, Record
 from harness.render import NOTHING
-from harness.statistics import Summary, summarise
+from harness.statistics import Ratio, Spread, Summary, ratio, spread, summarise
+from harness.titles import model_title, runtime_title
 from models import registry
 from models.spec import ModelError, ModelSpec
 
@@ -31,66 +32,100 @@ MEANING_OF_TIME: dict[Clock, str] = {
 
 @dataclass(frozen=True)
 class Row:
-    """One case as the table shows it. None: not there, or not to be had.
+    """One case as the table shows it, all its rounds together. None: not there, or not to be had.
 
-    `relative` is this row's mean divided by MobileNet's on the same device, runtime and threads;
-    `paper_relative` is the same of the paper's own times. The paper ran Caffe2: its figures stand beside the Caffe2
-    rows where there are any, else beside all; and it ran grouped convolutions.
+    Figures are of the rounds that ended well. `ratio` is this row's median divided by MobileNet's in the same round, on
+    the same device, runtime and threads; `paper_relative` is the same of the paper's own times. The paper ran Caffe2:
+    its figures stand beside the Caffe2 rows where there are any, else beside all; and it ran grouped convolutions.
     """
 
-    record: Record
+    records: tuple[Record, ...]
     spec: ModelSpec | None
     summary: Summary | None
-    relative: float | None
+    spread: Spread | None
+    ratio: Ratio | None
     paper_ms: float | None
     paper_relative: float | None
 
     @property
+    def record(self) -> Record:
+        """The first round that ended well, else the first: what all rounds share, and a reason for what is missing."""
+        return next((record for record in self.records if record.status == "ok"), self.records[0])
+
+    @property
+    def relative(self) -> float | None:
+        return self.ratio.value if self.ratio else None
+
+    @property
+    def doubts(self) -> tuple[Doubt, ...]:
+        """Of all rounds together, one of a kind; passes are named only where there is a single round."""
+        if len(self.records) == 1:
+            return self.record.warnings
+        by_kind: dict[str, list[Doubt]] = {}
+        for record in self.records:
+            for doubt in record.warnings:
+                by_kind.setdefault(doubt.kind, []).append(doubt)
+        rounds = len(self.records)
+        found = [
+            Doubt(kind, f"in {len(of_kind)} of {rounds} rounds, first: {of_kind[0].message}")
+            for kind, of_kind in by_kind.items()
+        ]
+        return (*found, *doubts.of_rounds(self.records, self.spread))
+
+    @property
     def title(self) -> str:
-        name = self.spec.title if self.spec else self.record.case.model
-        return f"{name}, {self.record.case.igc}" if self.record.case.igc else name
+        return model_title(self.record)
 
 
 def rows(records: Sequence[Record]) -> list[Row]:
-    """A row a record, in the records' order.
+    """A row a case, in the order in which their first records stand.
 
     Relative times are made only within one clock, device, runtime and thread count, never on a meaningless clock,
     and only from cases that passed their output check.
     """
-    summaries = [
-        summarise(record.measurement.samples) if record.measurement and record.status == "ok" else None
-        for record in records
-    ]
     baselines = {
-        _comparable(record): summary.mean_ns
-        for record, summary in zip(records, summaries, strict=True)
-        if summary is not None and record.case.model == BASELINE and record.case.igc is None
+        (record.device.serial, record.id): _samples([one for one in group if _is_baseline(one)])
+        for group in groups.comparable(records)
+        for record in group
     }
-    paper_baseline_ms = _paper_ms(_spec(BASELINE))
     with_paper = {"caffe2"} & {record.case.runtime for record in records} or {record.case.runtime for record in records}
-    made = []
-    for record, summary in zip(records, summaries, strict=True):
-        spec = _spec(record.case.model)
-        baseline_ns = baselines.get(_comparable(record)) if record.device.clock != "emulated" else None
-        is_papers = record.case.runtime in with_paper and record.case.igc in (None, IGC[0])
-        paper_ms = _paper_ms(spec) if is_papers else None
-        made.append(
-            Row(
-                record=record,
-                spec=spec,
-                summary=summary,
-                relative=summary.mean_ns / baseline_ns if summary and baseline_ns else None,
-                paper_ms=paper_ms,
-                paper_relative=paper_ms / paper_baseline_ms if paper_ms and paper_baseline_ms else None,
-            )
+    return [
+        _row(
+            tuple(rounds),
+            baselines[rounds[0].device.serial, rounds[0].id],
+            beside_paper=rounds[0].case.runtime in with_paper,
         )
-    return made
+        for rounds in groups.by_case(records)
+    ]
 
 
-def _comparable(record: Record) -> tuple[object, ...]:
-    """Cases with the same key may be compared by their times."""
-    case = record.case
-    return (record.device.serial, record.device.clock, case.runtime, case.format, case.threads, case.cpus, case.abi)
+def _is_baseline(record: Record) -> bool:
+    return record.case.model == BASELINE and record.case.igc is None
+
+
+#: Timed passes by the round that they were made in.
+_Rounds = dict[int, tuple[Pass, ...]]
+
+
+def _samples(rounds: Sequence[Record]) -> _Rounds:
+    return {one.round: one.measurement.samples for one in rounds if one.measurement and one.status == "ok"}
+
+
+def _row(rounds: tuple[Record, ...], baseline: _Rounds, *, beside_paper: bool) -> Row:
+    first, samples = rounds[0], _samples(rounds)
+    spec = _spec(first.case.model)
+    comparable = bool(samples.keys() & baseline.keys()) and first.device.clock != "emulated"
+    paper_ms = _paper_ms(spec) if beside_paper and first.case.igc in (None, IGC[0]) else None
+    paper_baseline_ms = _paper_ms(_spec(BASELINE))
+    return Row(
+        records=rounds,
+        spec=spec,
+        summary=summarise([one for of_round in samples.values() for one in of_round]) if samples else None,
+        spread=spread(list(samples.values())) if samples else None,
+        ratio=ratio(samples, baseline) if comparable else None,
+        paper_ms=paper_ms,
+        paper_relative=paper_ms / paper_baseline_ms if paper_ms and paper_baseline_ms else None,
+    )
 
 
 def _spec(model: str) -> ModelSpec | None:
@@ -115,49 +150,77 @@ def shown(table: Sequence[Row]) -> pd.DataFrame:
     import pandas as pd
 
     passes = {row.record.case.passes for row in table}
+    rounds = max((len(row.records) for row in table), default=1)
     mean = f"Mean of {passes.pop()} (ms)" if len(passes) == 1 else "Mean (ms)"
-    return pd.DataFrame([_shown(row, mean) for row in table])
+    mean = mean if rounds == 1 else mean.replace(" (ms)", f", {rounds} rounds (ms)")
+    return pd.DataFrame([_shown(row, mean, rounds) for row in table])
 
 
-def _shown(row: Row, mean: str) -> dict[str, str]:
+def _shown(row: Row, mean: str, rounds: int) -> dict[str, str]:
     record, artifact, summary = row.record, row.record.artifact, row.summary
     return {
         "Model": row.title,
-        "Runtime": _runtime(record),
+        "Runtime": runtime_title(record),
         "Mult-Adds": f"{artifact.mult_adds / 1e6:.0f}M" if artifact else NOTHING,
         "Params": f"{artifact.params / 1e6:.2f}M" if artifact else NOTHING,
         "ONNX size": f"{artifact.onnx_size_bytes / 1e6:.1f} MB" if artifact else NOTHING,
         "Caffe2 nets": f"{artifact.size_bytes / 1e6:.1f} MB" if artifact and _is_caffe2(record) else NOTHING,
         mean: milliseconds(summary.mean_ns) if summary else record.status,
         "Median (ms)": milliseconds(summary.median_ns) if summary else NOTHING,
-        "Spread (MAD, ms)": f"{summary.mad_ns / 1e6:.3f}" if summary else NOTHING,
-        "Relative to MobileNet": f"{row.relative:.3f}" if row.relative is not None else NOTHING,
+        **(_one_process(row) if rounds == 1 else _several_processes(row)),
+        "Relative to MobileNet": _relative(row),
         "Paper (ms)": f"{row.paper_ms:.0f}" if row.paper_ms is not None else NOTHING,
         "Paper, relative": f"{row.paper_relative:.3f}" if row.paper_relative is not None else NOTHING,
-        "Output check": _check(record),
+        "Output check": _check(row),
+        "Warnings": doubts.summary(row.doubts) or NOTHING,
         "Time is": MEANING_OF_TIME[record.device.clock],
     }
 
 
-def _runtime(record: Record) -> str:
-    version = record.measurement.runtime_version if record.measurement else ""
-    engine = ""
-    if record.case.format == "caffe2-depthwise":
-        applies = record.artifact is not None and "Conv:DEPTHWISE_3x3" in record.artifact.op_counts
-        engine = ", DEPTHWISE_3x3" + ("" if applies else " (applies nowhere)")
-    threads = f", {record.case.threads} threads" if record.case.threads > 1 else ""
-    return f"{record.case.runtime} {version}".strip() + engine + threads
+def _one_process(row: Row) -> dict[str, str]:
+    return {"Spread (MAD, ms)": f"{row.summary.mad_ns / 1e6:.3f}" if row.summary else NOTHING}
+
+
+def _several_processes(row: Row) -> dict[str, str]:
+    """How much passes differ within one process, and how much one process differs from the next."""
+    within, between = (row.spread.within, row.spread.between) if row.spread else (None, None)
+    return {
+        "Spread within a process": NOTHING if within is None else f"{within:.2%}",
+        "between processes": NOTHING if between is None else f"{between:.2%}",
+    }
+
+
+def _relative(row: Row) -> str:
+    if row.ratio is None:
+        return NOTHING
+    if row.ratio.low is None or row.ratio.high is None or (row.record.case.model == BASELINE and row.ratio.low == 1.0):
+        return f"{row.ratio.value:.3f}"
+    return f"{row.ratio.value:.3f} [{row.ratio.low:.3f}, {row.ratio.high:.3f}]"
 
 
 def _is_caffe2(record: Record) -> bool:
     return record.case.runtime == "caffe2"
 
 
-def _check(record: Record) -> str:
-    if record.check is None:
+def _check(row: Row) -> str:
+    checks = [record.check for record in row.records if record.check is not None]
+    if not checks:
         return NOTHING
-    verdict = "ok" if record.check.passed else "WRONG"
-    return verdict if record.check.relative is None else f"{verdict} ({record.check.relative:.0e})"
+    verdict = "ok" if all(check.passed for check in checks) else "WRONG"
+    deviations = [check.relative for check in checks if check.relative is not None]
+    return f"{verdict} ({max(deviations):.0e})" if deviations else verdict
+
+
+def warnings(table: Sequence[Row]) -> list[str]:
+    """A line for each doubt, in words; what holds for all rows in the same words is said once."""
+    said: dict[str, list[str]] = {}
+    for row in table:
+        for doubt in row.doubts:
+            said.setdefault(doubt.message, []).append(f"{row.title}, {runtime_title(row.record)}")
+    return [
+        f"warning: {'all cases' if 1 < len(table) == len(who) else '; '.join(who)}: {message}"
+        for message, who in said.items()
+    ]
 
 
 def plain(table: Sequence[Row]) -> pd.DataFrame:
@@ -179,6 +242,10 @@ def _plain(row: Row) -> dict[str, object]:
         "device": record.device.serial,
         "clock": record.device.clock,
         "status": record.status,
+        "rounds": len(row.records),
+        "rounds_ok": sum(one.status == "ok" for one in row.records),
+        "cpus": record.case.cpus,
+        "abi": record.measurement.abi if record.measurement else None,
         "mult_adds": artifact.mult_adds if artifact else None,
         "params": artifact.params if artifact else None,
         "onnx_size_bytes": artifact.onnx_size_bytes if artifact else None,
@@ -189,7 +256,16 @@ def _plain(row: Row) -> dict[str, object]:
         "mad_ns": summary.mad_ns if summary else None,
         "min_ns": summary.min_ns if summary else None,
         "max_ns": summary.max_ns if summary else None,
+        "cv": summary.cv if summary else None,
+        "median_low_ns": summary.interval_ns[0] if summary and summary.interval_ns else None,
+        "median_high_ns": summary.interval_ns[1] if summary and summary.interval_ns else None,
+        "outliers": len(summary.outliers) if summary else None,
+        "spread_within": row.spread.within if row.spread else None,
+        "spread_between": row.spread.between if row.spread else None,
         "relative_to_mobilenet": row.relative,
+        "relative_low": row.ratio.low if row.ratio else None,
+        "relative_high": row.ratio.high if row.ratio else None,
+        "warnings": " ".join(doubt.kind for doubt in row.doubts) or None,
         "paper_ms": row.paper_ms,
         "paper_relative_to_mobilenet": row.paper_relative,
         "max_abs_error": record.check.max_abs_error if record.check else None,
@@ -213,7 +289,7 @@ def for_terminal(table: Sequence[Row]) -> str:
         return "nothing was measured"
     frame = shown(table)
     mean = next(name for name in frame.columns if name.startswith("Mean"))
-    frame = frame[[*names[:3], mean, *names[3:], "Output check", "Time is"]]
+    frame = frame[[*names[:3], mean, *names[3:], "Output check", "Warnings", "Time is"]]
     return str(frame.to_markdown(index=False, tablefmt="simple", disable_numparse=True))
 
 

@@ -15,7 +15,7 @@ from device.records import File, RunRequest
 from export.artifact import Artifact, ArtifactFile, describe
 from export.pipeline import export_model
 from export.to_onnx import to_onnx
-from harness.run import EXPORTS
+from harness.prepare import EXPORTS
 from models import clcnet, registry, weights
 
 os.environ.setdefault("TENPASS_BOOT_TIMEOUT_S", "240")  # several boards may boot at once on two cores

@@ -55,6 +55,7 @@ def record(
     threads: int = 1,
     runtime: str = "onnxruntime",
     igc: str | None = None,
+    round_: int = 0,
 ) -> Record:
     """A record of `model` with these pass times; without times it is one that failed before its passes."""
     mult_adds, params, size_bytes = COSTS[model]
@@ -80,7 +81,7 @@ def record(
         schema_version=SCHEMA_VERSION,
         run="20261123T120000Z-board",
         id=case.id,
-        round=0,
+        round=round_,
         order=0,
         utc="2026-11-23T12:00:00+00:00",
         commit="0123456789ab",

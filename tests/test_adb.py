@@ -16,7 +16,7 @@ from device.probe import ABI_OF_MACHINE
 from device.records import RunRequest
 from device.wire import WireError
 from export.artifact import Artifact, describe
-from harness.session import check_output
+from harness.subject import ExportedNetwork
 
 MACHINE_ABI = ABI_OF_MACHINE[platform.machine()]
 
@@ -48,7 +48,7 @@ def test_a_case_runs_over_adb_and_its_output_is_the_networks(
     phone.push(request_, ignore)
     measured = phone.run(request_, ignore)
     assert len(measured.samples) == request_.passes
-    assert check_output(request_.output_path, measured, tiny).passed
+    assert ExportedNetwork(tiny).check(request_.output_path, measured).passed
 
 
 def test_a_second_push_of_the_same_bytes_is_no_push(phone: AdbDevice, adb: FakeAdb, request_: RunRequest) -> None:

@@ -18,8 +18,8 @@ from export.artifact import Artifact
 from export.pipeline import export_model
 from export.tensors import read_values
 from export.verify import deviation
-from harness.run import EXPORTS
-from harness.session import check_output
+from harness.prepare import EXPORTS
+from harness.subject import ExportedNetwork
 from models import registry
 from toolchain import compile as compiling
 
@@ -187,4 +187,4 @@ def test_a_board_computes_what_pytorch_computes(
     finally:
         device.close()
     assert (measured.runtime, len(measured.samples)) == ("caffe2", 3)
-    assert check_output(request.output_path, measured, nets).passed
+    assert ExportedNetwork(nets).check(request.output_path, measured).passed

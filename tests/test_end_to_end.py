@@ -22,8 +22,10 @@ from export.artifact import Artifact, describe
 from harness import records as journal
 from harness import session
 from harness.errors import EXIT_OK
+from harness.plan import Turn
 from harness.records import Case, Record
 from harness.statistics import summarise
+from harness.subject import ExportedNetwork
 
 pytestmark = pytest.mark.board
 
@@ -91,11 +93,10 @@ def test_a_board_attached_by_its_serial_still_says_that_its_time_is_modelled(cor
 def test_another_network_under_the_right_ones_name_fails_the_check_on_the_device(
     cortex_a7: AdbDevice, tiny: Artifact, without_one_interlace: Artifact
 ) -> None:
-    right = session.measure(Case(tiny.model, "onnxruntime", passes=1), tiny, cortex_a7, session.Run("t", None, 60))
+    turn, once = Turn(Case(tiny.model, "onnxruntime", passes=1), round=0, order=0), session.Run("t", None, 60)
+    right = session.measure(turn, ExportedNetwork(tiny), cortex_a7, once)
     assert right.status == "ok"
-    wrong = session.measure(
-        Case(tiny.model, "onnxruntime", passes=1), without_one_interlace, cortex_a7, session.Run("t", None, 60)
-    )
+    wrong = session.measure(turn, ExportedNetwork(without_one_interlace), cortex_a7, once)
     assert wrong.status == "output_wrong"
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from device import probe
 from device.errors import DeviceError
 from device.host import HostDevice
+from device.records import DeviceState
 
 PHONE = """\
 @@ machine
@@ -39,37 +42,115 @@ MemTotal:        1004068 kB
 @@ os
 @@ tree
 
-@@ max_khz
-/sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq:1300000
+@@ cpus
+present:0-1
+cpu0/cpufreq/cpuinfo_max_freq:1300000
 @@ end
 """
 
+#: A phone of two clusters whose big cores are switched off: only their policy still tells of them.
+HALF_ASLEEP = PHONE.replace(
+    """\
+present:0-1
+cpu0/cpufreq/cpuinfo_max_freq:1300000
+""",
+    """\
+present:0-3
+cpu0/cpufreq/cpuinfo_max_freq:1800000
+cpu1/cpufreq/cpuinfo_max_freq:1800000
+cpu0/regs/identification/midr_el1:0x00000000411fd050
+cpu3/regs/identification/midr_el1:0x00000000414fd0b1
+cpufreq/policy0/related_cpus:0 1
+cpufreq/policy2/related_cpus:2 3
+cpufreq/policy0/cpuinfo_max_freq:1800000
+cpufreq/policy2/cpuinfo_max_freq:2400000
+""",
+)
+
 CONDITIONS = """\
-@@ zone_type
+@@ files
 /sys/class/thermal/thermal_zone0/type:mtktscpu
 /sys/class/thermal/thermal_zone1/type:battery
-@@ zone_temp
 /sys/class/thermal/thermal_zone0/temp:41500
 /sys/class/thermal/thermal_zone1/temp:33
-@@ khz
 /sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq:1300000
-@@ governor
 /sys/devices/system/cpu/cpu0/cpufreq/scaling_governor:interactive
-@@ cpus
-0-1
-@@ load
-2.50 1.10 0.70 1/300 1234
-@@ meminfo
-MemTotal:        1004068 kB
-MemAvailable:     500000 kB
+/sys/devices/system/cpu/present:0-1
+/proc/loadavg:2.50 1.10 0.70 1/300 1234
+/proc/meminfo:MemTotal:        1004068 kB
+/proc/meminfo:MemAvailable:     500000 kB
 @@ battery
 Current Battery Service state:
   AC powered: false
   USB powered: true
+  Wireless powered: false
+  status: 2
+  health: 2
+  present: true
   level: 87
+  scale: 100
+  voltage: 4150
   temperature: 312
+  technology: Li-ion
+@@ thermal
+@@ power
+@@ front
+@@ low_power
+null
 @@ end
 """
+
+#: As Android 10 to 15 print it. The cached temperatures are older than the current ones, and come first.
+THERMAL_SERVICE = """\
+IsStatusOverride: false
+ThermalEventListeners:
+\tcallbacks: 2
+\tkilled: false
+\tbroadcasts count: -1
+ThermalStatusListeners:
+\tcallbacks: 1
+\tkilled: false
+\tbroadcasts count: -1
+Thermal Status: 1
+Cached temperatures:
+\tTemperature{mValue=71.0, mType=0, mName=CPU0, mStatus=0}
+\tTemperature{mValue=36.5, mType=3, mName=skin, mStatus=0}
+HAL Ready: true
+HAL connection:
+\tThermalHAL AIDL 1  connected: yes
+Current temperatures from HAL:
+\tTemperature{mValue=44.3, mType=0, mName=CPU0, mStatus=0}
+\tTemperature{mValue=38.0, mType=3, mName=skin, mStatus=1}
+\tTemperature{mValue=41.25, mType=13, mName=soc top, mStatus=0}
+\tTemperature{mValue=40.0, mType=-1, mName=quiet, mStatus=0}
+\tTemperature{mValue=-99.9, mType=5, mName=PA, mStatus=0}
+\tTemperature{mValue=NaN, mType=9, mName=NPU, mStatus=0}
+\tTemperature{mValue=1.0E10, mType=1, mName=GPU, mStatus=0}
+\tTemperature{mValue=87.0, mType=8, mName=bcl_soc, mStatus=0}
+Current cooling devices from HAL:
+\tCoolingDevice{mValue=0, mType=2, mName=cpufreq-0}
+Temperature static thresholds from HAL:
+\tTemperatureThreshold{mType=3, mName=skin, mHotThrottlingThresholds=[NaN, 39.0, 43.0, 45.0, 46.5, 52.0, 55.0]}
+"""
+
+
+def conditions(**sections: str) -> str:
+    """CONDITIONS with these sections instead of its own."""
+    answer = CONDITIONS
+    for name, body in sections.items():
+        before, _, after = answer.partition(f"@@ {name}\n")
+        answer = f"{before}@@ {name}\n{body}\n@@ {after.partition('@@ ')[2]}"
+    return answer
+
+
+def zones(**temperatures: str) -> str:
+    """The files section with these thermal zones."""
+    numbered = [
+        f"/sys/class/thermal/thermal_zone{index}/{file}:{text}"
+        for index, pair in enumerate(temperatures.items())
+        for file, text in zip(("type", "temp"), pair, strict=True)
+    ]
+    return "\n".join([*numbered, "/sys/devices/system/cpu/present:0"])
 
 
 def test_a_phone_is_described_by_its_properties_and_cores() -> None:
@@ -118,10 +199,139 @@ def test_conditions_are_read_with_their_units() -> None:
 
 def test_what_a_device_does_not_tell_is_unknown_never_zero() -> None:
     silent = "".join(line + "\n" for line in CONDITIONS.splitlines() if line.startswith("@@"))
-    state = probe.state(silent, serial="ABC")
-    assert state.temperatures_celsius == {}
+    assert probe.state(silent, serial="ABC") == DeviceState({}, (), (), None, None, None, None, None)
+
+
+def test_without_android_the_sections_of_its_services_may_be_missing() -> None:
+    state = probe.state("@@ files\n/proc/loadavg:0.10 0.2 0.3 1/55 9\n@@ end\n", serial="board")
+    assert state.load_average == 0.1
+    assert (state.thermal_status, state.screen_on, state.power_save) == (None, None, None)
+
+
+def test_cores_that_are_switched_off_are_still_there() -> None:
+    info = probe.info(HALF_ASLEEP, serial="ABC", kind="phone")
+    assert [(core.index, core.part, core.max_khz) for core in info.cores] == [
+        (0, "Cortex-A7", 1_800_000),  # /proc/cpuinfo goes before MIDR_EL1
+        (1, "Cortex-A7", 1_800_000),
+        (2, None, 2_400_000),
+        (3, "Cortex-A76", 2_400_000),
+    ]
+
+
+def test_androids_temperatures_are_the_current_ones_with_their_kind() -> None:
+    state = probe.state(conditions(thermal=THERMAL_SERVICE), serial="ABC")
+    assert state.temperatures_celsius == {
+        "mtktscpu (0)": 41.5,
+        "battery (1)": 33.0,
+        "CPU0 (HAL, cpu)": 44.3,
+        "skin (HAL, skin)": 38.0,
+        "soc top (HAL, soc)": 41.25,
+        "quiet (HAL)": 40.0,
+    }
+    assert state.thermal_status == 1
+
+
+def test_without_a_thermal_hal_androids_status_says_nothing() -> None:
+    dump = "IsStatusOverride: false\nThermal Status: 0\nCached temperatures:\nHAL Ready: false\n"
+    assert probe.state(conditions(thermal=dump), serial="ABC").thermal_status is None
+
+
+@pytest.mark.parametrize("text", ["-274000", "-274", "-99900", "151000", "65535", "-41000", "", "off", "9" * 30])
+def test_what_is_no_temperature_is_left_out(text: str) -> None:
+    state = probe.state(conditions(files=zones(cpu=text, skin="30500")), serial="ABC")
+    assert state.temperatures_celsius == {"skin (1)": 30.5}
+
+
+@pytest.mark.parametrize(("text", "celsius"), [("-12000", -12.0), ("0", 0.0), ("45", 45.0), ("150000", 150.0)])
+def test_cold_and_hot_temperatures_are_kept(text: str, celsius: float) -> None:
+    assert probe.state(conditions(files=zones(cpu=text)), serial="ABC").temperatures_celsius == {"cpu (0)": celsius}
+
+
+def test_a_battery_current_limiters_zones_are_no_temperatures() -> None:
+    files = zones(
+        **{"soc": "87", "socd": "13", "pm8150b-ibat-lvl0": "150", "pm8150b-vbat-lvl0": "41", "soc_max": "50000"}
+    )
+    assert probe.state(conditions(files=files), serial="ABC").temperatures_celsius == {"soc_max (4)": 50.0}
+
+
+@pytest.mark.parametrize(
+    ("dump", "charging"),
+    [
+        ("  AC powered: false\n  USB powered: false\n  status: 3", False),
+        ("  AC powered: true\n  USB powered: false\n  status: 3", True),
+        ("  Dock powered: true\n  status: 5", True),
+        ("  status: 2", True),
+        ("  status: 3", False),
+        ("  level: 50", None),
+        ("", None),
+    ],
+)
+def test_a_battery_charges_when_it_says_so_or_has_power(dump: str, charging: bool | None) -> None:
+    assert probe.state(conditions(battery=dump), serial="ABC").charging is charging
+
+
+def test_a_batterys_level_is_of_its_scale() -> None:
+    assert probe.state(conditions(battery="  level: 40\n  scale: 50"), serial="ABC").battery_percent == 80
+
+
+def test_what_a_vendor_appends_does_not_replace_the_batterys_own_entries() -> None:
+    dump = "  level: 87\n  temperature: 312\n  SEC section:\n  level: 3\n  temperature: -999"
+    state = probe.state(conditions(battery=dump), serial="ABC")
+    assert (state.battery_percent, state.battery_celsius) == (87, 31.2)
+
+
+def test_a_device_without_a_battery_has_no_charge() -> None:
+    dump = "  AC powered: true\n  status: 1\n  present: false\n  level: 0\n  scale: 100\n  temperature: 0"
+    state = probe.state(conditions(battery=dump), serial="ABC")
     assert (state.battery_percent, state.battery_celsius, state.charging) == (None, None, None)
-    assert (state.load_average, state.free_ram_bytes) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("dump", "on"),
+    [
+        ("  mWakefulness=Awake\nDisplay Power: state=ON", True),
+        ("  mWakefulness=Asleep\nDisplay Power: state=OFF", False),
+        ("  mWakefulness=Dozing\nDisplay Power: state=DOZE_SUSPEND", False),
+        ("  mWakefulness=Awake", True),
+        ("  mWakefulness=Dozing", False),
+        ("", None),
+    ],
+)
+def test_the_screen_is_on_or_off_or_unknown(dump: str, on: bool | None) -> None:
+    assert probe.state(conditions(power=dump), serial="ABC").screen_on is on
+
+
+@pytest.mark.parametrize(
+    ("dump", "app"),
+    [
+        (
+            "    mResumedActivity: ActivityRecord{3a7ba77 u0 com.android.launcher3/.Launcher t1}",
+            "com.android.launcher3",
+        ),
+        ("  ResumedActivity: ActivityRecord{1b9fa2 u0 com.android.chrome/.Main t32}", "com.android.chrome"),
+        (
+            "      mResumedActivity: ActivityRecord{11 u0 com.example.side/.Main t7}\n"
+            "    topResumedActivity=ActivityRecord{6e5fbd5 u10 com.example.game/com.example.Play t12}",
+            "com.example.game",
+        ),
+        ("  mCurrentFocus=Window{b22bb15 u0 com.example.a_b/com.example.Main}", "com.example.a_b"),
+        ("  mCurrentFocus=Window{85a52f2 u0 NotificationShade}", None),
+        ("  mCurrentFocus=null", None),
+        ("", None),
+    ],
+)
+def test_the_app_in_front_is_known_by_its_package(dump: str, app: str | None) -> None:
+    assert probe.state(conditions(front=dump), serial="ABC").foreground_app == app
+
+
+@pytest.mark.parametrize(("text", "on"), [("0", False), ("1", True), ("null", None), ("", None)])
+def test_androids_power_saving_is_on_off_or_unknown(text: str, on: bool | None) -> None:
+    assert probe.state(conditions(low_power=text), serial="ABC").power_save is on
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=300), st.sampled_from(["files", "battery", "thermal", "front"]))
+def test_no_answer_of_a_device_breaks_the_reading(text: str, section: str) -> None:
+    probe.state(conditions(**{section: text.replace("@@", "")}), serial="ABC")
 
 
 @pytest.mark.parametrize("read", [probe.info, probe.state])

@@ -14,7 +14,7 @@ from harness.records import Journal
 
 
 def test_records_come_back_as_they_were_written(tmp_path: Path) -> None:
-    written = [*table6(), record("clcnet-a", status="crashed", error="signal SIGKILL")]
+    written = [*table6(), record("clcnet-a", status="crashed", error="signal SIGKILL", threads=2)]
     with Journal(tmp_path) as out:
         for item in written:
             out.append(item)
@@ -51,7 +51,7 @@ def test_a_folder_without_a_run_is_refused_with_its_name(tmp_path: Path) -> None
     ("damage", "message"),
     [
         (lambda line: line[:-40], ":2: not a record"),
-        (lambda line: line.replace('"schema_version":1', '"schema_version":99'), "schema version 99"),
+        (lambda line: line.replace('"schema_version":2', '"schema_version":99'), "schema version 99"),
         (lambda line: line.replace('"load_ns":400000000', '"load_ns":"soon"'), "load_ns"),
         (lambda line: line.replace('"status":"ok"', '"state":"ok"'), ":2: not a record"),
         (lambda _: "[]", ":2: not a record"),

@@ -23,8 +23,10 @@ from export.artifact import Artifact, ExportError, describe
 from harness import records as journal
 from harness import report, session
 from harness.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXIT_OK, EXIT_USAGE
+from harness.plan import Turn
 from harness.records import Case
 from harness.run import main
+from harness.subject import ExportedNetwork
 from models import clcnet, registry, weights
 from toolchain import caffe2
 from toolchain.debian import DebianError
@@ -117,8 +119,9 @@ def test_threads_and_cpus_reach_the_runner_and_the_record(tmp_path: Path) -> Non
     options = ["--threads", "2", "--cpus", "0x1", "--passes", "3", "--out", str(out)]
     assert run("--device", "host", "--models", "clcnet-tiny", *options).exit_code == EXIT_OK
     (record,) = journal.read(out)
-    assert (record.case.threads, record.case.cpu_mask) == (2, 1)
+    assert (record.case.threads, record.case.cpus) == (2, "0x1")
     assert record.measurement is not None
+    assert record.measurement.cpu_mask == 1
     assert {sample.cpu for sample in record.measurement.samples} == {0}
 
 
@@ -178,7 +181,7 @@ def test_without_a_mirror_that_has_caffe2_onnx_runtime_is_measured_all_the_same(
 
     monkeypatch.setattr(caffe2, "_packages", no_mirror)
     monkeypatch.setattr(caffe2, "FOLDER", tmp_path / "caffe2")
-    monkeypatch.setattr("harness.run.EXPORTS", tmp_path / "export")
+    monkeypatch.setattr("harness.prepare.EXPORTS", tmp_path / "export")
     out = tmp_path / "run"
     result = run("--device", "host", "--runtime", "all", "--models", "clcnet-tiny", "--out", str(out))
     assert result.exit_code == EXIT_CASE_FAILED
@@ -264,7 +267,7 @@ def test_an_export_that_fails_does_not_stop_the_other_cases(tmp_path: Path, monk
             raise ExportError("mobilenet: the exported file does not compute what PyTorch does")
         return right(spec, *arguments, **options)
 
-    monkeypatch.setattr(pipeline, "export_model", failing)
+    monkeypatch.setattr("harness.prepare.export_model", failing)
     out = tmp_path / "run"
     result = run("--device", "host", "--models", "mobilenet,clcnet-tiny", "--passes", "2", "--out", str(out))
     assert result.exit_code == EXIT_CASE_FAILED
@@ -274,9 +277,8 @@ def test_an_export_that_fails_does_not_stop_the_other_cases(tmp_path: Path, monk
 
 
 def measured(artifact: Artifact) -> journal.Record:
-    return session.measure(
-        Case(artifact.model, "onnxruntime", passes=2), artifact, HostDevice(), session.Run("test", None, 60)
-    )
+    turn = Turn(Case(artifact.model, "onnxruntime", passes=2), round=0, order=0)
+    return session.measure(turn, ExportedNetwork(artifact), HostDevice(), session.Run("test", None, 60))
 
 
 def test_a_corrupted_onnx_file_fails_its_case_with_the_runtimes_reason(tiny: Artifact, tmp_path: Path) -> None:

@@ -1,0 +1,175 @@
+"""Which cores a device has, in clusters of one kind each, and which of them a run may use.
+
+The words of --cpus are `little`, `mid`, `big`, `all`, or numbers: a list (`0,2-3`) or a mask (`0xf0`: bit n is CPU n).
+`little` is the cluster of the slowest cores and `big` that of the fastest, whole: on a phone with one prime core, that
+core alone. `mid` is all between them, where there is anything. Where all cores are alike, big, little and all are the
+same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from device.errors import DeviceError
+from device.records import Core, DeviceInfo
+
+WORDS = ("little", "mid", "big", "all")
+
+#: The runner takes and tells a mask of 64 bits (PROTOCOL.md).
+MAX_CPU = 63
+
+#: Cores that issue in order (Arm's technical reference manuals of the cores). They are the little ones beside any
+#: other, whatever the clocks: there are chips whose A55 and A75 run at the same.
+IN_ORDER_PARTS = frozenset(
+    f"Cortex-{name}" for name in ("A5", "A7", "A8", "A32", "A34", "A35", "A53", "A55", "A510", "A520")
+)
+
+#: What makes a core's kind: part and highest clock (kHz), None where unknown.
+_Kind = tuple[str | None, int | None]
+
+
+class NoSuchCpu(DeviceError):
+    """The CPUs to run on are not there, or the device does not tell which they would be."""
+
+    status = "affinity"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Cores of one part and one highest clock.
+
+    `name` is little, mid or big; None: all cores are alike, or the device does not tell which are faster.
+    """
+
+    name: str | None
+    cpus: tuple[int, ...]
+    part: str | None
+    max_khz: int | None
+
+    def __str__(self) -> str:
+        numbers = f"CPU{'s' if len(self.cpus) > 1 else ''} {as_ranges(self.cpus)}"
+        return f"{self.name} ({numbers})" if self.name else numbers
+
+
+def clusters(info: DeviceInfo) -> tuple[Cluster, ...]:
+    """The device's clusters, little first; none where it tells of no cores.
+
+    A core whose part or clock is unknown is counted to the one cluster that it does not contradict, if there is exactly
+    one.
+    """
+    groups: dict[_Kind, list[int]] = {}
+    for core in sorted(info.cores, key=lambda core: (core.part is None) + (core.max_khz is None)):
+        fitting = [kind for kind in groups if _fits(core, kind)]
+        groups.setdefault(fitting[0] if len(fitting) == 1 else (core.part, core.max_khz), []).append(core.index)
+    ordered = sorted(groups, key=lambda kind: (not _in_order(kind), kind[1] or 0, min(groups[kind])))
+    names = _names(ordered)
+    return tuple(Cluster(name, tuple(sorted(groups[kind])), *kind) for name, kind in zip(names, ordered, strict=True))
+
+
+def _fits(core: Core, kind: _Kind) -> bool:
+    facts = zip((core.part, core.max_khz), kind, strict=True)
+    return all(here is None or there is None or here == there for here, there in facts)
+
+
+def _in_order(kind: _Kind) -> bool:
+    return kind[0] in IN_ORDER_PARTS
+
+
+def _names(ordered: list[_Kind]) -> list[str | None]:
+    told = all(
+        len(alike) < 2 or all(khz is not None for _, khz in alike)  # noqa: PLR2004
+        for alike in ([kind for kind in ordered if _in_order(kind) is which] for which in (True, False))
+    )
+    if len(ordered) < 2 or not told:  # noqa: PLR2004
+        return [None] * len(ordered)
+    return ["little", *["mid"] * (len(ordered) - 2), "big"]
+
+
+def cluster_of(cpu: int, among: tuple[Cluster, ...]) -> Cluster | None:
+    return next((cluster for cluster in among if cpu in cluster.cpus), None)
+
+
+def parse_cpus(text: str) -> str:
+    """The words of --cpus in one form each: `0xf0`, `4-7` and `7,4-6` are all `4-7`.
+
+    Raises ValueError, with one line that says what may be given.
+    """
+    word = text.strip().lower()
+    if word in WORDS:
+        return word
+    try:
+        mask = int(word, 16) if re.fullmatch("0x[0-9a-f]{1,16}", word) else _mask(cpu_list(word))
+        return as_ranges(cpus_of(mask))
+    except ValueError:
+        raise ValueError(
+            f"{text!r} names no CPUs; give big, mid, little or all, a list such as 0,2-3, or a mask such as 0xf0 "
+            f"(CPUs 0 to {MAX_CPU})"
+        ) from None
+
+
+def cpu_mask(words: str, info: DeviceInfo) -> int:
+    """The mask of CPUs (bit n is CPU n) that `words` of --cpus mean on this device.
+
+    Raises ValueError for what `parse_cpus` refuses, NoSuchCpu for CPUs that are not there.
+    """
+    canonical = parse_cpus(words)
+    found = clusters(info)
+    present = [cpu for cluster in found for cpu in cluster.cpus]
+    there = f"it has {', '.join(f'{cluster}' for cluster in found)}"
+    if canonical not in WORDS:
+        asked = cpu_list(canonical)
+        missing = [cpu for cpu in asked if cpu not in present]
+        if present and missing:
+            raise NoSuchCpu(f"{info.serial}: there is no CPU {as_ranges(missing)}; {there}")
+        return _mask(asked)
+    if not present:
+        raise NoSuchCpu(f"{info.serial}: it does not tell its CPUs; give --cpus numbers, not {canonical!r}")
+    if canonical == "all" or (len(found) == 1 and canonical != "mid"):
+        return _mask(present)
+    chosen = [cpu for cluster in found if cluster.name == canonical for cpu in cluster.cpus]
+    if not chosen and len(found) > 1 and found[0].name is None:
+        raise NoSuchCpu(f"{info.serial}: it does not tell which of its CPUs are {canonical}; give numbers: {there}")
+    if not chosen:
+        raise NoSuchCpu(f"{info.serial}: it has no {canonical} CPUs; {there}")
+    return _mask(chosen)
+
+
+def cpu_list(text: str, most: int = MAX_CPU) -> tuple[int, ...]:
+    """The CPUs of a list such as `0,2-3`, as the kernel writes them and people do (cpuset(7), "List format"), in order.
+
+    Raises ValueError for what is no such list, or names a CPU above `most`.
+    """
+    cpus: set[int] = set()
+    for part in text.split(","):
+        bounds = re.fullmatch(r"\s*([0-9]{1,4})(?:-([0-9]{1,4}))?\s*", part)
+        if bounds is None:
+            raise ValueError(f"{text!r} is no list of CPUs")
+        first, last = int(bounds[1]), int(bounds[2] or bounds[1])
+        if not first <= last <= most:
+            raise ValueError(f"{part!r} is not within CPUs 0 to {most}")
+        cpus.update(range(first, last + 1))
+    return tuple(sorted(cpus))
+
+
+def as_ranges(numbers: Iterable[int]) -> str:
+    """Numbers as `cpu_list` takes them: `0,2-3`. Raises ValueError for none."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    if not runs:
+        raise ValueError("no numbers")
+    return ",".join(f"{run[0]}" if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+def cpus_of(mask: int) -> tuple[int, ...]:
+    """The CPUs in a mask, whose bit n is CPU n."""
+    return tuple(cpu for cpu in range(mask.bit_length()) if mask >> cpu & 1)
+
+
+def _mask(cpus: Iterable[int]) -> int:
+    return sum(1 << cpu for cpu in set(cpus))

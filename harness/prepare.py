@@ -1,0 +1,106 @@
+"""What a run needs before its first turn: the devices, ready, and each case's network, exported or recorded."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from device.call import Device
+from device.choose import open_devices
+from export.artifact import Artifact, ExportError
+from export.pipeline import export_model
+from harness import replay
+from harness.plan import Plan, Turn
+from harness.progress import Display
+from harness.records import Case
+from harness.subject import ExportedNetwork, Subject
+from models import registry
+
+EXPORTS = Path(__file__).resolve().parent.parent / "build" / "export"
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Devices to share the turns, and the network of each; `subject` raises ExportError where there is none."""
+
+    devices: Sequence[Device]
+    subject: Callable[[Turn], Subject]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for device in self.devices:
+            device.close()
+
+
+def ready(plan: Plan, display: Display) -> Ready:
+    """What the plan names, telling on the display what is done. Raises DeviceError's children, and UsageError."""
+    if replay.is_one(plan.device):
+        return _recorded(replay.read(plan.device))
+    return _exported(plan, display)
+
+
+def met(plan: Plan, found: Ready) -> Plan:
+    """The plan with what it has met: the device, and the files of each case's network."""
+    networks = {}
+    for turn in plan.turns():
+        with contextlib.suppress(ExportError):
+            networks[turn.case.id] = found.subject(turn).artifact.sha256
+    return replace(plan, device_info=found.devices[0].info, networks=networks)
+
+
+def _exported(plan: Plan, display: Display) -> Ready:
+    artifacts = _export(plan.cases, plan.checkpoints, display)
+
+    def subject(turn: Turn) -> Subject:
+        made = artifacts[_files_of(turn.case)]
+        if isinstance(made, ExportError):
+            raise made
+        return ExportedNetwork(made)
+
+    with display.stage(f"ready {plan.device}") as stage:
+        devices = open_devices(plan.device, plan.lanes, on_step=stage.detail, counting=plan.counting)
+    return Ready(devices, subject)
+
+
+def _recorded(recording: replay.Recording) -> Ready:
+    def subject(turn: Turn) -> Subject:
+        record = recording.of(turn.case, turn.round)
+        if record.artifact is None:
+            raise ExportError(record.error or "the recording has nothing of its network")
+        return replay.RecordedNetwork(record, turn.round)
+
+    return Ready([replay.ReplayDevice(recording)], subject)
+
+
+#: Model, format, igc: cases that differ in nothing of these run the same files.
+_Files = tuple[str, str, str | None]
+
+
+def _files_of(case: Case) -> _Files:
+    return (case.model, case.format, case.igc)
+
+
+def _export(
+    cases: Sequence[Case], checkpoints: Mapping[str, str], display: Display
+) -> dict[_Files, Artifact | ExportError]:
+    """Each model in each format and form, or why there is none: an export that fails does not stop the others."""
+    made: dict[_Files, Artifact | ExportError] = {}
+    with display.stage("export", total=len(cases)) as stage:
+        for case in cases:
+            stage.detail(", ".join(part for part in _files_of(case) if part))
+            spec = registry.get(case.model)
+            weights = Path(checkpoints[case.model]) if case.model in checkpoints else None
+            try:
+                made[_files_of(case)] = export_model(spec, EXPORTS, weights, format_name=case.format, igc=case.igc)
+            except ExportError as error:
+                made[_files_of(case)] = error
+            stage.advance()
+    return made

@@ -1,0 +1,200 @@
+"""A run that was cut off is taken up again: nothing lost, nothing twice, and never onto something else."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic import record, table6
+from test_replay import keep, recorded, rounds_of, steady
+
+from harness import plan
+from harness import records as journal
+from harness.errors import EXIT_OK, EXIT_USAGE, UsageError
+from harness.run import main
+
+#: How many runs are killed; CI's full measure is 200.
+KILLS = int(os.environ.get("TENPASS_KILLS", "6"))
+
+
+def run(*arguments: str) -> Result:
+    result = CliRunner().invoke(main, list(arguments))
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def cut(out: Path, lines: int, torn: str = "") -> None:
+    """The run's journal as if it had been cut off after so many records, in the middle of the next."""
+    path = out / journal.FILE_NAME
+    whole = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(whole[:lines]) + torn)
+
+
+@pytest.fixture
+def played(tmp_path: Path) -> Path:
+    """A whole run of two cases in three rounds, from a recording."""
+    kept = keep(tmp_path / "kept", rounds_of({"mobilenet": 1780.0, "clcnet-a": 1431.0}, 3))
+    assert run("--device", f"replay:{kept}", "--out", str(tmp_path / "out")).exit_code == EXIT_OK
+    return tmp_path / "out"
+
+
+def kinds(folder: Path) -> list[tuple[object, ...]]:
+    """What of a run's records may not differ, however often it was cut off."""
+    return sorted(
+        (
+            one.round,
+            one.id,
+            one.order,
+            one.status,
+            one.case,
+            one.device,
+            one.measurement and len(one.measurement.samples),
+        )
+        for one in journal.read(folder)
+    )
+
+
+@pytest.mark.parametrize("done", range(7))
+def test_what_is_missing_is_measured_and_nothing_twice(played: Path, done: int) -> None:
+    before, whole = kinds(played), (played / journal.FILE_NAME).read_text().splitlines()
+    cut(played, done, torn='{"schema_version":2,"run":')
+    result = run("--resume", str(played))
+    assert result.exit_code == EXIT_OK, result.stderr
+    assert kinds(played) == before
+    lines = (played / journal.FILE_NAME).read_text().splitlines()
+    assert lines[:done] == whole[:done]
+    assert len(lines) == len(whole)
+
+
+def test_a_torn_last_line_is_dropped_with_a_word(played: Path) -> None:
+    cut(played, 3, torn='{"schema_version":2,"run":')
+    result = run("--resume", str(played))
+    assert "cut short (26 bytes)" in result.stderr
+    assert "cut short" not in run("--resume", str(played)).stderr
+
+
+def test_a_failed_case_is_taken_again_and_its_last_record_counts(tmp_path: Path) -> None:
+    kept = keep(tmp_path / "kept", [recorded("mobilenet", steady(1780)), recorded("clcnet-a", steady(1431))])
+    out = tmp_path / "out"
+    run("--device", f"replay:{kept}", "--out", str(out))
+    first, second = journal.read(out)
+    lost = replace(second, status="device_lost", error="the cable", measurement=None, check=None)
+    (out / journal.FILE_NAME).unlink()
+    with journal.Journal(out) as again:
+        again.append(first)
+        again.append(lost)
+    assert run("--resume", str(out)).exit_code == EXIT_OK
+    assert [one.status for one in journal.read(out)] == ["ok", "ok"]
+    assert len((out / journal.FILE_NAME).read_text().splitlines()) == 3  # what happened stays in the file
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--models", "mobilenet"], "cases"),
+        (["--rounds", "2"], "order"),
+        (["--max-celsius", "50"], "limits"),
+        (["--timeout", "5"], "timeout_s"),
+    ],
+)
+def test_another_plan_is_refused_and_what_differs_is_said(played: Path, options: list[str], words: str) -> None:
+    planned = plan.read(played)
+    cut(played, 2)
+    kept = (played / journal.FILE_NAME).read_text()
+    same = ["--device", planned.device, "--seed", str(planned.seed), "--resume", str(played)]
+    result = run(*same, *options)
+    assert result.exit_code == EXIT_USAGE
+    assert words in result.stderr
+    assert (played / journal.FILE_NAME).read_text() == kept
+    assert run(*same).exit_code == EXIT_OK  # the same options may be given
+
+
+def edited(folder: Path, change: object) -> None:
+    path = folder / plan.FILE_NAME
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_other_networks_under_the_same_names_are_refused(played: Path) -> None:
+    edited(played, lambda content: content["networks"].update({"mobilenet-onnxruntime-t1": ["00" * 32]}))
+    result = run("--resume", str(played))
+    assert result.exit_code == EXIT_USAGE
+    assert "the files of mobilenet-onnxruntime-t1" in result.stderr
+
+
+def test_another_device_under_the_same_name_is_refused(played: Path) -> None:
+    edited(played, lambda content: content["device_info"].update(model="another phone"))
+    result = run("--resume", str(played))
+    assert result.exit_code == EXIT_USAGE
+    assert "another phone" in result.stderr
+
+
+def test_a_folder_without_a_run_cannot_be_taken_up(tmp_path: Path) -> None:
+    result = run("--resume", str(tmp_path))
+    assert result.exit_code == EXIT_USAGE
+    assert "plan.json" in result.stderr
+
+
+def test_two_runs_never_write_to_one_journal(tmp_path: Path) -> None:
+    with journal.Journal(tmp_path), pytest.raises(UsageError, match="another run is writing"):
+        journal.Journal(tmp_path)
+    with journal.Journal(tmp_path):
+        pass  # free again
+
+
+@given(st.integers(min_value=0, max_value=20_000))
+def test_wherever_a_journal_is_cut_all_whole_records_come_back_and_nothing_else(
+    tmp_path_factory: pytest.TempPathFactory, length: int
+) -> None:
+    folder = tmp_path_factory.mktemp("cut")
+    written = [*table6(), record("clcnet-a", status="crashed", error="signal SIGKILL", threads=2)]
+    with journal.Journal(folder) as out:
+        for one in written:
+            out.append(one)
+    path = folder / journal.FILE_NAME
+    content = path.read_bytes()[:length]
+    path.write_bytes(content)
+    assert journal.read(folder) == written[: content.count(b"\n")]
+    with journal.Journal(folder) as out:
+        out.append(written[-1])
+    assert journal.read(folder) == [*written[: min(content.count(b"\n"), 4)], written[-1]]
+
+
+def test_a_run_killed_at_any_moment_is_whole_after_it_is_taken_up_again(tmp_path: Path) -> None:
+    """By SIGKILL, on this machine: real runners, several times in one run; the moments differ from test to test."""
+    generator = random.Random(4)
+    options = ["--device", "host", "--models", "clcnet-tiny", "--threads", "1,2", "--rounds", "3", "--passes", "20"]
+    whole = tmp_path / "whole"
+    assert run(*options, "--seed", "7", "--out", str(whole)).exit_code == EXIT_OK
+    out, killed = tmp_path / "cut", 0
+    arguments = [*options, "--seed", "7", "--out", str(out)]
+    while killed < KILLS:
+        argv = [sys.executable, "-m", "harness.run", *arguments]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            time.sleep(generator.uniform(0.5, 3.0))
+            ended = process.poll() is not None
+            process.send_signal(signal.SIGKILL)
+            _, errors = process.communicate()
+        killed += not ended
+        if ended:
+            assert process.returncode == EXIT_OK, errors
+            assert kinds(out) == kinds(whole)
+            out = tmp_path / f"cut{killed}"
+            arguments = [*options, "--seed", "7", "--out", str(out)]
+        elif (out / plan.FILE_NAME).exists():
+            arguments = ["--resume", str(out)]
+    result = run(*arguments)
+    assert result.exit_code == EXIT_OK, result.stderr
+    assert kinds(out) == kinds(whole)
