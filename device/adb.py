@@ -177,11 +177,7 @@ class AdbDevice:
         return probe.state(self._ask(probe.STATE_SCRIPT), serial=self._info.serial)
 
     def push(self, request: RunRequest, on_bytes: call.OnBytes) -> int:
-        moved = 0
-        for files in _file_sets(request):
-            if not self._has(files):
-                moved += self._push_set(files, on_bytes)
-        return moved
+        return sum(self._push_set(files, on_bytes) for files in self._missing(_file_sets(request)))
 
     def run(self, request: RunRequest, on_event: call.OnEvent) -> Measurement:
         serial = self._info.serial
@@ -211,18 +207,17 @@ class AdbDevice:
             ended = self.shell.run(line, timeout_s=request.timeout_s, on_stdout=receive)
             measurement = call.conclude(transcript, ended.exit_code, ended.stderr, where=serial)
             self._pull(output, request.output_path, output_bytes)
-        except ShellTimedOut:
+        except BaseException as error:
             self._abandon(transcript.pid)
-            raise RunTimedOut(
-                f"{serial}: the runner did not end within {request.timeout_s:g} s; --timeout allows more"
-            ) from None
-        except BaseException:
-            self._abandon(transcript.pid)
+            with contextlib.suppress(DeviceLost):
+                self.shell.run(f"rm -rf {scratch}")
+            if isinstance(error, ShellTimedOut):
+                raise RunTimedOut(
+                    f"{serial}: the runner did not end within {request.timeout_s:g} s; --timeout allows more"
+                ) from None
             raise
         finally:
             self._running = None
-            with contextlib.suppress(DeviceLost):
-                self.shell.run(f"rm -rf {scratch}")
         return measurement
 
     def close(self) -> None:
@@ -233,8 +228,12 @@ class AdbDevice:
     def _ask(self, script: str) -> str:
         return self.shell.run(script).stdout.decode(errors="replace")
 
-    def _has(self, files: tuple[File, ...]) -> bool:
-        return self.shell.run(f"test -d {_folder(files)}").exit_code == 0
+    def _missing(self, sets: Iterator[tuple[File, ...]]) -> list[tuple[File, ...]]:
+        """Those that the device does not have: one question for all, as the way there and back takes longest."""
+        folders = {_folder(files).name: files for files in sets}
+        test = f"for name in {' '.join(folders)}; do test -d $name && echo $name; done"
+        there = self._ask(f"cd {REMOTE_ROOT} 2>/dev/null && {test}").split()
+        return [files for name, files in folders.items() if name not in there]
 
     def _push_set(self, files: tuple[File, ...], on_bytes: call.OnBytes) -> int:
         """Carries the files over, checks what arrived, and only then gives their folder its name."""
@@ -301,8 +300,10 @@ class AdbDevice:
             )
 
     def _pull(self, source: PurePosixPath, target: Path, size_bytes: int) -> None:
+        """Fetches the file and removes its folder, in one go."""
         timeout_s = _COMMAND_TIMEOUT_S + size_bytes / _PUSH_FLOOR_BYTES_PER_S
-        data = self._must(f"cat {source}", f"{self._info.serial}: the output cannot be read", timeout_s)
+        command = f"cat {source} || exit 1; rm -rf {source.parent}; true"
+        data = self._must(command, f"{self._info.serial}: the output cannot be read", timeout_s)
         if len(data) != size_bytes:
             raise DeviceLost(f"{self._info.serial}: {len(data)} bytes of output arrived, the runner wrote {size_bytes}")
         target.write_bytes(data)
