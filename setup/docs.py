@@ -55,6 +55,25 @@ def _table5() -> str:
         return (Path(folder) / "table5.md").read_text()
 
 
+def _doubts() -> str:
+    from harness.doubts import KINDS
+
+    lines = [f"| {kind.words} | {'fails' if kind.strict else ''} | {kind.advice} |" for kind in KINDS.values()]
+    return "\n".join(["| Warning | `--strict` | What to do |", "|---|---|---|", *lines]) + "\n"
+
+
+def _counts() -> str:
+    from harness import counts
+    from harness.records import read
+
+    table = re.search(r"^\|.*\|\n(?:\|.*\|\n)+", counts.markdown(read(EXAMPLE / "counts")), re.MULTILINE)
+    return table.group() if table else ""
+
+
+def _selfcheck() -> str:
+    return (EXAMPLE / "selfcheck" / "selfcheck-summary.md").read_text()
+
+
 def _record() -> str:
     first = json.loads((EXAMPLE / "records.jsonl").read_text().splitlines()[0])
     return f"```json\n{json.dumps(first, indent=1)}\n```\n"
@@ -68,6 +87,9 @@ PARTS: dict[str, Callable[[], str]] = {
     "igc-summary": _igc_summary,
     "table5": _table5,
     "record": _record,
+    "doubts": _doubts,
+    "counts": _counts,
+    "selfcheck": _selfcheck,
 }
 
 
