@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
@@ -82,7 +82,8 @@ _CASES = (
 def _verdicts(all_of_them: Sequence[Verdict]) -> str:
     words = {True: "yes", False: "no", None: "cannot be told"}
     return _table(
-        [{"": it.what, "Found": it.found, "Wanted": it.wanted, "Met": words[it.met]} for it in all_of_them], right=()
+        [{"": it.what, "Found": it.found, "Wanted": it.wanted, "Met": words[it.met]} for it in all_of_them],
+        left=("Found", "Wanted", "Met"),
     )
 
 
@@ -179,7 +180,8 @@ def _agreement(both: Agreement) -> list[str]:
                     "Ratio": f"{median(block.runner_ns) / median(block.python_ns):.3f}",
                 }
                 for number, block in enumerate(both.blocks, start=1)
-            ]
+            ],
+            left=("First",),
         ),
     ]
     if _agrees(both).met is None:
@@ -190,9 +192,9 @@ def _agreement(both: Agreement) -> list[str]:
     return lines
 
 
-def _table(lines: Sequence[Mapping[str, str]], right: Sequence[str] | None = None) -> str:
-    """A Markdown table of text; all columns but the first are aligned right, unless `right` says which."""
+def _table(lines: Sequence[Mapping[str, str]], left: Collection[str] = ()) -> str:
+    """A Markdown table of text, with its first column and those in `left` aligned left."""
     import pandas as pd
 
     frame = pd.DataFrame(lines)
-    return as_markdown(frame, list(frame.columns[1:]) if right is None else right)
+    return as_markdown(frame, [name for name in frame.columns[1:] if name not in left])
