@@ -378,7 +378,7 @@ def samples(panels: Sequence[Sequence[Sequence[Record]]]) -> Figure:
     dot: dict[str, Any] = {"linestyle": "none", "marker": "o"}
     handles = [Line2D([], [], color=colour, markersize=5, **dot) for colour in colours.values()]
     handles.append(Line2D([], [], color=_RING, markerfacecolor="none", markersize=8, **dot))
-    labels = [*(f"round {one}" for one in colours), "outlier of its round"]
+    labels = [*(f"round {one + 1}" for one in colours), "outlier of its round"]
     if len(colours) > 1:
         handles.append(Line2D([], [], color=_PROMISE, linewidth=3))
         labels.append("median of a round")
