@@ -96,9 +96,7 @@ def with_counts(measurement: Measurement, lines: str, *, where: str) -> Measurem
     passes = (*measurement.warmup, *measurement.samples)
     counts = [_parsed(line, where) for line in lines.splitlines()]
     if len(counts) != len(passes):
-        raise CountsWrong(
-            f"{where}: the emulator counted {len(counts)} passes, the runner ran {len(passes)}; run it again"
-        )
+        raise CountsWrong(f"{where}: the emulator counted {len(counts)} passes of {len(passes)}; run it again")
     counted = tuple(_with(one, count) for one, count in zip(passes, counts, strict=True))
     warmup = len(measurement.warmup)
     return replace(measurement, warmup=counted[:warmup], samples=counted[warmup:])
