@@ -31,12 +31,18 @@ _COMMAND_TIMEOUT_S = 60.0
 _PUSH_FLOOR_BYTES_PER_S = 250_000  # slower than any USB 2.0 phone: below it, a push counts as hung
 _STDIN, _STDOUT, _STDERR, _EXIT, _CLOSE_STDIN = range(5)  # packet ids of adb's shell protocol 2
 _PACKET_BYTES = 64 * 1024
+_MOST_PACKET_BYTES = 1024 * 1024  # AOSP, adb.h: MAX_PAYLOAD
+_MOST_ANSWER_BYTES = 4 * 1024 * 1024  # a choice: of a command's stdout; the longest, a probe's, have some 10 KB
 #: Hash tools a device may have, best first: Android 7's toybox has no sha256sum yet.
 _HASH_TOOLS = {"sha256sum": "sha256", "sha1sum": "sha1", "md5sum": "md5"}
 
 
 class ShellTimedOut(DeviceLost):
     """The device did not answer a command in time."""
+
+
+class ShellFlooded(DeviceLost):
+    """The device answered with more than the answer to a command can be."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +96,15 @@ class Shell:
         stdin: Iterator[bytes] | None = None,
         timeout_s: float = _COMMAND_TIMEOUT_S,
         on_stdout: Callable[[bytes], None] | None = None,
+        most_bytes: int = _MOST_ANSWER_BYTES,
     ) -> ShellResult:
         """What `command` (a line for the device's shell) answered; `on_stdout` gets its output as it comes.
 
-        Raises ShellTimedOut, or DeviceLost when the connection breaks before the exit status has come.
+        Of stderr the end is kept. Raises ShellTimedOut, ShellFlooded when more than `most_bytes` are to be kept of
+        stdout, or DeviceLost when the connection breaks before the exit status has come.
         """
         deadline = time.monotonic() + timeout_s
-        stdout, stderr = bytearray(), bytearray()
+        stdout, stderr = bytearray(), call.Tail()
         try:
             with self._device.open_transport(timeout=min(timeout_s, _SERVER_TIMEOUT_S)) as connection:
                 connection.send_command(f"shell,v2,raw:{command}")
@@ -104,14 +112,18 @@ class Shell:
                 if stdin is not None:
                     self._feed(connection.conn, stdin, deadline)
                 for kind, data in self._packets(connection.conn, deadline):
-                    if kind == _EXIT:
-                        return ShellResult(bytes(stdout), bytes(stderr), data[0])
+                    if kind == _EXIT and data:
+                        return ShellResult(bytes(stdout), stderr.kept(), data[0])
                     if kind == _STDERR:
-                        stderr += data
+                        stderr.add(data)
                     elif kind == _STDOUT and on_stdout is not None:
                         on_stdout(data)
                     elif kind == _STDOUT:
                         stdout += data
+                        if len(stdout) > most_bytes:
+                            raise ShellFlooded(
+                                f"{self.serial}: more than {most_bytes} bytes came in answer to a command"
+                            )
         except (TimeoutError, adbutils.AdbTimeout):
             raise ShellTimedOut(
                 f"{self.serial}: no answer within {timeout_s:.0f} s; is the device awake and its cable sound?"
@@ -124,16 +136,15 @@ class Shell:
     @staticmethod
     def _feed(connection: socket.socket, stdin: Iterator[bytes], deadline: float) -> None:
         for data in stdin:
-            connection.settimeout(max(0.001, deadline - time.monotonic()))
+            connection.settimeout(_left_s(deadline))
             connection.sendall(bytes([_STDIN]) + len(data).to_bytes(4, "little") + data)
         connection.sendall(bytes([_CLOSE_STDIN]) + bytes(4))
 
-    @staticmethod
-    def _packets(connection: socket.socket, deadline: float) -> Iterator[tuple[int, bytes]]:
+    def _packets(self, connection: socket.socket, deadline: float) -> Iterator[tuple[int, bytes]]:
         def read(size: int) -> bytes:
             data = bytearray()
             while len(data) < size:
-                connection.settimeout(max(0.001, deadline - time.monotonic()))
+                connection.settimeout(_left_s(deadline))
                 chunk = connection.recv(min(size - len(data), _PACKET_BYTES))
                 if not chunk:
                     raise EOFError("end of stream")
@@ -142,7 +153,18 @@ class Shell:
 
         while True:
             header = read(5)
-            yield header[0], read(int.from_bytes(header[1:], "little"))
+            size_bytes = int.from_bytes(header[1:], "little")
+            if size_bytes > _MOST_PACKET_BYTES:
+                raise ShellFlooded(f"{self.serial}: a packet of {size_bytes} bytes; adb's have {_MOST_PACKET_BYTES}")
+            yield header[0], read(size_bytes)
+
+
+def _left_s(deadline: float) -> float:
+    """Raises TimeoutError when there is none left, however much is still coming."""
+    left_s = deadline - time.monotonic()
+    if left_s <= 0:
+        raise TimeoutError
+    return left_s
 
 
 class AdbDevice:
@@ -303,7 +325,7 @@ class AdbDevice:
         """Fetches the file and removes its folder, in one go."""
         timeout_s = _COMMAND_TIMEOUT_S + size_bytes / _PUSH_FLOOR_BYTES_PER_S
         command = f"cat {source} || exit 1; rm -rf {source.parent}; true"
-        data = self._must(command, f"{self._info.serial}: the output cannot be read", timeout_s)
+        data = self._must(command, f"{self._info.serial}: the output cannot be read", timeout_s, size_bytes)
         if len(data) != size_bytes:
             raise DeviceLost(f"{self._info.serial}: {len(data)} bytes of output arrived, the runner wrote {size_bytes}")
         target.write_bytes(data)
@@ -316,8 +338,14 @@ class AdbDevice:
         with contextlib.suppress(DeviceLost):
             self.shell.run(f"{ours} && kill -9 {pid}", timeout_s=5)
 
-    def _must(self, command: str, otherwise: str, timeout_s: float = _COMMAND_TIMEOUT_S) -> bytes:
-        ended = self.shell.run(command, timeout_s=timeout_s)
+    def _must(
+        self,
+        command: str,
+        otherwise: str,
+        timeout_s: float = _COMMAND_TIMEOUT_S,
+        most_bytes: int = _MOST_ANSWER_BYTES,
+    ) -> bytes:
+        ended = self.shell.run(command, timeout_s=timeout_s, most_bytes=most_bytes)
         if ended.exit_code != 0:
             reason = ended.stderr.decode(errors="replace").strip()[:300]
             kind = NoSpace if "no space" in reason.lower() else PushFailed

@@ -17,6 +17,24 @@ OnBytes = Callable[[int], None]
 DEADLINE_MARGIN_S = 10
 
 
+#: A choice: of what a program says on stderr, whose last line is quoted.
+MOST_STDERR_BYTES = 64 * 1024
+
+
+class Tail:
+    """Takes any number of bytes and keeps the last MOST_STDERR_BYTES."""
+
+    def __init__(self) -> None:
+        self._kept = bytearray()
+
+    def add(self, data: bytes) -> None:
+        self._kept += data
+        del self._kept[:-MOST_STDERR_BYTES]
+
+    def kept(self) -> bytes:
+        return bytes(self._kept)
+
+
 class Device(Protocol):
     """A thing that networks can be pushed to and timed on: phone, board, this machine.
 

@@ -37,8 +37,7 @@ def choose(named: str | None) -> str:
         return wanted
     serials = [item.serial for item in attached_without_side_effects()]
     if len(serials) > 1:
-        listed = "\n".join(f"  {serial}" for serial in serials)
-        raise DeviceNotChosen(f"several devices are attached; name one with --device:\n{listed}")
+        raise DeviceNotChosen(f"several devices are attached; name one with --device: {', '.join(serials)}")
     return serials[0] if serials else DEFAULT_BOARD
 
 

@@ -5,11 +5,21 @@
 
 from __future__ import annotations
 
+_MOST_CHARACTERS = 4096  # of a message: as many as the wire allows a runner's own
+
 
 class DeviceError(Exception):
-    """Something failed on or on the way to a device."""
+    """Something failed on or on the way to a device.
+
+    Messages quote what a device has said. So that this cannot steer a terminal or break a table, each is one line of
+    printable characters, of a bounded length.
+    """
 
     status = "device_error"
+
+    def __init__(self, message: str) -> None:
+        one_line = " ".join(message[:_MOST_CHARACTERS].splitlines())
+        super().__init__("".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in one_line))
 
 
 class DeviceUnavailable(DeviceError):

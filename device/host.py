@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-import tempfile
 import threading
+from typing import IO
 
 from device import bundle, call, probe
 from device.errors import DeviceError, RunTimedOut
@@ -42,14 +42,14 @@ class HostDevice:
             output_path=str(request.output_path),
         )
         transcript = Transcript(warmup=request.warmup, passes=request.passes, profile_passes=request.profile_passes)
-        with (
-            tempfile.TemporaryFile() as stderr,
-            subprocess.Popen(
-                argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, bufsize=0
-            ) as process,
-        ):
+        stderr = call.Tail()
+        with subprocess.Popen(
+            argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+        ) as process:
             self._running = process
             expired = threading.Event()
+            reader = threading.Thread(target=_collect, args=(process.stderr, stderr))
+            reader.start()
 
             def give_up() -> None:
                 expired.set()
@@ -69,16 +69,21 @@ class HostDevice:
             finally:
                 self._running = None
                 timer.cancel()
+                reader.join()  # the process has ended, and with it its end of the pipe
             if expired.is_set():
                 raise RunTimedOut(
                     f"{NAME}: the runner did not end within {request.timeout_s:g} s; --timeout allows more"
                 )
-            stderr.seek(0)
-            return call.conclude(transcript, code if code >= 0 else 128 - code, stderr.read(), where=NAME)
+            return call.conclude(transcript, code if code >= 0 else 128 - code, stderr.kept(), where=NAME)
 
     def close(self) -> None:
         if (running := self._running) is not None:
             running.kill()
+
+
+def _collect(pipe: IO[bytes], tail: call.Tail) -> None:
+    while data := pipe.read(_READ_BYTES):
+        tail.add(data)
 
 
 def _ask(script: str) -> str:

@@ -6,6 +6,7 @@ type, an event out of order or a missing end raises `WireError`, and no measurem
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,14 @@ from device.records import Counters, CountName, Measurement, NodeTime, Pass, Pro
 WIRE_VERSION = 2
 MAX_NODES = 65_536
 MAX_LINE_BYTES = 64 * 1024
+#: Of a whole run, as a choice: 512 bytes for each of MAX_NODES nodes, and for each pass more than the longest line of
+#: one, whose numbers have at most 20 digits.
+MAX_STREAM_BYTES = 32 * 1024 * 1024
+MAX_PASS_BYTES = 1024
+#: A choice: the output of 64 million float32 values; the networks of the paper have 1,000.
+MAX_OUTPUT_BYTES = 256 * 1024 * 1024
+_FLOAT32_BYTES = 4
+_QUOTED = 120  # characters of what was refused, in the message that says so
 
 #: The runner's own failures: error status -> exit status of the process (PROTOCOL.md, "Failure").
 EXIT_STATUS = {
@@ -95,7 +104,7 @@ class PassEnded:
 class Output:
     event: Literal["output"]
     shape: Annotated[list[_Count], Field(max_length=16)]
-    bytes: _Count
+    bytes: Annotated[int, Field(ge=0, le=MAX_OUTPUT_BYTES)]
 
 
 @wire_dataclass(frozen=True, config=_STRICT)
@@ -149,13 +158,33 @@ def parse(line: bytes) -> Event:
     if len(line) > MAX_LINE_BYTES:
         raise WireError(f"the runner sent a line of {len(line)} bytes; {MAX_LINE_BYTES} are allowed")
     try:
-        return _EVENT.validate_json(line)
+        event = _EVENT.validate_json(line)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(str(part) for part in first["loc"])[:_QUOTED]
+        why = f"{where}: {first['msg'][:_QUOTED]}"
+        raise WireError(f"the runner sent what is not an event of the protocol: {line[:_QUOTED]!r} ({why})") from None
+    json.loads(line, object_pairs_hook=_require_different_names)  # bounded: the line is short, and an event's, so flat
+    if isinstance(event, Output):
+        _require_size(event)
+    return event
+
+
+def _require_size(output: Output) -> None:
+    """Sizes whose product is in bounds, also where one of them is 0: else arrays of that shape cannot be made."""
+    values = math.prod(size or 1 for size in output.shape)
+    if values * _FLOAT32_BYTES > MAX_OUTPUT_BYTES or output.bytes != math.prod(output.shape) * _FLOAT32_BYTES:
         raise WireError(
-            f"the runner sent what is not an event of the protocol: {line[:120]!r} ({where}: {first['msg']})"
-        ) from None
+            f"the runner's output of shape {tuple(output.shape)} cannot have {output.bytes} bytes of float32 "
+            f"({MAX_OUTPUT_BYTES} are allowed)"
+        )
+
+
+def _require_different_names(pairs: list[tuple[str, object]]) -> None:
+    """JSON leaves open which of two fields of one name counts (RFC 8259, section 4): neither does here."""
+    names = [name for name, _ in pairs]
+    if len(set(names)) != len(names):
+        raise WireError(f"the runner sent an event with a field twice: {', '.join(names)}")
 
 
 @dataclass(frozen=True)
@@ -182,7 +211,8 @@ class Transcript:
         self._warmup, self._passes, self._profile_passes = warmup, passes, profile_passes
         self._order = self._due()
         self._events: list[Event] = []
-        self._pending = b""
+        self._pending = bytearray()
+        self._left_bytes = MAX_STREAM_BYTES + (warmup + passes) * MAX_PASS_BYTES
 
     def _due(self) -> Iterator[_Expected]:
         """What may come, in its order; how many nodes are due is known when it is asked for."""
@@ -202,11 +232,16 @@ class Transcript:
 
     def receive(self, chunk: bytes) -> Iterator[Event]:
         """The events of the lines that `chunk` completes; raises as `feed` does."""
-        *lines, self._pending = (self._pending + chunk).split(b"\n")
-        for line in lines:
-            yield self.feed(line)
+        self._left_bytes -= len(chunk)
+        if self._left_bytes < 0:
+            raise WireError("the runner sends more than a run with so many passes can say; is it our runner?")
+        self._pending += chunk
+        if b"\n" in chunk:
+            *whole, self._pending = self._pending.split(b"\n")
+            for line in whole:
+                yield self.feed(bytes(line))
         if len(self._pending) > MAX_LINE_BYTES:
-            parse(self._pending)
+            parse(bytes(self._pending))
 
     @property
     def pid(self) -> int | None:
@@ -237,6 +272,8 @@ class Transcript:
         """All that was measured. Raises WireError if the end has not come."""
         if not self._events or not isinstance(self._events[-1], End):
             raise WireError(f"the runner's output ended early, after {len(self._events)} events")
+        if self._pending:
+            raise WireError(f"the runner sent more after its end: {bytes(self._pending[:_QUOTED])!r}")
         hello, loaded, end = self._events[0], self._events[1], self._events[-1]
         [output] = [event for event in self._events if isinstance(event, Output)]
         assert isinstance(hello, Hello)  # noqa: S101 (the order was checked as they came)
@@ -272,8 +309,21 @@ class Transcript:
 
 
 def lines(measured: Measurement) -> Iterator[bytes]:
-    """What a runner would have said of this measurement, line by line, counts of an emulator apart."""
+    """What a runner would have said of this measurement, line by line, counts of an emulator apart.
 
+    Raises WireError for what no runner can have said: such a measurement has not come over the wire.
+    """
+    try:
+        yield from _lines(measured)
+    except (ValueError, OverflowError) as error:  # pydantic's are ValueErrors; NaN and infinity have no millicelsius
+        detail = str(error)
+        if isinstance(error, ValidationError):
+            first = error.errors(include_url=False, include_input=False)[0]
+            detail = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise WireError(f"this measurement cannot have come from a runner ({detail})") from None
+
+
+def _lines(measured: Measurement) -> Iterator[bytes]:
     def line(event: Event) -> bytes:
         return _EVENT.dump_json(event) + b"\n"
 
@@ -302,7 +352,7 @@ def lines(measured: Measurement) -> Iterator[bytes]:
     yield line(Loaded("loaded", measured.load_ns))
     yield from passes("warmup", measured.warmup)
     yield from passes("timed", measured.samples)
-    output_bytes = math.prod(measured.output_shape) * 4  # float32
+    output_bytes = math.prod(measured.output_shape) * _FLOAT32_BYTES
     yield line(Output("output", list(measured.output_shape), output_bytes))
     if measured.profile is not None:
         profile = measured.profile

@@ -11,11 +11,15 @@ from pathlib import Path
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from device.records import DeviceInfo
+from harness import bounded
 from harness.conditions import Limits
 from harness.errors import UsageError
-from harness.records import SCHEMA_VERSION, Case
+from harness.records import MOST_ROUNDS, SCHEMA_VERSION, Case
 
 FILE_NAME = "plan.json"
+
+#: A choice: a plan of a million turns has some 30 MB.
+MOST_FILE_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -142,11 +146,21 @@ def read(folder: Path) -> Plan:
     """Raises UsageError for a folder without a plan of this schema."""
     path = folder / FILE_NAME
     try:
-        plan = _adapter().validate_json(path.read_bytes())
+        content = bounded.read_bytes(path, MOST_FILE_BYTES)
+        bounded.parse_json(content)
+        plan = _adapter().validate_json(content)
     except OSError as error:
         raise UsageError(f"{path}: no run there ({error.strerror}); name a folder below results/") from None
     except ValidationError as error:
         raise UsageError(f"{path}: not a plan of this harness ({error.error_count()} errors)") from None
+    except ValueError as error:
+        raise UsageError(f"{path}: not a plan of this harness ({error})") from None
     if plan.schema_version != SCHEMA_VERSION:
         raise UsageError(f"{path}: schema version {plan.schema_version}, this harness reads {SCHEMA_VERSION}")
+    known = {case.id for case in plan.cases}
+    for round_, id_ in plan.order:
+        if id_ not in known or not 0 <= round_ < MOST_ROUNDS:
+            raise UsageError(
+                f"{path}: not a plan of this harness (round {round_} of {id_[:80]!r} is none of its cases)"
+            )
     return plan

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,11 +11,19 @@ from types import TracebackType
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from device import wire
 from device.records import DeviceInfo, DeviceState, Measurement
+from harness import bounded
 from harness.errors import HarnessError, UsageError
 
 SCHEMA_VERSION = 2
 FILE_NAME = "records.jsonl"
+
+#: Choices: a record of the most nodes and of 100,000 passes has some 30 MB; the example's have 3 KB.
+MOST_RECORD_BYTES = 64 * 1024 * 1024
+MOST_FILE_BYTES = 1024 * 1024 * 1024
+MOST_ROUNDS = 100_000
+_QUOTED = 200  # characters of what was refused, in the message that says so
 
 
 @dataclass(frozen=True)
@@ -199,12 +206,14 @@ def read(folder: Path, on_torn: Callable[[str], None] = lambda _: None) -> list[
     """
     path = folder / FILE_NAME
     try:
-        whole, torn = _split(path.read_bytes())
+        whole, torn = _split(bounded.read_bytes(path, MOST_FILE_BYTES))
     except OSError as error:
         raise UsageError(f"{path}: no run's records there ({error.strerror}); name a folder below results/") from None
     if torn:
         on_torn(f"{path}: its last line was cut short ({len(torn)} bytes) and is left out: that case was not finished")
-    taken = {(record.device.serial, record.round, record.id): record for record in _parse(path, whole.splitlines())}
+    taken = {
+        (record.device.serial, record.round, record.id): record for record in _parse(path, whole.split(b"\n")[:-1])
+    }
     return list(taken.values())
 
 
@@ -227,14 +236,35 @@ def _parse(path: Path, lines: Iterable[bytes]) -> Iterable[Record]:
     adapter = record_adapter()
     for number, line in enumerate(lines, start=1):
         try:
-            version = json.loads(line).get("schema_version")
+            if len(line) > MOST_RECORD_BYTES:
+                raise UsageError(f"{path}:{number}: a line of {len(line)} bytes; {MOST_RECORD_BYTES} are allowed")
+            version = bounded.parse_json(line).get("schema_version")
             if version != SCHEMA_VERSION:
-                raise UsageError(f"{path}:{number}: schema version {version!r}, this harness reads {SCHEMA_VERSION}")
-            yield adapter.validate_json(line)
+                found = repr(version)[:_QUOTED]
+                raise UsageError(f"{path}:{number}: schema version {found}, this harness reads {SCHEMA_VERSION}")
+            record = adapter.validate_json(line)
+            _require_sense(record)
+            yield record
         except (ValidationError, ValueError, AttributeError) as error:
             if isinstance(error, ValidationError):
                 first = error.errors(include_url=False, include_input=False)[0]
                 detail = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
             else:
                 detail = str(error)
-            raise UsageError(f"{path}:{number}: not a record of this harness ({detail})") from None
+            raise UsageError(f"{path}:{number}: not a record of this harness ({detail[:_QUOTED]})") from None
+
+
+def _require_sense(record: Record) -> None:
+    """Raises ValueError for what no run has written, whoever has: above all for a number that was never proven."""
+    if record.id != record.case.id:
+        raise ValueError(f"it says that {record.id!r} is {record.case.id!r}")
+    if not 0 <= record.round < MOST_ROUNDS:
+        raise ValueError(f"round {record.round}")
+    if record.measurement is not None:
+        try:
+            for _ in wire.lines(record.measurement):
+                pass
+        except wire.WireError as error:
+            raise ValueError(str(error)) from None
+    if record.status == "ok" and not (record.measurement and record.artifact and record.check and record.check.passed):
+        raise ValueError("its status is ok, but nothing was measured, or the output not found right")

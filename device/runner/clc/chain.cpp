@@ -1,6 +1,7 @@
 #include "chain.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <mutex>
 #include <stdexcept>
 #include <string>
@@ -142,6 +143,8 @@ struct SizedBlock {
         height(output_size(in_height, block.stride)),
         width(output_size(in_width, block.stride)) {
     if (block.of_image) {
+      constexpr auto most = static_cast<std::size_t>(std::numeric_limits<int>::max());
+      if (lines_floats() > most) throw std::invalid_argument("the image is too wide");
       for (Run& run : runs) run.begin = run.begin / kLinePitch * line_floats() + run.begin % kLinePitch;
     }
     const Layout& layout = block.output;

@@ -18,15 +18,34 @@ constexpr const char* kDomain = "tenpass";
 constexpr const char* kName = "ChannelLocalChain";
 constexpr std::uint32_t kOldestApi = 17;  // has all that is called below
 
+// A model file may come from anyone: what it says fits an int, and so do the products that are made of it here. As a
+// choice, many times what any network has.
+constexpr std::int64_t kMost = 1 << 20;
+
+int number(const std::string& what, std::int64_t value, std::int64_t least, std::int64_t most = kMost) {
+  if (value < least || value > most) {
+    throw std::invalid_argument(what + " is " + std::to_string(value) + ", not from " + std::to_string(least) +
+                                " to " + std::to_string(most));
+  }
+  return static_cast<int>(value);
+}
+
 // The attributes, each with a value for every block.
 struct Attributes {
-  std::vector<std::int64_t> groups_3x3, groups_1x1, strides, interlaced, relu_between, relu;
+  std::vector<int> groups_3x3, groups_1x1, strides, interlaced, relu_between, relu;
 
   // `get` gives the integers of the attribute of a name.
   template <typename Get>
   static Attributes read(const Get& get) {
-    Attributes read{get("groups_3x3"), get("groups_1x1"),   get("strides"),
-                    get("interlaced"), get("relu_between"), get("relu")};
+    const auto numbers = [&](const char* name, std::int64_t least, std::int64_t most = kMost) {
+      std::vector<int> values;
+      for (const std::int64_t value : get(name)) {
+        values.push_back(number("attribute " + std::string(name), value, least, most));
+      }
+      return values;
+    };
+    Attributes read{numbers("groups_3x3", 1),    numbers("groups_1x1", 0),      numbers("strides", 1),
+                    numbers("interlaced", 0, 1), numbers("relu_between", 0, 1), numbers("relu", 0, 1)};
     for (const auto* values : {&read.groups_1x1, &read.strides, &read.interlaced, &read.relu_between, &read.relu}) {
       if (values->size() != read.groups_3x3.size()) {
         throw std::invalid_argument("its attributes must all have one value for each block");
@@ -67,6 +86,7 @@ Weights constant(const Ort::ConstKernelInfo& info, std::size_t index, std::size_
     throw std::invalid_argument("input " + std::to_string(index) + " must have " + std::to_string(rank) +
                                 " dimensions, it has " + std::to_string(weights.shape.size()));
   }
+  for (const auto size : weights.shape) number("a size of input " + std::to_string(index), size, 1);
   return weights;
 }
 
@@ -86,7 +106,8 @@ struct Network {
 };
 
 bool flag(const Ort::ConstKernelInfo& info, const char* name) {
-  return attribute(name, [&](const char* it) { return info.GetAttribute<std::int64_t>(it); }) != 0;
+  const auto value = attribute(name, [&](const char* it) { return info.GetAttribute<std::int64_t>(it); });
+  return number("attribute " + std::string(name), value, 0, 1) != 0;
 }
 
 Network read_network(const Ort::ConstKernelInfo& info) {
@@ -107,14 +128,14 @@ Network read_network(const Ort::ConstKernelInfo& info) {
     const Weights filter = constant(info, input, 4);
     const Weights filter_bias = constant(info, input + 1, 1);
     Block block;
-    block.groups_3x3 = static_cast<int>(attributes.groups_3x3[i]);
-    block.groups_1x1 = static_cast<int>(attributes.groups_1x1[i]);
-    block.stride = static_cast<int>(attributes.strides[i]);
+    block.groups_3x3 = attributes.groups_3x3[i];
+    block.groups_1x1 = attributes.groups_1x1[i];
+    block.stride = attributes.strides[i];
     block.interlaced = attributes.interlaced[i] != 0;
     block.relu_between = attributes.relu_between[i] != 0;
     block.relu = attributes.relu[i] != 0;
     block.middle = block.out = static_cast<int>(filter.shape[0]);
-    block.in = static_cast<int>(filter.shape[1]) * block.groups_3x3;
+    block.in = number("the channels of block " + std::to_string(i), filter.shape[1] * block.groups_3x3, 1);
     require_shape(filter, {block.middle, filter.shape[1], 3, 3}, input);
     require_shape(filter_bias, {block.middle}, input + 1);
     block.weights_3x3 = filter.data;
@@ -153,8 +174,8 @@ class Kernel {
     if (shape.size() != 4 || shape[1] != chain_.in_channels() || shape[2] < 1 || shape[3] < 1) {
       throw std::invalid_argument("its first input must be (N, " + std::to_string(chain_.in_channels()) + ", H, W)");
     }
-    const int height = static_cast<int>(shape[2]);
-    const int width = static_cast<int>(shape[3]);
+    const int height = number("the image's height", shape[2], 1);
+    const int width = number("the image's width", shape[3], 1);
     std::vector<std::int64_t> out_shape = {shape[0], chain_.out_channels()};
     if (!has_linear_) out_shape.insert(out_shape.end(), {chain_.out_size(height), chain_.out_size(width)});
     Ort::UnownedValue output = context.GetOutput(0, out_shape.data(), out_shape.size());
@@ -164,7 +185,7 @@ class Kernel {
           [](void* data, std::size_t part) { (*static_cast<const std::function<void(std::size_t)>*>(data))(part); },
           parts, 0, const_cast<std::function<void(std::size_t)>*>(&work));
     };
-    chain_.run(input.GetTensorData<float>(), static_cast<int>(shape[0]), height, width,
+    chain_.run(input.GetTensorData<float>(), number("the batch", shape[0], 0), height, width,
                output.GetTensorMutableData<float>(), parallel_for);
   }
 
