@@ -104,6 +104,12 @@ def test_what_is_no_model_of_it_is_a_bad_model(model: str, run: Run) -> None:
     assert ended.events[-1]["status"] == "bad_model"
 
 
+def test_it_makes_no_more_passes_than_it_can_tell_of(run: Run) -> None:
+    ended = run("nothing", "--passes", "65537")
+    assert ended.events[-1]["status"] == "run_failed"
+    assert "at most 65536 passes" in ended.events[-1]["message"]
+
+
 def test_it_has_no_nodes_to_tell_the_time_of(run: Run) -> None:
     ended = run("nothing", "--profile-passes", "1")
     assert ended.events[-1]["status"] == "usage"
@@ -241,8 +247,18 @@ def test_less_than_a_microsecond_may_be_added(added_ns: int, good: bool) -> None
     assert met(checked(added_ns=added_ns))[0] is good
 
 
+def test_a_pass_that_gives_the_cpu_away_may_have_more_added_but_not_a_thousandth_of_a_pass() -> None:
+    whole = checked()
+
+    def sleeping(added_ns: int) -> list[bool | None]:
+        return met(replace(whole, samples=[*whole.samples, null_case("sleep_ns 20000000", added_ns=added_ns)]))[:2]
+
+    assert sleeping(9_999) == [True, True]
+    assert sleeping(10_000) == [True, False]
+
+
 def test_of_an_emulators_wall_time_nothing_is_said() -> None:
-    assert met(checked(device("emulated"), added_ns=10**6))[0] is None
+    assert met(checked(device("emulated"), added_ns=10**6))[:2] == [None, None]
 
 
 @pytest.mark.parametrize(
@@ -251,7 +267,7 @@ def test_of_an_emulators_wall_time_nothing_is_said() -> None:
 def test_a_case_may_take_half_a_second_here_and_two_over_adb_pushes_apart(
     on: DeviceInfo, outside_s: float, good: bool
 ) -> None:
-    assert met(checked(on, outside_ns=round(outside_s * 1e9)))[1] is good
+    assert met(checked(on, outside_ns=round(outside_s * 1e9)))[2] is good
 
 
 @pytest.mark.parametrize(
@@ -261,17 +277,17 @@ def test_a_case_may_take_half_a_second_here_and_two_over_adb_pushes_apart(
 def test_the_runner_agrees_when_the_whole_interval_is_within_two_percent(
     percent: float, scatter: float, verdict: bool | None
 ) -> None:
-    assert met(checked(both=apart(percent, scatter)))[2] is verdict
+    assert met(checked(both=apart(percent, scatter)))[3] is verdict
 
 
 def test_too_few_blocks_tell_nothing() -> None:
     few = apart(0.0)
-    assert met(checked(both=replace(few, blocks=few.blocks[:3])))[2] is None
+    assert met(checked(both=replace(few, blocks=few.blocks[:3])))[3] is None
 
 
 def test_the_report_shows_each_target_every_phase_and_every_block() -> None:
     text = selfcheck_report.markdown(checked(both=apart(0.5)))
-    assert text.count("| yes ") == 3
+    assert text.count("| yes ") == 4
     assert "the smallest step seen, 20 ns" in text
     assert "launch" in text
     assert text.count("| runner  |") == 20
