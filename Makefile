@@ -10,7 +10,7 @@ export PYTHON
 export ORT_DISABLE_TELEMETRY = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup parts parts-onnxruntime parts-caffe2 parts-boards bench table5 igc-study test check export board docs clean
+.PHONY: help setup parts parts-onnxruntime parts-caffe2 parts-boards bench table5 igc-study selfcheck test check export board docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ table5: $(VENV)/.installed ## Table 5: counted costs beside the paper's figures
 
 igc-study: setup ## interlaced grouped convolution three ways, on this machine and two boards: the kernel's own report
 	@$(PY) -m harness.igc_study $(ARGS)
+
+selfcheck: setup ## what the harness itself adds to a time: ARGS='--device board:cortex-a7' for another device
+	@$(PY) -m harness.selfcheck $(ARGS)
 
 test: setup check ## all checks and all tests
 	@$(PY) -m pytest $(ARGS)

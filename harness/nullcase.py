@@ -61,8 +61,8 @@ def measure(device: Device, folder: Path, model: str, *, passes: int, counters: 
     phases.enter("prepare")
     request = RunRequest(
         bundle=bundle.build(device.info.abi, bundle.NULL),
-        model_files=(_file(folder / "model.txt", model.encode()),),
-        input_file=_file(folder / "input.bin", INPUT),
+        model_files=(file_with(folder / "model.txt", model.encode()),),
+        input_file=file_with(folder / "input.bin", INPUT),
         input_shape=(1,),
         output_path=folder / "output",
         passes=passes,
@@ -102,7 +102,8 @@ def _require_all(measurement: Measurement, told_ns: list[int], passes: int) -> N
         )
 
 
-def _file(path: Path, content: bytes) -> File:
+def file_with(path: Path, content: bytes) -> File:
+    """Puts `content` there, and describes the file for a request."""
     from device.records import File
 
     path.write_bytes(content)

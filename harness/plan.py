@@ -103,12 +103,20 @@ def _short(value: object) -> str:
 
 
 def shuffled(cases: Sequence[Case], rounds: int, seed: int) -> tuple[tuple[int, str], ...]:
-    """Round by round, each in an order of its own, so that drift hits all alike; a single round stays as given."""
+    """Round by round, so that drift hits all cases alike; a single round stays as given.
+
+    Every other round is shuffled anew, and the one after it runs that order backwards: what drifts steadily then
+    cancels out of the mean of the two, whichever case came first.
+    """
     generator = random.Random(seed)  # noqa: S311 (an order, not a secret)
     ids = [case.id for case in cases]
-    return tuple(
-        (round_, id_) for round_ in range(rounds) for id_ in (ids if rounds == 1 else generator.sample(ids, len(ids)))
-    )
+    if rounds == 1:
+        return tuple((0, id_) for id_ in ids)
+    order: list[tuple[int, str]] = []
+    for round_ in range(rounds):
+        ids = ids[::-1] if round_ % 2 else generator.sample(ids, len(ids))
+        order += [(round_, id_) for id_ in ids]
+    return tuple(order)
 
 
 def sequential(cases: Sequence[Case], rounds: int) -> tuple[tuple[int, str], ...]:

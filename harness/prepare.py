@@ -9,8 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from device import bundle
 from device.call import Device
 from device.choose import open_devices
+from device.errors import BundleError
 from export.artifact import Artifact, ExportError
 from export.pipeline import export_model
 from harness import replay
@@ -67,6 +69,10 @@ def _exported(plan: Plan, display: Display) -> Ready:
 
     with display.stage(f"ready {plan.device}") as stage:
         devices = open_devices(plan.device, plan.lanes, on_step=stage.detail, counting=plan.counting)
+        # Now, for the compilers would disturb what is measured; what cannot be built fails its cases, with the reason.
+        for runtime in dict.fromkeys(case.runtime for case in plan.cases):
+            with contextlib.suppress(BundleError):
+                bundle.build(plan.cases[0].abi or devices[0].info.abi, runtime, on_step=stage.detail)
     return Ready(devices, subject)
 
 

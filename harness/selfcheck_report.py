@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from harness.nullcase import NullCase
     from harness.selfcheck import Selfcheck
 
-#: Choices: what may be added to a sample, at the median, in nanoseconds and as a part of a pass of 10 ms.
+#: Choices: what may be added to a sample at the median. In nanoseconds for a pass that keeps the CPU, as a network's
+#: does; as a part of a pass of 10 ms for any, also one that gives the CPU, and with it the caches, to others.
 MOST_ADDED_NS, MOST_ADDED_SHARE, PASS_NS = 1_000, 0.001, 10_000_000
 #: Choices: what a case may take beyond its passes, in seconds; over adb it goes back and forth some times.
 MOST_OUTSIDE_S_ON_HOST, MOST_OUTSIDE_S_OVER_ADB = 0.5, 2.0
@@ -36,7 +37,7 @@ class Verdict:
 
 
 def verdicts(checked: Selfcheck) -> list[Verdict]:
-    found = [_added(checked), _outside(checked)]
+    found = [_added(checked), _share_added(checked), _outside(checked)]
     return [*found, _agrees(checked.agreement)] if checked.agreement else found
 
 
@@ -68,7 +69,7 @@ def markdown(checked: Selfcheck) -> str:
 
 _SAMPLES = (
     "A runtime that computes nothing looks at the clock itself, inside a pass. A sample, less that time, is what the",
-    "harness adds: its way into the pass and out of it.",
+    "harness adds: its way into the pass and out of it, which is longest where others had the caches meanwhile.",
     "",
 )
 
@@ -82,18 +83,28 @@ _CASES = (
 def _verdicts(all_of_them: Sequence[Verdict]) -> str:
     words = {True: "yes", False: "no", None: "cannot be told"}
     return _table(
-        [{"": it.what, "Found": it.found, "Wanted": it.wanted, "Met": words[it.met]} for it in all_of_them], right=()
+        [{"": it.what, "Found": it.found, "Wanted": it.wanted, "Met": words[it.met]} for it in all_of_them],
+        left=("Found", "Wanted", "Met"),
     )
 
 
 def _added(checked: Selfcheck) -> Verdict:
-    worst_ns = max(median(case.added_ns) for case in checked.samples if not case.counted)
-    share = worst_ns / PASS_NS
+    worst_ns = max(median(case.added_ns) for case in checked.samples if not case.model.startswith("sleep"))
     return Verdict(
-        "added to a sample (median)",
-        f"{worst_ns:.0f} ns, {share:.4%} of a pass of {PASS_NS / 1e6:.0f} ms",
-        f"< {MOST_ADDED_NS} ns, < {MOST_ADDED_SHARE:.1%}",
-        None if checked.device.clock == "emulated" else worst_ns < MOST_ADDED_NS and share < MOST_ADDED_SHARE,
+        "added to a sample whose pass keeps the CPU (median)",
+        f"{worst_ns:.0f} ns",
+        f"< {MOST_ADDED_NS} ns",
+        None if checked.device.clock == "emulated" else worst_ns < MOST_ADDED_NS,
+    )
+
+
+def _share_added(checked: Selfcheck) -> Verdict:
+    share = max(median(case.added_ns) for case in checked.samples) / PASS_NS
+    return Verdict(
+        f"added to any sample (median), of a pass of {PASS_NS / 1e6:.0f} ms",
+        f"{share:.4%}",
+        f"< {MOST_ADDED_SHARE:.1%}",
+        None if checked.device.clock == "emulated" else share < MOST_ADDED_SHARE,
     )
 
 
@@ -179,7 +190,8 @@ def _agreement(both: Agreement) -> list[str]:
                     "Ratio": f"{median(block.runner_ns) / median(block.python_ns):.3f}",
                 }
                 for number, block in enumerate(both.blocks, start=1)
-            ]
+            ],
+            left=("First",),
         ),
     ]
     if _agrees(both).met is None:
@@ -190,9 +202,9 @@ def _agreement(both: Agreement) -> list[str]:
     return lines
 
 
-def _table(lines: Sequence[Mapping[str, str]], right: Sequence[str] | None = None) -> str:
-    """A Markdown table of text; all columns but the first are aligned right, unless `right` says which."""
+def _table(lines: Sequence[Mapping[str, str]], left: Collection[str] = ()) -> str:
+    """A Markdown table of text, with its first column and those in `left` aligned left."""
     import pandas as pd
 
     frame = pd.DataFrame(lines)
-    return as_markdown(frame, list(frame.columns[1:]) if right is None else right)
+    return as_markdown(frame, [name for name in frame.columns[1:] if name not in left])

@@ -59,6 +59,17 @@ def test_a_second_push_of_the_same_bytes_is_no_push(phone: AdbDevice, adb: FakeA
     assert adb.pushed_bytes == first
 
 
+def test_a_case_whose_files_are_there_asks_the_device_three_times(
+    phone: AdbDevice, adb: FakeAdb, request_: RunRequest
+) -> None:
+    """The way there and back takes longest: once for what is missing, once to run, once for the output."""
+    phone.push(request_, ignore)
+    adb.commands.clear()
+    phone.push(request_, ignore)
+    phone.run(request_, ignore)
+    assert len(adb.commands) == 3
+
+
 def test_nothing_but_what_was_pushed_stays_on_the_device(phone: AdbDevice, adb: FakeAdb, request_: RunRequest) -> None:
     phone.push(request_, ignore)
     kept = {path.name for path in (adb.root / "tenpass").iterdir()}

@@ -147,7 +147,7 @@ def test_sequential_order_under_drift_gives_a_wrong_ratio_and_rounds_the_right_o
         ratios[order] = row.ratio
     assert ratios["sequential"].low > truth * 1.05
     assert ratios["shuffled"].low < truth < ratios["shuffled"].high
-    assert ratios["shuffled"].value == pytest.approx(truth, rel=0.03)
+    assert ratios["shuffled"].value == pytest.approx(truth, rel=0.005)  # each order is run backwards, too
 
 
 def test_a_ratio_over_rounds_is_shown_with_its_interval(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from device import bundle as bundles
 from device.records import Bundle, Measurement
 from device.wire import EXIT_STATUS, Transcript
 from export.pipeline import export_model
-from harness.run import EXPORTS
+from harness.prepare import EXPORTS
 from models import registry
 from toolchain import compile as compiling
 
