@@ -287,6 +287,8 @@ def main(
         recording = replay.read(device_name)
         chosen, lanes = device_name, 1
         cases = tuple(case for case in recording.cases if case.model in names or not _given("models"))
+        if not cases:
+            raise UsageError(f"--models {models}: the recording has none of them")
         rounds = rounds if _given("rounds") else recording.rounds
     else:
         from device.choose import choose
@@ -302,9 +304,9 @@ def main(
             for count in threads
             if way != "fused" or name == "onnxruntime"
         )
+        if not cases:
+            raise UsageError("--igc fused is for ONNX Runtime alone: add --runtime onnxruntime, or take another --igc")
         lanes = _lanes(boards, chosen, len(cases))
-    if not cases:
-        raise UsageError("no case is left: --igc fused is for ONNX Runtime alone, and a recording has its own --models")
     folder = _results_folder(out, chosen) if resume is None else resume
     seed = random.SystemRandom().getrandbits(32) if seed is None else seed
     planned = plan.Plan(

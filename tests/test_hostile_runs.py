@@ -1,4 +1,4 @@
-"""A run's folder from elsewhere, written by anyone: read within bounds as what a run has written, or refused in a line."""
+"""What lies in a folder of results may come from anybody: it is refused in one line, or is what a run can write."""
 
 from __future__ import annotations
 
