@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Choices: what may be added to a sample at the median. In nanoseconds for a pass that keeps the CPU, as a network's
 #: does; as a part of a pass of 10 ms for any, also one that gives the CPU, and with it the caches, to others.
 MOST_ADDED_NS, MOST_ADDED_SHARE, PASS_NS = 1_000, 0.001, 10_000_000
-#: A choice: passes that keep the CPU and take so much longer than their time at the median did not have it to themselves.
+#: A choice: passes that keep the CPU and take so much longer than their time at the median were not alone with it.
 MOST_INTERRUPTED = 0.01
 #: Choices: what a case may take beyond its passes, in seconds; over adb it goes back and forth some times.
 MOST_OUTSIDE_S_ON_HOST, MOST_OUTSIDE_S_OVER_ADB = 0.5, 2.0
