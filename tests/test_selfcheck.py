@@ -207,14 +207,19 @@ def test_their_ratio_is_of_the_medians_of_each_block_and_one_disturbed_block_doe
 
 
 def null_case(
-    model: str = "nothing", *, added_ns: int = 100, outside_ns: int = 300_000_000, pushed: int = 0
+    model: str = "nothing",
+    *,
+    added_ns: int = 100,
+    told_ns: int = 50,
+    outside_ns: int = 300_000_000,
+    pushed: int = 0,
 ) -> NullCase:
     nominal_ns = int([*model.split(), "0"][1])
     return NullCase(
         model=model,
         nominal_ns=nominal_ns,
-        samples_ns=[nominal_ns + 50 + added_ns] * 3,
-        told_ns=[50] * 3,
+        samples_ns=[nominal_ns + told_ns + added_ns] * 3,
+        told_ns=[told_ns] * 3,
         counted=False,
         counters_error=None,
         phases_ns={"launch": outside_ns, "passes": 10**12},
@@ -258,7 +263,18 @@ def test_a_pass_that_gives_the_cpu_away_may_have_more_added_but_not_a_thousandth
 
 
 def test_of_an_emulators_wall_time_nothing_is_said() -> None:
-    assert met(checked(device("emulated"), added_ns=10**6))[:2] == [None, None]
+    check = checked(device("emulated"), added_ns=10**6)
+    assert met(check)[:2] == [None, None]
+    assert "repeat it" not in selfcheck_report.markdown(check)
+
+
+@pytest.mark.parametrize(("told_ns", "told"), [(10_000, False), (10_001, None)])
+def test_what_is_added_cannot_be_told_where_most_passes_were_interrupted(told_ns: int, told: bool | None) -> None:
+    whole = checked()
+    busy = null_case("spin_ns 1000000", added_ns=2000, told_ns=told_ns)
+    check = replace(whole, samples=[*whole.samples, busy])
+    assert met(check)[0] is told
+    assert ("repeat it when it is idle" in selfcheck_report.markdown(check)) == (told is None)
 
 
 @pytest.mark.parametrize(
@@ -296,7 +312,7 @@ def test_the_report_shows_each_target_every_phase_and_every_block() -> None:
 
 
 def test_a_report_that_cannot_tell_says_what_helps() -> None:
-    assert "repeat it when the machine is idle" in selfcheck_report.markdown(checked(both=apart(0.0, 0.2)))
+    assert "repeat it when it is idle" in selfcheck_report.markdown(checked(both=apart(0.0, 0.2)))
 
 
 def test_different_versions_of_the_runtime_are_named() -> None:
