@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MOST_BYTES = 512 * 1024 * 1024  # of the file and all its external data together
 MOST_NODES = 100_000
 MOST_NESTING = 16  # of subgraphs in subgraphs
-MOST_FIELDS = 4_000_000  # of protobuf: one takes two bytes in a file and a hundred once parsed
+MOST_FIELDS = 2_000_000  # of protobuf: one takes two bytes in a file and a hundred once parsed
 MOST_DIMENSIONS = 64  # of a tensor with external data
 
 #: protobuf's limit for one message: no larger file can be an ONNX file, whatever is allowed.
@@ -238,7 +238,8 @@ def _needed_bytes(tensor: TensorProto, what: str) -> int:
         kind = ""
     if kind in ("", "UNDEFINED", "STRING"):
         raise ExportError(f"{what} has a type without a size ({tensor.data_type})")
-    return (math.prod(tensor.dims) * bits + 7) // 8  # rounded up
+    elements: int = math.prod(tensor.dims)
+    return (elements * bits + 7) // 8  # rounded up
 
 
 def _one_line(text: str) -> str:
