@@ -43,6 +43,7 @@ def intact(folder: Path) -> bool:
         names = {line.partition(b"  ")[2] for line in set(sealed.splitlines()) ^ set(found.splitlines())}
         what = ", ".join(os.fsdecode(name) for name in sorted(names)[:3])
     print(f"{folder} is not as it was made ({what}): making it anew", file=sys.stderr)
+    (folder / NAME).unlink(missing_ok=True)  # it is not looked at, nor spoken of, again
     return False
 
 
