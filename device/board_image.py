@@ -3,7 +3,7 @@
     python -m device.board_image        build the images of both architectures
 
 An image lies in build/boards/<arch>/<recipe>/; the recipe is a hash over all that goes in (pinned packages,
-the scripts, this file), so that an image that is there is up to date.
+the scripts, this file), so that an image that is there, with the files that were put there, is up to date.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from device.errors import DeviceUnavailable
-from toolchain import debian
+from toolchain import compile as compiling
+from toolchain import debian, seal
 from toolchain.errors import ToolchainError
 
 FOLDER = debian.BUILD / "boards"
@@ -91,9 +92,9 @@ def image(arch: str, on_step: Callable[[str], None] | None = None) -> Image:
     """The image for "armhf" or "arm64"; built first where need be. Raises DeviceUnavailable."""
     try:
         folder = FOLDER / arch / _recipe(arch)
-        if not folder.is_dir():
-            _build(arch, folder, on_step or (lambda _step: None))
-            folder = FOLDER / arch / _recipe(arch)  # another one where the mirror had a replacement only
+        if not seal.intact(folder):
+            with compiling.locked(FOLDER / f"{arch}.lock"):
+                folder = _built(arch, on_step or (lambda _step: None))
     except ToolchainError as error:
         raise ImageError(str(error)) from error
     version = (folder / "kernel-version").read_text().strip()
@@ -109,10 +110,13 @@ def _recipe(arch: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def _build(arch: str, folder: Path, on_step: Callable[[str], None]) -> None:
+def _built(arch: str, on_step: Callable[[str], None]) -> Path:
+    """The folder of an image that is as it was made; only one process may be here."""
     on_step(f"fetching the parts of the {arch} board")
     kernel, busybox, *adbd = debian.ensure(packages(arch))
-    folder = FOLDER / arch / _recipe(arch)
+    folder = FOLDER / arch / _recipe(arch)  # known only now: the mirror may have had a replacement only
+    if seal.intact(folder):  # another process made it meanwhile
+        return folder
     on_step(f"building the {arch} board's image")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".building-") as scratch:
@@ -122,14 +126,14 @@ def _build(arch: str, folder: Path, on_step: Callable[[str], None]) -> None:
         shutil.copyfile(vmlinuz, content / "vmlinuz")
         (content / "kernel-version").write_text(vmlinuz.name.removeprefix("vmlinuz-") + "\n")
         (content / "initramfs").write_bytes(_initramfs(arch, kernel, busybox, adbd))
-        try:
-            content.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # otherwise another process was faster, with the same bytes
-                raise
+        seal.seal(content)
+        if folder.exists():
+            folder.rename(Path(scratch, "old"))
+        content.rename(folder)
     for old in folder.parent.iterdir():
         if old != folder and not old.name.startswith("."):
             shutil.rmtree(old, ignore_errors=True)
+    return folder
 
 
 # --- the initramfs ------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import adbutils
 import pytest
 
 from device import board, board_image
+from toolchain import debian, seal
 
 SMALL = "cortex-a53"  # boots fastest
 
@@ -123,6 +125,29 @@ def test_a_data_disk_in_use_is_left_to_its_board(tmp_path: Path, monkeypatch: py
     third.close()
 
 
+def test_an_image_that_was_tampered_with_is_noticed_and_built_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The parts stand in for Debian's: what is looked at is the image's folder."""
+    kernel, busybox = tmp_path / "kernel", tmp_path / "busybox"
+    (kernel / "boot").mkdir(parents=True)
+    (kernel / "boot/vmlinuz-9.9").write_bytes(b"a kernel")
+    busybox.mkdir()
+    monkeypatch.setattr(board_image, "FOLDER", tmp_path / "boards")
+    monkeypatch.setattr(debian, "ensure", lambda _packages: [kernel, busybox])
+    monkeypatch.setattr(board_image, "_initramfs", lambda *_parts: b"an initramfs")
+    image = board_image.image("arm64")
+    for file in (image.kernel, image.initramfs):
+        content = file.read_bytes()
+        file.write_bytes(content[:-1] + b"?")
+        monkeypatch.setattr(seal, "_intact", set())  # as in another process
+        assert board_image.image("arm64") == image
+        assert f"is not as it was made ({file.name}): making it anew" in capsys.readouterr().err
+        assert file.read_bytes() == content
+    assert board_image.image("arm64") == image
+    assert capsys.readouterr().err == ""
+
+
 # --- booted -------------------------------------------------------------------------------------------
 
 
@@ -207,12 +232,15 @@ def test_a_quad_core_board_has_four_cores_and_says_that_its_times_mean_nothing()
     thread = threading.Thread(target=lambda: boards.append(board.boot("cortex-a53-smp")))
     thread.start()
     thread.join()
+    port = int(boards[0].serial.rpartition(":")[2])
     with boards[0] as booted:
+        assert listening(port) == LOOPBACK
         assert shell(booted, "grep -c ^processor /proc/cpuinfo") == "4"
         assert shell(booted, "getprop ro.tenpass.clock") == "emulated"
         assert shell(booted, "taskset 8 sh -c 'echo on the last'") == "on the last"
     booted.close()  # once more is nothing
     assert gone(booted.pid)
+    assert not listening(port)
 
 
 @pytest.mark.board
@@ -234,9 +262,13 @@ def test_a_board_and_its_adb_server_die_with_a_program_that_is_killed() -> None:
             names = {Path(f"/proc/{pid}/comm").read_text().strip() for pid in children}
             assert {"adb"} < names
             assert any(name.startswith("qemu-system") for name in names)
+            ports = [int(port) for port in re.findall(r"(?<=127\.0\.0\.1:)\d+", lines[1])]
+            assert ports
+            assert all(listening(port) == LOOPBACK for port in ports)
         finally:
             program.kill()
     assert all(gone(pid) for pid in children)
+    assert not any(listening(port) for port in ports)
 
 
 @pytest.mark.board

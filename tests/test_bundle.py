@@ -264,10 +264,13 @@ def test_the_library_is_fetched_once_and_only_it_is_kept(shelf: Path, tmp_path: 
     assert [path for path in (tmp_path / "wheels").rglob("*") if path.is_file()] == [library]
 
 
-def test_a_library_that_was_changed_is_fetched_again(shelf: Path) -> None:
+def test_a_library_that_was_changed_is_fetched_again_with_a_word(
+    shelf: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     library = wheels.library("x86_64")
     library.write_text("A library")
     assert wheels.library("x86_64").read_text() == "a library"
+    assert "sha256 differs" in capsys.readouterr().err
 
 
 def test_a_wheel_of_other_bytes_is_refused_and_not_kept(shelf: Path, tmp_path: Path) -> None:

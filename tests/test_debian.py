@@ -10,12 +10,12 @@ import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from toolchain import debian
+from toolchain import debian, seal
 
 REPOSITORY = Path(debian.__file__).parent.parent
 
@@ -164,6 +164,47 @@ def test_a_deb_that_was_tampered_with_in_the_cache_is_noticed_and_fetched_again(
     assert "sha256 differs" in capsys.readouterr().err
     assert (folder / "usr/share/hello").read_text() == "hello 1.0\n"
     assert hashlib.sha256(archive.read_bytes()).hexdigest() == pinned.sha256
+
+
+def change_a_byte(folder: Path) -> None:
+    (folder / "usr/share/hello").write_text("hellO 1.0\n")
+
+
+def add_a_file(folder: Path) -> None:
+    (folder / "usr/share/more").touch()
+
+
+def remove_a_file(folder: Path) -> None:
+    (folder / "usr/share/hello").unlink()
+
+
+def put_a_link_in_place_of_a_file(folder: Path) -> None:
+    (folder / "usr/share/hello").rename(folder.parent / "elsewhere")
+    (folder / "usr/share/hello").symlink_to(folder.parent / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    "tamper", [change_a_byte, add_a_file, remove_a_file, put_a_link_in_place_of_a_file], ids=lambda how: how.__name__
+)
+def test_an_unpacked_package_that_was_tampered_with_is_noticed_and_unpacked_anew(
+    mirror: Mirror,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tamper: Callable[[Path], None],
+) -> None:
+    pin(mirror.add("1.0"))
+    folder = debian.unpacked("hello", "armhf")
+    mirror.file(mirror.pin).unlink()  # the archive is still in the cache
+    tamper(folder)
+    monkeypatch.setattr(seal, "_intact", set())  # as in another process
+    assert debian.unpacked("hello", "armhf") == folder
+    assert capsys.readouterr().err.count("is not as it was made (usr/share/") == 1
+    files = [path for path in folder.rglob("*") if not path.is_dir()]
+    assert sorted(files) == [folder / seal.NAME, folder / "usr/share/hello"]
+    assert not (folder / "usr/share/hello").is_symlink()
+    assert (folder / "usr/share/hello").read_text() == "hello 1.0\n"
+    assert debian.unpacked("hello", "armhf") == folder
+    assert capsys.readouterr().err == ""
 
 
 def test_a_mirror_that_cannot_be_reached_is_one_line_that_names_the_variable(

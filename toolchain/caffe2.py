@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from toolchain import compile as compiling
-from toolchain import debian
+from toolchain import debian, seal
 from toolchain.compile import TOOLCHAINS, Toolchain
 from toolchain.debian import DebianError
 from toolchain.errors import ToolchainError
@@ -82,11 +82,11 @@ def libraries(abi: str) -> dict[str, Path]:
     """
     chain = compiling.toolchain(abi)
     folder = FOLDER / f"{abi}-{recipe(abi)}"
-    if not _complete(folder):
+    if not _ready(chain, folder):
         with compiling.locked(FOLDER / f"{abi}.lock"):
-            if not _complete(folder):  # another process may have made it meanwhile
+            if not _ready(chain, folder):  # another process may have made it meanwhile
                 _collect(chain, folder)
-    return {path.name: path for path in sorted(folder.iterdir())}
+    return {path.name: path for path in sorted(folder.iterdir()) if path.name != seal.NAME}
 
 
 def recipe(abi: str) -> str:
@@ -158,9 +158,12 @@ def _packages(names: Iterable[str], arch: str) -> list[Path]:
         ) from error
 
 
-def _complete(folder: Path) -> bool:
-    """Whether the folder is there, it comes whole, and each link in it still leads to a file."""
-    return folder.is_dir() and all(path.exists() for path in folder.iterdir())
+def _ready(chain: Toolchain, folder: Path) -> bool:
+    """Whether the folder is there as it was made, and each link in it leads to a file of an intact package."""
+    if not seal.intact(folder):
+        return False
+    _packages(PACKAGES[chain.preset], chain.preset)  # those that were changed are unpacked anew, where the links lead
+    return all(path.exists() for path in folder.iterdir())
 
 
 def _collect(chain: Toolchain, folder: Path) -> None:
@@ -182,6 +185,7 @@ def _collect(chain: Toolchain, folder: Path) -> None:
             (new / name).symlink_to(os.path.relpath(path.resolve(), folder))
         for name in missing:
             _make_stub(chain, new / name, objects, versions.get(name, []))
+        seal.seal(new)
         for index, outdated in enumerate(FOLDER.glob(f"{chain.abi}-*")):
             outdated.rename(Path(scratch, f"old-{index}"))
         new.rename(folder)

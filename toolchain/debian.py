@@ -8,6 +8,8 @@ Only when the mirror no longer has it (a point release replaced it) is the suite
 private apt that accepts nothing Debian's archive keyring has not signed; the replacement is noted in a
 local lock and stays fixed from then on. $DEBIAN_PINS=strict turns replacements into an error.
 
+What lies unpacked is checked file by file before it is used (toolchain/seal.py), and unpacked anew if need be.
+
     python -m toolchain.debian                              fetch and unpack every pin
     python -m toolchain.debian --update-lock                pin what the mirror offers today
     python -m toolchain.debian --update-lock trixie/adbd:armhf ...     and add these
@@ -30,6 +32,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from toolchain import seal
 from toolchain.errors import ToolchainError
 
 DEFAULT_SUITE = "trixie"
@@ -87,7 +90,7 @@ def ensure(packages: Iterable[tuple[str, str] | tuple[str, str, str]]) -> list[P
 def _ensure(wanted: list[Pin]) -> list[Path]:
     """The folders of pins of the committed lock."""
     pins = [_in_force(pin) for pin in wanted]
-    if not all(_folder(pin).is_dir() for pin in pins):
+    if not all(seal.intact(_folder(pin)) for pin in pins):
         with _alone():
             pins = _provide(wanted)
     return [_folder(pin) for pin in pins]
@@ -178,7 +181,7 @@ def _archive(pin: Pin) -> Path:
 def _provide(wanted: list[Pin]) -> list[Pin]:
     """Have every wanted pin, or what replaces it, unpacked; the pins that are."""
     pins = [_in_force(pin) for pin in wanted]
-    missing = [pin for pin in pins if not _folder(pin).is_dir() and not _archive_is_sound(pin)]
+    missing = [pin for pin in pins if not seal.intact(_folder(pin)) and not _archive_is_sound(pin)]
     if missing:
         mirrors = _mirrors()
         failed = _download(missing, mirrors)
@@ -194,7 +197,7 @@ def _provide(wanted: list[Pin]) -> list[Pin]:
                     _replaced(committed[pin], offer)
             pins = [offered.get(pin, pin) for pin in pins]
     for pin in pins:
-        if not _folder(pin).is_dir():
+        if not seal.intact(_folder(pin)):
             _unpack(pin)
     return pins
 
@@ -218,6 +221,9 @@ def _unpack(pin: Pin) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacking-") as scratch:
         _run(["dpkg-deb", "-x", str(_archive(pin)), f"{scratch}/content"])
+        seal.seal(Path(scratch, "content"))
+        if folder.exists():
+            folder.rename(Path(scratch, "old"))
         Path(scratch, "content").rename(folder)
 
 

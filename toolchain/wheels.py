@@ -58,8 +58,10 @@ def library(abi: str) -> Path:
     """
     wanted = pin(abi)
     path = FOLDER / wanted.wheel_sha256[:16] / LIBRARY
-    if path.exists() and _sha256(path) == wanted.library_sha256:
-        return path
+    if path.exists():
+        if _sha256(path) == wanted.library_sha256:
+            return path
+        print(f"wheels: {path} is not the pinned file (sha256 differs): fetching it again", file=sys.stderr)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=FOLDER, prefix=".fetching-") as scratch:
         wheel = _downloaded(wanted, Path(scratch))
