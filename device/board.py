@@ -28,10 +28,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from device import board_image, lifeline
+from device import adb_server, board_image, lifeline
 from device.counting import Cache, Caches
 from device.errors import DeviceUnavailable
 from device.records import Clock
+from device.timeouts import Deadline
 from toolchain import emulator as emulators
 from toolchain.errors import ToolchainError
 
@@ -45,6 +46,8 @@ _ADBD_PORT = 5555  # in the guest
 _STARTED = b"adbd started"
 _PORT_TAKEN = b"Could not set up host forwarding rule"
 _MAX_SLOTS = 64
+_ADB_ANSWERS_S = 5.0  # the private adb server, which is at hand
+_DISK_TIMEOUT_S = 120.0  # checking or making a file system of DATA_BYTES takes a second or two
 
 #: Debian's architecture -> emulator and machine. Without highmem=off a 32-bit kernel does not find its PCI window.
 _MACHINES = {
@@ -114,7 +117,10 @@ class Board:
     counts_path: Path | None
     _emulator: subprocess.Popen[bytes] = field(repr=False)
     _slot: _Slot = field(repr=False)
-    _closing: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _image: board_image.Image = field(repr=False)
+    _plugin: Path | None = field(repr=False)
+    _changing: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _given_up: threading.Event = field(default_factory=threading.Event, repr=False)
 
     @property
     def slot(self) -> int:
@@ -130,9 +136,34 @@ class Board:
         """Whether the emulator runs; it may still be stuck."""
         return self._emulator.poll() is None
 
+    def revive(self, limit_s: float, again: bool = False) -> tuple[str, int]:
+        """Has the board reached over adb, booted anew on its disk when it has died, or (`again`) in any case.
+
+        The serial and the port of the adb server, which may be others then. Raises BoardUnavailable, in time.
+        """
+        with self._changing:
+            if self._given_up.is_set():
+                raise BoardUnavailable(f"the board {self.definition.name} has been switched off")
+            deadline = Deadline(limit_s)
+            port = _adb_server()
+            if again or not self.alive():
+                lifeline.end(self._emulator)
+                _disconnect(self.serial, port)
+                _prepare_disk(self._slot.disk)
+                self._emulator, self.serial = _up(
+                    self.definition, self._image, self._slot, self._plugin, port, deadline, self._given_up
+                )
+            elif port != self.adb_server_port:  # another server, which knows nothing yet
+                _wait_for_adb(
+                    self.definition, self._emulator, self.log_path, self.serial, port, deadline, self._given_up
+                )
+            self.adb_server_port = port
+            return self.serial, port
+
     def close(self) -> None:
         """Write /data to its disk, and switch off. Once closed, nothing happens any more."""
-        with self._closing:
+        self._given_up.set()
+        with self._changing:
             if self._slot.closed:
                 return
             if self.alive():
@@ -170,19 +201,45 @@ def boot(
     adb_port = _adb_server()
     step(f"booting {described.title}")
     slot = _Slot.take(described.name)
+    given_up = threading.Event()
     try:
-        process, port = _start(described, image, slot, plugin)
-        try:
-            serial = f"127.0.0.1:{port}"
-            _wait_for_adb(described, process, slot.log_path, serial, adb_port, time.monotonic() + limit_s)
-        except BaseException:
-            lifeline.end(process)
-            raise
+        process, serial = _up(described, image, slot, plugin, adb_port, Deadline(limit_s), given_up)
     except BaseException:
         slot.close()
         raise
-    counts_path = slot.counts_path if plugin else None
-    return Board(described, serial, adb_port, image.kernel_version, slot.log_path, counts_path, process, slot)
+    return Board(
+        described,
+        serial,
+        adb_port,
+        image.kernel_version,
+        slot.log_path,
+        slot.counts_path if plugin else None,
+        process,
+        slot,
+        image,
+        plugin,
+        _given_up=given_up,
+    )
+
+
+def _up(
+    described: BoardDefinition,
+    image: board_image.Image,
+    slot: _Slot,
+    plugin: Path | None,
+    adb_port: int,
+    deadline: Deadline,
+    given_up: threading.Event,
+) -> tuple[subprocess.Popen[bytes], str]:
+    """Starts the emulator and waits for adb to reach it: the process, and the serial. When it fails, nothing stays."""
+    process, port = _start(described, image, slot, plugin)
+    try:
+        serial = f"127.0.0.1:{port}"
+        _wait_for_adb(described, process, slot.log_path, serial, adb_port, deadline, given_up)
+    except BaseException:
+        lifeline.end(process)
+        raise
+    return process, serial
 
 
 def _plugin(described: BoardDefinition, emulator: str, step: Callable[[str], None]) -> Path:
@@ -267,7 +324,7 @@ def _prepare_disk(disk: Path) -> None:
     """Have a sound ext4 file system in `disk`: replay its journal, or make it anew when it is past repair."""
     if disk.exists():
         check = [_tool("e2fsck", "e2fsprogs"), "-p", str(disk)]
-        status = subprocess.run(check, capture_output=True, check=False).returncode
+        status = _run(check).returncode
         repaired = 3  # e2fsck(8): 1 errors corrected, 2 "reboot"; 4 and up: errors left
         if status <= repaired:
             return
@@ -278,11 +335,20 @@ def _prepare_disk(disk: Path) -> None:
     # Nothing is left for the kernel to initialise while the board measures (lazy_*=0).
     options = "lazy_itable_init=0,lazy_journal_init=0"
     make = [_tool("mke2fs", "e2fsprogs"), "-q", "-F", "-t", "ext4", "-N", "8192", "-m", "0", "-J", "size=16"]
-    made = subprocess.run([*make, "-E", options, str(scratch)], capture_output=True, text=True, check=False)
+    made = _run([*make, "-E", options, str(scratch)])
     if made.returncode != 0:
         scratch.unlink()
         raise BoardUnavailable(f"{disk} cannot be made: {made.stderr.strip()}; is there room on this disk?")
     scratch.replace(disk)
+
+
+def _run(argv: list[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=_DISK_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        raise BoardUnavailable(
+            f"{Path(argv[0]).name} did not end within {_DISK_TIMEOUT_S:g} s; is the disk sound?"
+        ) from None
 
 
 # --- the emulator -------------------------------------------------------------------------------------
@@ -351,24 +417,22 @@ def _wait_for_adb(
     log: Path,
     serial: str,
     adb_port: int,
-    deadline_s: float,
+    deadline: Deadline,
+    given_up: threading.Event,
 ) -> None:
     """Return when adb says "device". The port answers before the guest listens: adbd must say so first."""
-    from adbutils import AdbClient, AdbError
-
-    adb = AdbClient(host="127.0.0.1", port=adb_port, socket_timeout=5)
-    while time.monotonic() < deadline_s:
+    while not deadline.passed:
+        if given_up.is_set():
+            raise BoardUnavailable(f"the board {described.name} is no longer wanted")
         if process.poll() is not None:
             raise BoardUnavailable(
                 f"the board {described.name} ended while booting (status {process.returncode}): {_end_of(log)}"
             )
         if _STARTED in log.read_bytes():
-            with contextlib.suppress(AdbError, OSError):
-                adb.connect(serial, timeout=5)
-                if adb.device(serial).get_state() == "device":
-                    return
-            with contextlib.suppress(AdbError, OSError):
-                adb.disconnect(serial)
+            adb_server.rejoin(serial, adb_port, deadline.left_s(_ADB_ANSWERS_S))
+            with contextlib.suppress(DeviceUnavailable):
+                adb_server.require_usable(serial, adb_port, deadline.left_s(_ADB_ANSWERS_S))
+                return
         time.sleep(0.05)
     raise BoardUnavailable(
         f"the board {described.name} was not up in time (TENPASS_BOOT_TIMEOUT_S sets how long to wait): {_end_of(log)}"
@@ -443,17 +507,15 @@ def _answers(process: subprocess.Popen[bytes], port: int, timeout_s: float = 10)
 
 
 def _sync(serial: str, adb_port: int) -> None:
-    from adbutils import AdbClient, AdbError
+    from device.adb import Shell
 
-    with contextlib.suppress(AdbError, OSError):
-        AdbClient(host="127.0.0.1", port=adb_port, socket_timeout=3).device(serial).shell("sync", timeout=3)
+    with contextlib.suppress(DeviceUnavailable):
+        Shell(serial, adb_port).run("sync", timeout_s=3)
 
 
 def _disconnect(serial: str, adb_port: int) -> None:
-    from adbutils import AdbClient, AdbError
-
-    with contextlib.suppress(AdbError, OSError):
-        AdbClient(host="127.0.0.1", port=adb_port, socket_timeout=3).disconnect(serial)
+    with contextlib.suppress(DeviceUnavailable):
+        adb_server.ask(f"host:disconnect:{serial}", adb_port, limit_s=3)
 
 
 @atexit.register

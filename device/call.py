@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 from typing import Protocol
 
-from device.errors import RunnerCrashed
+from device.errors import DeviceError, OutOfMemory, RunnerCrashed, RunnerFailed
 from device.records import DeviceInfo, DeviceState, Measurement, RunRequest
 from device.wire import Event, Transcript
 
@@ -40,7 +40,8 @@ class Device(Protocol):
 
     `push` carries over what the request needs and the device lacks, and returns the bytes it moved
     (0: all was there); `run` measures one case. Both raise DeviceError's children; `close` gives the device
-    back and may be called from another thread: a case that is running then ends with an error.
+    back and may be called from another thread: a case that is running then ends with an error. `reconnect` waits, for
+    `limit_s` at most, until a device that was lost can be used again; it raises DeviceUnavailable when it cannot.
     """
 
     @property
@@ -51,6 +52,8 @@ class Device(Protocol):
     def push(self, request: RunRequest, on_bytes: OnBytes) -> int: ...
 
     def run(self, request: RunRequest, on_event: OnEvent) -> Measurement: ...
+
+    def reconnect(self, limit_s: float, *, reboot: bool = False) -> None: ...
 
     def close(self) -> None: ...
 
@@ -77,12 +80,21 @@ def arguments(request: RunRequest, *, models: list[str], input_path: str, output
 def conclude(transcript: Transcript, exit_code: int, stderr: bytes, *, where: str) -> Measurement:
     """The measurement of a runner that has ended with `exit_code` (128 + n: killed by signal n).
 
-    Raises RunnerCrashed when it did not end as it should, WireError when its output stops short.
+    Raises RunnerCrashed when it did not end as it should, OutOfMemory when it was killed, WireError when its output
+    stops short.
     """
     if exit_code != 0:
         last = stderr.decode(errors="replace").strip().splitlines()[-1:] or ["nothing on stderr"]
-        raise RunnerCrashed(f"{where}: the runner ended with {_ending(exit_code)} ({last[0][:300]})")
+        kind = OutOfMemory if exit_code == 128 + signal.SIGKILL else RunnerCrashed
+        raise kind(f"{where}: the runner ended with {_ending(exit_code)} ({last[0][:300]})")
     return transcript.measurement()
+
+
+def sorted_out(error: BaseException, full: type[DeviceError]) -> BaseException:
+    """The error, or `full` when it says that the output could not be written for want of room where the runner is."""
+    if isinstance(error, RunnerFailed) and error.status == "unwritable" and "space" in str(error).lower():
+        return full(str(error))
+    return error
 
 
 def _ending(exit_code: int) -> str:
@@ -90,5 +102,5 @@ def _ending(exit_code: int) -> str:
         name = signal.Signals(exit_code - 128).name
     except ValueError:
         return f"exit status {exit_code}"
-    hint = "; out of memory is the usual reason" if name == "SIGKILL" else ""
+    hint = "; out of memory is the usual reason, see `dmesg`" if name == "SIGKILL" else ""
     return f"signal {name}{hint}"

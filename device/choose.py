@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import queue
-import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from device.adb import AdbDevice, Attached, attached, server_port
+from device.adb import AdbDevice
+from device.adb_server import Attached, answers, attached, server_port
 from device.call import Device
 from device.counting import CountingDevice
 from device.errors import DeviceNotChosen
 from device.host import NAME as HOST
 from device.host import HostDevice
+from device.lock import DeviceLock
+from device.timeouts import DEFAULT, Timeouts
 
 if TYPE_CHECKING:
     from device.board import Board
@@ -43,29 +45,58 @@ def choose(named: str | None) -> str:
 
 def attached_without_side_effects() -> list[Attached]:
     """As `attached`, but starts no adb server when there is none and no phone hangs on USB either."""
-    if _server_answers() or _adb_on_usb():
+    if answers(server_port()) or _adb_on_usb():
         return attached()
     return []
 
 
+def reserve(name: str, wait_s: float = 0, on_wait: Callable[[str], None] = lambda _: None) -> DeviceLock | None:
+    """The named device for this program alone, among the runs of this machine; None: it is one that nobody shares.
+
+    Waits up to `wait_s` for another run to end. Raises DeviceBusy, which says who has it. Boards have their own locks.
+    """
+    return None if name.startswith(BOARD_PREFIX) else DeviceLock.take(name, wait_s, on_wait)
+
+
 def open_devices(
-    name: str, count: int = 1, on_step: Callable[[str], None] = lambda _: None, *, counting: bool = False
+    name: str,
+    count: int = 1,
+    on_step: Callable[[str], None] = lambda _: None,
+    *,
+    counting: bool = False,
+    timeouts: Timeouts = DEFAULT,
 ) -> list[Device]:
     """The named device, ready; of a board as many as asked for, always in the same order of their data disks.
 
-    `on_step` hears what is being waited for (a board boots in seconds). With `counting`, a board's passes carry its
-    emulator's counts; what is no board takes no notice. Raises DeviceUnavailable with what to do. Boards die with this
-    program, at the latest.
+    Whoever calls has reserved it. `on_step` hears what is being waited for (a board boots in seconds). With `counting`,
+    a board's passes carry its emulator's counts; what is no board takes no notice. Raises DeviceUnavailable with what
+    to do. Boards die with this program, at the latest.
     """
     if name == HOST:
         return [HostDevice()]
     if not name.startswith(BOARD_PREFIX):
-        return [AdbDevice(name)]
-    return [_device(name, board) for board in _boot(name.removeprefix(BOARD_PREFIX), count, on_step, counting)]
+        device = AdbDevice(name, timeouts=timeouts)
+        device.take_over()
+        return [device]
+    boards = _boot(name.removeprefix(BOARD_PREFIX), count, on_step, counting)
+    try:
+        return [_device(name, board, timeouts) for board in boards]
+    except BaseException:
+        for board in boards:
+            board.close()
+        raise
 
 
-def _device(name: str, board: Board) -> Device:
-    device = AdbDevice(board.serial, port=board.adb_server_port, name=name, on_close=board.close)
+def _device(name: str, board: Board, timeouts: Timeouts) -> Device:
+    device = AdbDevice(
+        board.serial,
+        port=board.adb_server_port,
+        name=name,
+        timeouts=timeouts,
+        on_close=board.close,
+        revive=board.revive,
+    )
+    device.take_over()
     caches = board.definition.caches
     if board.counts_path is None or caches is None:
         return device
@@ -105,12 +136,6 @@ def is_deterministic_board(name: str) -> bool:
     from device.board import definition
 
     return name.startswith(BOARD_PREFIX) and definition(name.removeprefix(BOARD_PREFIX)).clock == "instructions"
-
-
-def _server_answers() -> bool:
-    with socket.socket() as connection:
-        connection.settimeout(1)
-        return connection.connect_ex(("127.0.0.1", server_port())) == 0
 
 
 def _adb_on_usb() -> bool:

@@ -1,6 +1,6 @@
 """What can go wrong on the device's side. Every message says what is wrong, where, and what to do.
 
-`status` is what a record says of a case that ended this way.
+`status` is what a record says of a case that ended this way; harness/policy.py says what then is done.
 """
 
 from __future__ import annotations
@@ -23,21 +23,51 @@ class DeviceError(Exception):
 
 
 class DeviceUnavailable(DeviceError):
-    """The device cannot be had at all: unknown, offline, unauthorised, or it did not boot."""
+    """The device cannot be had: unknown, given up, or it did not boot."""
 
     status = "device_unavailable"
+
+
+class DeviceBusy(DeviceUnavailable):
+    """Another run has the device."""
+
+    status = "device_busy"
+
+
+class DeviceLost(DeviceUnavailable):
+    """The device, or the connection to it, is not there, or went away while it was in use."""
+
+    status = "device_lost"
+
+
+class DeviceOffline(DeviceLost):
+    """The adb server knows the device and cannot talk to it."""
+
+    status = "offline"
+
+
+class DeviceUnauthorised(DeviceLost):
+    """The device does not trust this machine: nobody has accepted the question on its screen."""
+
+    status = "unauthorised"
+
+
+class NoAnswer(DeviceLost):
+    """The device is there and did not answer in time."""
+
+    status = "no_answer"
+
+
+class ServerGone(DeviceLost):
+    """The adb server on this machine does not run, or does not answer."""
+
+    status = "server_gone"
 
 
 class DeviceNotChosen(DeviceError):
     """Several devices are there and none was named."""
 
     status = "usage"
-
-
-class DeviceLost(DeviceError):
-    """The device, or the connection to it, went away while it was in use."""
-
-    status = "device_lost"
 
 
 class BundleError(DeviceError):
@@ -47,15 +77,27 @@ class BundleError(DeviceError):
 
 
 class PushFailed(DeviceError):
-    """A file did not arrive on the device as it left."""
+    """A file could not be put on the device."""
 
     status = "push_failed"
 
 
+class PushCorrupted(PushFailed):
+    """A file did not arrive on the device as it left."""
+
+    status = "push_corrupted"
+
+
 class NoSpace(PushFailed):
-    """The device has no room for what must be pushed."""
+    """The device has no room for what must be pushed, or for the output."""
 
     status = "no_space"
+
+
+class HostDiskFull(DeviceError):
+    """This machine has no room for what came from the device."""
+
+    status = "host_disk_full"
 
 
 class RunTimedOut(DeviceError):
@@ -65,9 +107,15 @@ class RunTimedOut(DeviceError):
 
 
 class RunnerCrashed(DeviceError):
-    """The runner ended without an end or an error event: by a signal, or killed for want of memory."""
+    """The runner ended without an end or an error event, as a rule by a signal."""
 
     status = "crashed"
+
+
+class OutOfMemory(RunnerCrashed):
+    """The runner was killed with SIGKILL, which is how a kernel that has no memory left ends a process."""
+
+    status = "out_of_memory"
 
 
 class RunnerFailed(DeviceError):

@@ -7,7 +7,7 @@ import threading
 from typing import IO
 
 from device import bundle, call, probe
-from device.errors import DeviceError, RunTimedOut
+from device.errors import DeviceError, HostDiskFull, RunTimedOut
 from device.records import DeviceInfo, DeviceState, Measurement, RunRequest
 from device.wire import Transcript
 
@@ -63,9 +63,9 @@ class HostDevice:
                     for event in transcript.receive(chunk):
                         on_event(event)
                 code = process.wait()
-            except BaseException:
+            except BaseException as error:
                 process.kill()
-                raise
+                raise call.sorted_out(error, HostDiskFull) from None
             finally:
                 self._running = None
                 timer.cancel()
@@ -75,6 +75,9 @@ class HostDevice:
                     f"{NAME}: the runner did not end within {request.timeout_s:g} s; --timeout allows more"
                 )
             return call.conclude(transcript, code if code >= 0 else 128 - code, stderr.kept(), where=NAME)
+
+    def reconnect(self, limit_s: float, *, reboot: bool = False) -> None:
+        pass  # this machine is here
 
     def close(self) -> None:
         if (running := self._running) is not None:

@@ -17,6 +17,7 @@ from device.errors import DeviceUnavailable
 #: all, and it lives as long as the program: callers may come from threads that end.
 _requests: queue.SimpleQueue[tuple[Future[subprocess.Popen[bytes]], list[str], dict[str, str], Path, tuple[int, ...]]]
 _requests = queue.SimpleQueue()
+_END_S = 10.0  # a process that is killed ends in milliseconds
 _started = threading.Lock()
 _forker: list[threading.Thread] = []
 
@@ -65,4 +66,5 @@ def end(process: subprocess.Popen[bytes]) -> None:
     """Kill the process and wait until it is gone; nothing happens when it is already."""
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(signal.SIGKILL)
-    process.wait()
+    with contextlib.suppress(subprocess.TimeoutExpired):  # the kernel has it, stuck in a disk: it will go
+        process.wait(_END_S)

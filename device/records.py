@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -12,6 +12,9 @@ Kind = Literal["phone", "board", "host", "replay"]
 #: "wall": a nanosecond of hardware. "instructions": an emulator's clock that advances 1 ns per executed
 #: instruction (modelled time). "emulated": wall time of an emulator without such a clock (meaningless).
 Clock = Literal["wall", "instructions", "emulated"]
+
+
+_RAM_DIFFERS = 0.01  # a choice: less than any two sizes of memory that are sold
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,12 @@ class DeviceInfo:
     os: str
     machine: str = "?"
     cache_model: str | None = None
+
+    def is_same_as(self, other: DeviceInfo) -> bool:
+        """Whether both tell of one device. What a kernel leaves of the memory differs a little from boot to boot."""
+        mine, others = self.ram_bytes, other.ram_bytes
+        alike = mine == others or (mine and others and abs(mine - others) < mine * _RAM_DIFFERS)
+        return bool(alike) and replace(self, ram_bytes=others) == other
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from device.records import DeviceInfo
+from device.timeouts import DEFAULT, Timeouts
 from harness import bounded
 from harness.conditions import Limits
 from harness.errors import UsageError
@@ -44,6 +45,8 @@ class Plan:
     shuffles it again. `lanes` devices share the turns; `checkpoints` are files by model; `counting` boards count
     instructions. `device_info` and `networks` (the sha256 of each case's model files; none where the export failed) are
     what the plan met when it began, so that a run which is taken up again can tell whether they are still the same.
+    `timeouts` and `reboot` (may a device that does not answer be restarted?) are for when something fails, and may be
+    others when the run is taken up again.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -65,6 +68,8 @@ class Plan:
     checkpoints: dict[str, str]
     device_info: DeviceInfo | None = None
     networks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    timeouts: Timeouts = DEFAULT
+    reboot: bool = False
 
     @property
     def rounds(self) -> int:
@@ -81,9 +86,11 @@ def differences(recorded: Plan, now: Plan) -> list[str]:
     names = ("device", "cases", "order", "limits", "timeout_s", "profile", "counting", "lanes", "checkpoints")
     found = [
         f"{name}: {_short(getattr(recorded, name))} then, {_short(getattr(now, name))} now"
-        for name in (*names, "device_info")
+        for name in names
         if getattr(recorded, name) != getattr(now, name)
     ]
+    if recorded.device_info and now.device_info and not recorded.device_info.is_same_as(now.device_info):
+        found.append(f"device_info: {_short(recorded.device_info)} then, {_short(now.device_info)} now")
     for case, files in recorded.networks.items():
         if now.networks.get(case) != files:
             found.append(f"the files of {case}: sha256 {_short(files)} then, {_short(now.networks.get(case))} now")

@@ -11,8 +11,9 @@ from typing import Self
 
 from device import bundle
 from device.call import Device
-from device.choose import open_devices
+from device.choose import open_devices, reserve
 from device.errors import BundleError
+from device.lock import DeviceLock
 from export.artifact import Artifact, ExportError
 from export.pipeline import export_model
 from harness import replay
@@ -27,10 +28,14 @@ EXPORTS = Path(__file__).resolve().parent.parent / "build" / "export"
 
 @dataclass(frozen=True)
 class Ready:
-    """Devices to share the turns, and the network of each; `subject` raises ExportError where there is none."""
+    """Devices to share the turns, and the network of each; `subject` raises ExportError where there is none.
+
+    `lock` keeps other runs from them.
+    """
 
     devices: Sequence[Device]
     subject: Callable[[Turn], Subject]
+    lock: DeviceLock | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -40,13 +45,24 @@ class Ready:
     ) -> None:
         for device in self.devices:
             device.close()
+        if self.lock is not None:
+            self.lock.release()
 
 
-def ready(plan: Plan, display: Display) -> Ready:
-    """What the plan names, telling on the display what is done. Raises DeviceError's children, and UsageError."""
+def ready(plan: Plan, display: Display, wait_s: float = 0) -> Ready:
+    """What the plan names, telling on the display what is done; waits up to `wait_s` for another run with the device.
+
+    Raises DeviceError's children, and UsageError.
+    """
     if replay.is_one(plan.device):
         return _recorded(replay.read(plan.device))
-    return _exported(plan, display)
+    lock = reserve(plan.device, wait_s, on_wait=display.say)
+    try:
+        return _exported(plan, display, lock)
+    except BaseException:
+        if lock is not None:
+            lock.release()
+        raise
 
 
 def met(plan: Plan, found: Ready) -> Plan:
@@ -58,7 +74,7 @@ def met(plan: Plan, found: Ready) -> Plan:
     return replace(plan, device_info=found.devices[0].info, networks=networks)
 
 
-def _exported(plan: Plan, display: Display) -> Ready:
+def _exported(plan: Plan, display: Display, lock: DeviceLock | None) -> Ready:
     artifacts = _export(plan.cases, plan.checkpoints, display)
 
     def subject(turn: Turn) -> Subject:
@@ -68,12 +84,14 @@ def _exported(plan: Plan, display: Display) -> Ready:
         return ExportedNetwork(made)
 
     with display.stage(f"ready {plan.device}") as stage:
-        devices = open_devices(plan.device, plan.lanes, on_step=stage.detail, counting=plan.counting)
+        devices = open_devices(
+            plan.device, plan.lanes, on_step=stage.detail, counting=plan.counting, timeouts=plan.timeouts
+        )
         # Now, for the compilers would disturb what is measured; what cannot be built fails its cases, with the reason.
         for runtime in dict.fromkeys(case.runtime for case in plan.cases):
             with contextlib.suppress(BundleError):
                 bundle.build(plan.cases[0].abi or devices[0].info.abi, runtime, on_step=stage.detail)
-    return Ready(devices, subject)
+    return Ready(devices, subject, lock)
 
 
 def _recorded(recording: replay.Recording) -> Ready:

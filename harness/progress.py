@@ -38,6 +38,10 @@ class Display:
         with self._progress:
             yield self
 
+    def say(self, words: str) -> None:
+        """A line that stays."""
+        self.console.print(words, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
     @contextmanager
     def stage(self, description: str, total: int | None = None) -> Iterator[Stage]:
         stage = Stage(self._progress, description, total)

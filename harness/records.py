@@ -119,7 +119,8 @@ class Record:
     """One case in one round, whole: measured, or failed with a reason.
 
     `id` is the case's, `round` counts from 0; each is a process of its own. `order` is the place in the run, from 0.
-    `status` is "ok", "output_wrong", "export_failed" or a status of `device.errors`. `phases_ns` are
+    `status` is "ok" or one of `harness.policy`. `attempt` counts from 1: a case that a lost device or a bad push has
+    spoilt is taken again, and each attempt has a record. `phases_ns` are
     durations on the host's clock (push, launch, load, passes, collect, ...): what the harness itself costs.
     """
 
@@ -145,6 +146,7 @@ class Record:
     phases_ns: dict[str, int]
     pushed_bytes: int
     warnings: tuple[Doubt, ...]
+    attempt: int = 1
 
     @property
     def outside_passes_ns(self) -> int:
@@ -165,7 +167,7 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE_NAME
         self._adapter = record_adapter()
-        self._file = self.path.open("a+b")
+        self._file = self.path.open("a+b", buffering=0)  # nothing is left to be written when it is closed
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -188,8 +190,9 @@ class Journal:
     def append(self, record: Record) -> None:
         """Raises HarnessError when the disk does not take it."""
         try:
-            self._file.write(self._adapter.dump_json(record) + b"\n")
-            self._file.flush()
+            data = self._adapter.dump_json(record) + b"\n"
+            while data:
+                data = data[self._file.write(data) :]
             os.fsync(self._file.fileno())
         except OSError as error:
             reason = error.strerror

@@ -185,6 +185,9 @@ class ReplayDevice:
                 on_event(event)
         return _with_emulated_counts(transcript.measurement(), recorded)
 
+    def reconnect(self, limit_s: float, *, reboot: bool = False) -> None:
+        pass  # what was lost in a recording stays lost
+
     def close(self) -> None:
         pass
 

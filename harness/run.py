@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ from click.core import ParameterSource
 
 from device.cores import parse_cpus
 from device.probe import ABI_OF_MACHINE
+from device.timeouts import DEFAULT, Timeouts
 from export.artifact import IGC, ExportError
 from export.checkpoints import parse_weights
 from harness.command import guarded
@@ -46,6 +48,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 #: Caffe2's engine for 3x3 depthwise convolutions -> the format whose nets ask for it.
 CONVOLUTIONS = {"as-converted": "caffe2", "DEPTHWISE_3x3": "caffe2-depthwise"}
+
+
+#: Options for when something fails: a run may be taken up again with others.
+FAULT_OPTIONS = ("command_timeout_s", "reconnect_timeout_s", "reboot", "wait_s")
 
 
 class Cpus(click.ParamType[str]):
@@ -237,6 +243,38 @@ class Numbers(click.ParamType[tuple[int, ...]]):
     help="Go on with the run in that folder, which was interrupted or had failures: measures what is missing, with the "
     "options of then, and refuses when the plan, the networks or the device are no longer the same.",
 )
+@click.option(
+    "--command-timeout",
+    "command_timeout_s",
+    type=click.FloatRange(min=1),
+    default=DEFAULT.command_s,
+    show_default=True,
+    help="Seconds that a device may take for anything but running a case; a push may take longer by its size.",
+)
+@click.option(
+    "--reconnect-timeout",
+    "reconnect_timeout_s",
+    type=click.FloatRange(min=0),
+    default=DEFAULT.reconnect_s,
+    show_default=True,
+    help="Seconds to wait for a device that was lost to come back; then it is given up.",
+)
+@click.option(
+    "--reboot",
+    is_flag=True,
+    help="Restart a device that does not come back by itself, when half of that time has passed. Otherwise none is.",
+)
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seconds to wait for another run that has the device.",
+)
+@click.option(
+    "--clean-device", is_flag=True, help="Remove all that was ever pushed to the device, nothing else, and exit."
+)
 @click.option("--list-devices", is_flag=True, help="List what can be given as --device, and exit.")
 @click.option("--list-models", is_flag=True, help="List what can be given as --models, and exit.")
 @guarded
@@ -266,6 +304,11 @@ def main(
     weights: tuple[str, ...],
     out: Path | None,
     resume: Path | None,
+    command_timeout_s: float,
+    reconnect_timeout_s: float,
+    reboot: bool,
+    wait_s: float,
+    clean_device: bool,
     list_devices: bool,
     list_models: bool,
 ) -> int:
@@ -273,11 +316,14 @@ def main(
         return _print_models()
     if list_devices:
         return _print_devices()
+    timeouts = Timeouts(command_s=command_timeout_s, reconnect_s=reconnect_timeout_s)
+    if clean_device:
+        return _clean_device(device_name, boards or 1, timeouts, wait_s)
     from harness import plan, replay
     from harness.records import SCHEMA_VERSION, Case
 
-    if resume is not None and not _given_besides("resume"):
-        return _go(plan.read(resume), resume, again=True)
+    if resume is not None and not _given_besides("resume", *FAULT_OPTIONS):
+        return _go(replace(plan.read(resume), timeouts=timeouts, reboot=reboot), resume, wait_s, again=True)
     names = [name.strip() for name in models.split(",") if name.strip()]
     specs = list(dict.fromkeys(registry.get(name) for name in names))
     if not specs:
@@ -325,8 +371,10 @@ def main(
         counting=counting,
         lanes=lanes,
         checkpoints={model: str(path) for model, path in checkpoints.items()},
+        timeouts=timeouts,
+        reboot=reboot,
     )
-    return _go(planned, folder, again=resume is not None)
+    return _go(planned, folder, wait_s, again=resume is not None)
 
 
 def _given(option: str) -> bool:
@@ -334,21 +382,21 @@ def _given(option: str) -> bool:
     return click.get_current_context().get_parameter_source(option) == ParameterSource.COMMANDLINE
 
 
-def _given_besides(option: str) -> bool:
-    return any(_given(name) for name in click.get_current_context().params if name != option)
+def _given_besides(*options: str) -> bool:
+    return any(_given(name) for name in click.get_current_context().params if name not in options)
 
 
-def _go(planned: Plan, folder: Path, *, again: bool) -> int:
+def _go(planned: Plan, folder: Path, wait_s: float, *, again: bool) -> int:
     """Measures what the plan has and `folder` lacks. The exit code says whether all is well."""
     try:
-        records = _run(planned, folder, again=again)
+        records = _run(planned, folder, wait_s, again=again)
     finally:
         with contextlib.suppress(OSError):
             folder.rmdir()  # only an empty one goes: nothing came of the run
     return _print_results(planned, records, folder)
 
 
-def _run(planned: Plan, folder: Path, *, again: bool) -> list[Record]:
+def _run(planned: Plan, folder: Path, wait_s: float, *, again: bool) -> list[Record]:
     """Measures every turn; when Ctrl-C comes, what is measured is kept and the report is made from it."""
     from harness import plan, prepare, replay, report
     from harness.lanes import measure_all
@@ -362,7 +410,7 @@ def _run(planned: Plan, folder: Path, *, again: bool) -> list[Record]:
     with display.shown():
         if again:
             plan.require_same(plan.read(folder), planned, folder)
-        ready = prepare.ready(planned, display)
+        ready = prepare.ready(planned, display, wait_s)
         with ready:
             met = prepare.met(planned, ready)
             if again:
@@ -378,9 +426,10 @@ def _run(planned: Plan, folder: Path, *, again: bool) -> list[Record]:
                         ready.devices,
                         lambda turn, device: _measure(turn, ready, device, run, display),
                         journal.append,
+                        display.say,
                     )
                 except KeyboardInterrupt:
-                    display.console.print("interrupted: what is finished is kept; --resume goes on", style="yellow")
+                    display.say("interrupted: what is finished is kept; --resume goes on")
     return report.write(folder)[0]
 
 
@@ -466,6 +515,22 @@ def _commit() -> str | None:
 
 def _command() -> str:
     return shlex.join(["python", "-m", "harness.run", *sys.argv[1:]])
+
+
+def _clean_device(named: str | None, count: int, timeouts: Timeouts, wait_s: float) -> int:
+    from device.adb import REMOTE_ROOT, AdbDevice
+    from device.choose import choose, open_devices, reserve
+
+    chosen = choose(named)
+    lock = reserve(chosen, wait_s, on_wait=lambda words: click.echo(words, err=True))
+    with lock or contextlib.nullcontext():
+        for device in open_devices(chosen, count, timeouts=timeouts):
+            if not isinstance(device, AdbDevice):
+                raise UsageError(f"--clean-device: nothing is ever pushed to {chosen}")
+            device.clean()
+            device.close()
+            click.echo(f"{chosen}: {REMOTE_ROOT} is removed")
+    return EXIT_OK
 
 
 def _print_models() -> int:

@@ -6,6 +6,7 @@ the runner agrees with Python. Exit codes are those of harness.run; 1 is a targe
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 from collections.abc import Callable
@@ -75,15 +76,16 @@ def main(name: str, out: Path | None) -> int:
 
 def measure(name: str, on_step: OnStep) -> Selfcheck:
     """Measures on the device of that name. Raises DeviceError's children."""
-    from device.choose import open_devices
+    from device.choose import open_devices, reserve
 
-    agreement = _agreement(on_step) if name == HOST else None
-    (device,) = open_devices(name, on_step=on_step)
-    try:
-        with tempfile.TemporaryDirectory(prefix="tenpass-") as folder:
-            return _measure(device, Path(folder), agreement, on_step)
-    finally:
-        device.close()
+    with reserve(name) or contextlib.nullcontext():
+        agreement = _agreement(on_step) if name == HOST else None
+        (device,) = open_devices(name, on_step=on_step)
+        try:
+            with tempfile.TemporaryDirectory(prefix="tenpass-") as folder:
+                return _measure(device, Path(folder), agreement, on_step)
+        finally:
+            device.close()
 
 
 def _measure(device: Device, folder: Path, agreement: Agreement | None, on_step: OnStep) -> Selfcheck:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -13,7 +15,7 @@ from typing import Protocol
 from device import wire
 from device.call import Device
 from device.cores import cpu_mask
-from device.errors import DeviceError
+from device.errors import DeviceError, HostDiskFull
 from device.records import Clock, DeviceState, RunRequest
 from harness import doubts
 from harness.conditions import Limits, wait_until_cool
@@ -119,8 +121,9 @@ def measure(
         phases.follow(event)
         on_event(event)
 
-    with tempfile.TemporaryDirectory(prefix="tenpass-") as scratch:
+    with contextlib.ExitStack() as cleanup:
         try:
+            scratch = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="tenpass-", ignore_cleanup_errors=True))
             phases.enter("prepare")
             request, bundle = subject.prepare(turn.case, device.info, Path(scratch) / "output")
             request = _complete(request, turn, device, run)
@@ -140,6 +143,11 @@ def measure(
             _require_certainty(record, run.limits)
         except DeviceError as failure:
             record = replace(record, status=failure.status, error=str(failure))
+        except OSError as failure:
+            if failure.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            words = f"this machine's disk is full ({failure.strerror}); make room for temporary files, then --resume"
+            record = replace(record, status=HostDiskFull.status, error=words)
         finally:
             phases.leave()
     return replace(record, warnings=doubts.of(record, run.limits), phases_ns=phases.ns)

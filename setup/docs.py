@@ -18,7 +18,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 EXAMPLE = REPOSITORY / "results" / "example"
 DRAWING = REPOSITORY / "docs" / "channels.svg"
-DOCUMENTS = ("README.md", "results/README.md")
+DOCUMENTS = ("README.md", "results/README.md", "docs/faults.md")
 
 _PART = re.compile(r"(<!-- shown: ([a-z0-9-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -74,6 +74,12 @@ def _selfcheck() -> str:
     return (EXAMPLE / "selfcheck" / "selfcheck-summary.md").read_text()
 
 
+def _policy() -> str:
+    from harness import policy
+
+    return policy.table()
+
+
 def _record() -> str:
     first = json.loads((EXAMPLE / "records.jsonl").read_text().splitlines()[0])
     return f"```json\n{json.dumps(first, indent=1)}\n```\n"
@@ -88,6 +94,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "table5": _table5,
     "record": _record,
     "doubts": _doubts,
+    "policy": _policy,
     "counts": _counts,
     "selfcheck": _selfcheck,
 }

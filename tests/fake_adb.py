@@ -11,7 +11,7 @@ import socket
 import socketserver
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,11 +22,21 @@ _STDIN, _STDOUT, _STDERR, _EXIT, _CLOSE_STDIN = range(5)
 class Faults:
     """What goes wrong, from now on."""
 
-    corrupt_pushes: bool = False
+    corrupt_pushes: int = 0  # so many files arrive with a bit flipped
     no_space: bool = False
+    free_kib: int | None = None  # what df says is free; a removed folder makes it more
     cut_after_passes: int | None = None  # the connection breaks once the runner has told of so many
+    cut_after_pushed_bytes: int | None = None  # ... or so much of a file has come
+    cuts: int = 1_000_000  # so many times
+    leave_when_cut: str | None = None  # the device is then in this state, "gone" for not listed
     hang_on: str | None = None  # commands with this in them are never answered
+    hang_always: bool = False  # nor is any other, nor a request for the device
     garbage_on_stdout: bytes = b""  # said before the runner's own words
+    instead_of_the_runner: str | None = None  # a shell script that is run in its place
+    greeting: bytes | None = None  # said to every request in place of OKAY or FAIL
+    trickle_s: float = 0  # a byte of no meaning, each so many seconds, for ever
+    repaired_by: tuple[str, ...] = ()  # requests (as they begin) that bring the device back
+    back_after_s: float | None = None  # a device that was cut off comes back by itself
 
 
 @dataclass
@@ -37,78 +47,150 @@ class FakeAdb:
     faults: Faults = field(default_factory=Faults)
     pushed_bytes: int = 0
     commands: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+    stop: Callable[[], None] = lambda: None  # the server goes away, and all its connections with it
+    start: Callable[[], None] = lambda: None  # ... and is back on the same port
+
+    def repair(self) -> None:
+        """All is well again."""
+        self.faults = Faults()
+        for serial in list(self.devices) or [PHONE]:
+            self.devices[serial] = "device"
+
+
+PHONE = "ABC123"
 
 
 @contextlib.contextmanager
 def serving(root: Path, devices: dict[str, str]) -> Iterator[FakeAdb]:
     fake = FakeAdb(root, devices)
     ended = threading.Event()
+    connections: set[socket.socket] = set()
+    running: list[tuple[socketserver.BaseServer, threading.Thread]] = []
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
-            with contextlib.suppress(EOFError, OSError):
+            connections.add(self.request)
+            with contextlib.suppress(EOFError, OSError, ValueError):
                 _answer(self.request, fake, ended)
+            connections.discard(self.request)
 
     class Server(socketserver.ThreadingTCPServer):
+        allow_reuse_address = True
         daemon_threads = True
         block_on_close = False
 
-    with Server(("127.0.0.1", 0), Handler) as server:
+    def start() -> None:
+        server = Server(("127.0.0.1", fake.port), Handler)
         fake.port = server.server_address[1]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
-        try:
-            yield fake
-        finally:
-            ended.set()
+        running.append((server, thread))
+
+    def stop() -> None:
+        for server, thread in running:
             server.shutdown()
+            server.server_close()
             thread.join()
+        running.clear()
+        for connection in tuple(connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    fake.start, fake.stop = start, stop
+    start()
+    try:
+        yield fake
+    finally:
+        ended.set()
+        stop()
 
 
 def _answer(connection: socket.socket, fake: FakeAdb, ended: threading.Event) -> None:
     while True:
-        command = _read(connection, int(_read(connection, 4), 16)).decode()
-        if command == "host:version":
-            connection.sendall(b"OKAY" + _block("0029"))
-        elif command == "host:devices":
+        command = _read(connection, int(_read(connection, 4), 16)).decode(errors="surrogateescape")
+        fake.requests.append(command)
+        if fake.faults.repaired_by and command.startswith(fake.faults.repaired_by):
+            fake.repair()
+        if fake.faults.greeting is not None:
+            connection.sendall(fake.faults.greeting)
+            return
+        if command == "host:devices":
             connection.sendall(b"OKAY" + _block("".join(f"{s}\t{state}\n" for s, state in fake.devices.items())))
-        elif command.startswith("host:tport:serial:"):
-            serial = command.removeprefix("host:tport:serial:")
-            if fake.devices.get(serial) != "device":
-                connection.sendall(b"FAIL" + _block(f"device '{serial}' not found"))
+        elif command.startswith(("host:connect:", "host:disconnect:", "host-serial:")):
+            connection.sendall(b"OKAY" + _block("done"))
+        elif command.startswith("host:transport:"):
+            serial = command.removeprefix("host:transport:")
+            state = fake.devices.get(serial)
+            if state != "device":
+                known = {"offline": "device offline", "unauthorized": "device unauthorized.\nThis adb server's keys"}
+                connection.sendall(b"FAIL" + _block(known.get(state or "", f"device '{serial}' not found")))
                 return
-            connection.sendall(b"OKAY" + bytes(8))
+            connection.sendall(b"OKAY")
             continue
+        elif command == "reboot:":
+            connection.sendall(b"OKAY")
         elif command.startswith("shell,v2,raw:"):
             connection.sendall(b"OKAY")
             _shell(connection, command.removeprefix("shell,v2,raw:"), fake, ended)
         return
 
 
+def _cut(fake: FakeAdb) -> None:
+    """The device has gone, in the way that the faults say."""
+    fake.faults.cuts -= 1
+    for serial in list(fake.devices):
+        if fake.faults.leave_when_cut == "gone":
+            del fake.devices[serial]
+        elif fake.faults.leave_when_cut:
+            fake.devices[serial] = fake.faults.leave_when_cut
+    if fake.faults.back_after_s is not None:
+        timer = threading.Timer(fake.faults.back_after_s, fake.repair)
+        timer.daemon = True
+        timer.start()
+
+
 def _shell(connection: socket.socket, command: str, fake: FakeAdb, ended: threading.Event) -> None:
     fake.commands.append(command)
-    if fake.faults.hang_on and fake.faults.hang_on in command:
-        ended.wait()
+    faults = fake.faults
+    if faults.hang_always or (faults.hang_on and faults.hang_on in command):
+        while not ended.wait(0.05) and fake.faults is faults:
+            pass
         return
-    script = command.replace("/data/local/tmp", str(fake.root))
-    if fake.faults.no_space and "cat >" in command:
+    is_runner = "--passes" in command
+    if faults.trickle_s and is_runner:
+        while not ended.wait(faults.trickle_s):
+            _send(connection, _STDERR, b".")
+        return
+    script = command
+    if faults.no_space and "cat >" in command:
         script = "cat > /dev/null; echo 'write error: No space left on device' >&2; exit 1"
+    if faults.free_kib is not None and "df -k" in command:
+        script = f"echo Filesystem 1K-blocks Used Available Use% Mounted; echo x 1 1 {faults.free_kib} 1% /"
+    if faults.instead_of_the_runner is not None and is_runner:
+        script = faults.instead_of_the_runner
+    script = script.replace("/data/local/tmp", str(fake.root))
     with subprocess.Popen(
-        ["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ["sh", "-c", script.encode(errors="surrogateescape")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=fake.root.parent,
     ) as process:
         threading.Thread(target=_feed, args=(connection, process, fake), daemon=True).start()
         errors: list[bytes] = []
         reader = threading.Thread(target=lambda: errors.append(process.stderr.read()))
         reader.start()
         try:
-            is_runner = "--passes" in command
-            if is_runner and fake.faults.garbage_on_stdout:
-                _send(connection, _STDOUT, fake.faults.garbage_on_stdout)
+            if is_runner and faults.garbage_on_stdout:
+                _send(connection, _STDOUT, faults.garbage_on_stdout)
             passes = 0
             for line in process.stdout:
                 passes += b'"timed"' in line
-                if is_runner and fake.faults.cut_after_passes is not None and passes > fake.faults.cut_after_passes:
+                cut = faults.cut_after_passes if faults.cuts > 0 else None
+                if is_runner and cut is not None and passes > cut:
                     process.kill()
+                    _cut(fake)
                     return
                 _send(connection, _STDOUT, line)
             code = process.wait()
@@ -120,6 +202,7 @@ def _shell(connection: socket.socket, command: str, fake: FakeAdb, ended: thread
 
 
 def _feed(connection: socket.socket, process: subprocess.Popen[bytes], fake: FakeAdb) -> None:
+    corrupt = fake.faults.corrupt_pushes > 0
     with contextlib.suppress(EOFError, OSError, ValueError), process.stdin:
         while True:
             header = _read(connection, 5)
@@ -127,9 +210,16 @@ def _feed(connection: socket.socket, process: subprocess.Popen[bytes], fake: Fak
                 return
             data = _read(connection, int.from_bytes(header[1:], "little"))
             fake.pushed_bytes += len(data)
-            if fake.faults.corrupt_pushes and data:
-                data = bytes([data[0] ^ 1]) + data[1:]
+            if corrupt and data:
+                fake.faults.corrupt_pushes -= 1
+                data, corrupt = bytes([data[0] ^ 1]) + data[1:], False
             process.stdin.write(data)
+            cut = fake.faults.cut_after_pushed_bytes
+            if cut is not None and fake.pushed_bytes > cut:
+                process.kill()
+                _cut(fake)
+                connection.shutdown(socket.SHUT_RDWR)
+                return
 
 
 def _send(connection: socket.socket, kind: int, data: bytes) -> None:
@@ -137,7 +227,8 @@ def _send(connection: socket.socket, kind: int, data: bytes) -> None:
 
 
 def _block(text: str) -> bytes:
-    return f"{len(text):04x}{text}".encode()
+    data = text.encode(errors="surrogateescape")
+    return f"{len(data):04x}".encode() + data
 
 
 def _read(connection: socket.socket, size: int) -> bytes:

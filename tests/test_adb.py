@@ -81,7 +81,7 @@ def test_nothing_but_what_was_pushed_stays_on_the_device(phone: AdbDevice, adb: 
 def test_a_push_that_arrives_damaged_is_refused_and_taken_away(
     phone: AdbDevice, adb: FakeAdb, request_: RunRequest
 ) -> None:
-    adb.faults.corrupt_pushes = True
+    adb.faults.corrupt_pushes = 99
     with pytest.raises(PushFailed, match="arrived other than they left"):
         phone.push(request_, ignore)
     assert list((adb.root / "tenpass").iterdir()) == []

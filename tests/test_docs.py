@@ -18,6 +18,7 @@ assert _spec.loader is not None
 docs = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(docs)
 
+FAULTS = REPOSITORY / "docs" / "faults.md"
 MARKDOWN = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("*/*.md"), REPOSITORY / "device" / "runner" / "PROTOCOL.md"]
 
 
@@ -49,6 +50,14 @@ def test_files_that_a_document_names_are_there(path: Path) -> None:
         assert (path.parent / name).exists(), name
     for name in quoted:
         assert (REPOSITORY / name).exists(), name
+
+
+def test_each_fault_in_the_table_is_shown_by_a_test_that_there_is() -> None:
+    rows = re.findall(r"^\| .+ \| .+ \| `(tests/\w+\.py)::(\w+)` \|$", FAULTS.read_text(), re.MULTILINE)
+    assert len(rows) >= 25
+    assert len(rows) == FAULTS.read_text().count("`tests/")
+    for file, test in rows:
+        assert re.search(rf"^def {test}\(", (REPOSITORY / file).read_text(), re.MULTILINE), f"{file}::{test}"
 
 
 def docs_folders() -> tuple[str, ...]:

@@ -16,11 +16,13 @@ from fake_adb import FakeAdb, serving
 
 from device import adb as adb_module
 from device import call
-from device.adb import Shell, ShellFlooded, ShellTimedOut
-from device.errors import DeviceError, DeviceLost, RunnerCrashed
+from device.adb import Shell, ShellFlooded
+from device.adb_server import Connection
+from device.errors import DeviceError, DeviceLost, NoAnswer, RunnerCrashed
 from device.host import HostDevice
 from device.probe import ABI_OF_MACHINE
 from device.records import RunRequest
+from device.timeouts import Deadline
 from device.wire import WireError
 from export.artifact import Artifact, describe
 
@@ -46,7 +48,7 @@ def test_an_answer_without_end_is_cut_off(shell: Shell) -> None:
 
 def test_output_that_keeps_coming_does_not_keep_a_command_beyond_its_time(shell: Shell) -> None:
     start = time.monotonic()
-    with pytest.raises(ShellTimedOut):
+    with pytest.raises(NoAnswer):
         shell.run("exec yes", timeout_s=1, on_stdout=lambda _: None)
     assert time.monotonic() - start < 5
 
@@ -59,11 +61,12 @@ def test_of_what_comes_on_stderr_the_end_is_kept(shell: Shell) -> None:
 
 
 def packets(shell: Shell, sent: bytes) -> list[tuple[int, bytes]]:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        theirs.sendall(sent)
-        theirs.shutdown(socket.SHUT_WR)
-        return list(shell._packets(ours, time.monotonic() + 5))
+    with socket.create_server(("127.0.0.1", 0)) as server, Connection(server.getsockname()[1], Deadline(5)) as ours:
+        theirs, _ = server.accept()
+        with theirs:
+            theirs.sendall(sent)
+            theirs.shutdown(socket.SHUT_WR)
+            return list(shell._packets(ours))
 
 
 def test_a_packet_larger_than_adbs_is_refused_by_its_header(shell: Shell) -> None:

@@ -1,0 +1,206 @@
+"""Real faults of a real board: a case is lost, named, and taken again; what was measured before is kept."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from test_faults import ignore, measured, planned, told, within
+
+from device import adb as adb_module
+from device import board, choose, wire
+from device.adb import REMOTE_ROOT, AdbDevice
+from device.board import Board
+from device.errors import DeviceUnavailable
+from device.records import RunRequest
+from device.timeouts import Timeouts
+from export.artifact import Artifact
+from harness import records as journal
+from harness.errors import EXIT_CASE_FAILED
+from harness.subject import ExportedNetwork
+
+pytestmark = pytest.mark.board
+
+NAME = "cortex-a53"  # boots fastest
+#: Boards boot slowly where other tests have the machine, too.
+PATIENT = planned(Timeouts(connect_s=5, command_s=30, reconnect_s=120))
+
+
+@pytest.fixture(scope="module")
+def booted() -> Iterator[Board]:
+    with board.boot(NAME) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def opened(booted: Board) -> AdbDevice:
+    """The board as a run has it, but that it stays up for the next test."""
+    device = choose._device(f"board:{NAME}", booted, PATIENT.timeouts)
+    assert isinstance(device, AdbDevice)
+    device.close = lambda: None  # type: ignore[method-assign]
+    return device
+
+
+@pytest.fixture
+def device(opened: AdbDevice) -> Iterator[AdbDevice]:
+    """Each test leaves nothing on it, and it usable."""
+    yield opened
+    assert left(opened) == ""
+
+
+def left(device: AdbDevice) -> str:
+    """What lies on the device and is no whole set of files, and what of ours still runs."""
+    script = f"ls {REMOTE_ROOT} | grep -vE '^[0-9a-f]{{64}}$'; ls -l /proc/[0-9]*/exe 2>/dev/null | grep {REMOTE_ROOT}/"
+    return device.shell.run(script).stdout.decode()
+
+
+def once(when: Callable[[wire.Event], bool], do: Callable[[], object]) -> Callable[[wire.Event], None]:
+    """Does it at the first event for which that holds."""
+    done = threading.Event()
+
+    def on_event(event: wire.Event) -> None:
+        if not done.is_set() and when(event):
+            done.set()
+            do()
+
+    return on_event
+
+
+def first_pass(event: wire.Event) -> bool:
+    return isinstance(event, wire.PassEnded)
+
+
+LOST = {"device_lost", "offline"}  # as the adb server has noticed by then
+
+
+def test_a_board_that_dies_during_a_case_is_booted_anew_and_the_case_taken_again(
+    booted: Board, device: AdbDevice, tiny: Artifact
+) -> None:
+    kill = once(first_pass, lambda: os.kill(booted.pid, signal.SIGKILL))
+    pid = booted.pid
+    records = measured(device, ExportedNetwork(tiny), plan=PATIENT, on_event=kill)
+    assert records[0].status in LOST
+    assert told(records)[1:] == [(0, 2, "ok"), (1, 1, "ok")]
+    assert booted.pid != pid
+    assert records[0].device == records[1].device
+
+
+def test_a_board_that_dies_during_a_push_has_nothing_half_pushed_when_it_is_back(
+    booted: Board, device: AdbDevice, tiny: Artifact
+) -> None:
+    device.clean()
+    pushed = 0
+
+    def kill(count: int) -> None:
+        nonlocal pushed
+        if pushed < 5_000_000 <= pushed + count:
+            os.kill(booted.pid, signal.SIGKILL)
+        pushed += count
+
+    records = measured(device, ExportedNetwork(tiny), plan=PATIENT, on_bytes=kill)
+    assert records[0].status in LOST
+    assert told(records)[1:] == [(0, 2, "ok"), (1, 1, "ok")]
+
+
+def test_a_board_that_is_rebooted_inside_is_met_again(device: AdbDevice, tiny: Artifact) -> None:
+    def reboot() -> None:
+        with pytest.raises(DeviceUnavailable):
+            device.shell.run("reboot -f", timeout_s=10)
+
+    records = measured(device, ExportedNetwork(tiny), plan=PATIENT, on_event=once(first_pass, reboot))
+    assert records[0].status in LOST
+    assert told(records)[1:] == [(0, 2, "ok"), (1, 1, "ok")]
+
+
+def test_a_board_that_freezes_and_thaws_is_gone_on_with(
+    booted: Board, device: AdbDevice, tiny: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adb_module, "_CLEAN_UP_S", 1.0)
+    pid = booted.pid
+
+    def freeze() -> None:
+        os.kill(pid, signal.SIGSTOP)
+        threading.Timer(8, os.kill, (pid, signal.SIGCONT)).start()
+
+    on_event = once(first_pass, freeze)
+    records = measured(device, ExportedNetwork(tiny), plan=PATIENT, timeout_s=5, on_event=on_event)
+    assert told(records) == [(0, 1, "no_answer"), (0, 2, "ok"), (1, 1, "ok")]
+    assert booted.pid == pid  # nobody has restarted it
+
+
+def test_a_board_that_stays_frozen_is_given_up_in_time_and_restarted_only_where_that_was_asked_for(
+    booted: Board, device: AdbDevice
+) -> None:
+    pid = booted.pid
+    os.kill(pid, signal.SIGSTOP)
+    with within(2), pytest.raises(DeviceUnavailable, match="within 2 s"):
+        device.reconnect(2)
+    assert booted.pid == pid
+    device.reconnect(30, reboot=True)  # half of it until the restart, half for the boot
+    assert booted.pid != pid
+
+
+def test_a_runner_that_is_killed_inside_the_board_fails_its_case_alone(device: AdbDevice, tiny: Artifact) -> None:
+    def kill(event: wire.Event) -> None:
+        if isinstance(event, wire.Hello) and not killed:
+            killed.append(event.pid)
+            device.shell.run(f"kill -9 {event.pid}")
+
+    killed: list[int] = []
+    records = measured(device, ExportedNetwork(tiny), plan=PATIENT, on_event=kill)
+    assert told(records) == [(0, 1, "out_of_memory"), (1, 1, "ok")]
+    assert "SIGKILL" in (records[0].error or "")
+
+
+def test_a_full_disk_on_the_board_fails_the_cases_that_must_be_pushed(device: AdbDevice, tiny: Artifact) -> None:
+    device.clean()
+    filler = REMOTE_ROOT.parent / "filler"
+    free_kib = int(device.shell.run(f"df -k {filler.parent}").stdout.split()[-3])
+    device.shell.run(f"fallocate -l {free_kib - 3000}k {filler}")
+    try:
+        records = measured(device, ExportedNetwork(tiny), plan=PATIENT)
+    finally:
+        device.shell.run(f"rm -f {filler}")
+    assert told(records) == [(0, 1, "no_space"), (1, 1, "no_space")]
+
+
+def test_an_adb_server_that_is_killed_is_started_anew_and_the_case_taken_again(
+    booted: Board, device: AdbDevice, tiny: Artifact
+) -> None:
+    pid = booted.pid
+    kill = once(first_pass, lambda: os.kill(board._server[0][0].pid, signal.SIGKILL))
+    records = measured(device, ExportedNetwork(tiny), plan=PATIENT, on_event=kill)
+    assert told(records) == [(0, 1, "server_gone"), (0, 2, "ok"), (1, 1, "ok")]
+    assert booted.pid == pid  # the board was well
+
+
+def test_a_run_that_is_terminated_leaves_no_runner_on_the_board(
+    booted: Board, device: AdbDevice, tmp_path: Path, request_for: Callable[..., RunRequest], tiny: Artifact
+) -> None:
+    """The board is somebody else's here, as a phone is: it stays up."""
+    device.push(request_for(tiny, device.info.abi), ignore)
+    out = tmp_path / "run"
+    options = ["--device", booted.serial, "--models", "clcnet-tiny", "--passes", "100000", "--out", str(out)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "harness.run", *options],
+        env=os.environ | {"ANDROID_ADB_SERVER_PORT": str(booted.adb_server_port)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while process.poll() is None and "tenpass-onnxruntime" not in device.shell.run("ps").stdout.decode():
+            time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == EXIT_CASE_FAILED, stderr
+    assert "not measured: clcnet-tiny" in stderr
+    assert journal.read(out) == []
+    assert left(device) == ""
+    assert booted.alive()
