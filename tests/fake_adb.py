@@ -171,7 +171,8 @@ def _shell(connection: socket.socket, command: str, fake: FakeAdb, ended: thread
         script = faults.instead_of_the_runner
     script = script.replace("/data/local/tmp", str(fake.root))
     with subprocess.Popen(
-        ["sh", "-c", script.encode(errors="surrogateescape")],
+        # The command as the script's name: who looks for a runner by its command line finds what is run in its place.
+        ["sh", "-c", script.encode(errors="surrogateescape"), *([command] if is_runner else [])],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import re
 import shutil
 import signal
 import socket
@@ -284,12 +285,18 @@ def test_a_runner_that_hangs_is_ended_and_the_next_case_is_taken(
     phone: AdbDevice, adb: FakeAdb, tiny: Artifact
 ) -> None:
     def mend(order: int) -> None:
-        adb.faults = Faults(instead_of_the_runner="exec sleep 1000") if order == 0 else Faults()
+        adb.faults = Faults(instead_of_the_runner="while :; do sleep 0.2; done") if order == 0 else Faults()
 
     with within(1):
         records = measured(phone, ExportedNetwork(tiny), timeout_s=1, before_turn=mend)
     assert told(records) == [(0, 1, "timed_out"), (1, 1, "ok")]
     assert not left(adb)
+    runs = re.findall(r"/run-[0-9a-f]{32}", " ".join(adb.commands))
+    assert runs
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            line = path.read_bytes().decode(errors="replace")
+            assert not any(run in line for run in runs)
 
 
 def test_a_device_that_says_nothing_any_more_is_told_from_a_runner_that_hangs(
