@@ -35,7 +35,7 @@ MODELS = ("nothing", "spin_ns 5000000", "sleep_ns 20000000")
 #: Choices. On boards a pass is as the last, and the guest's time is several times the host's.
 PASSES_ON_HARDWARE, PASSES_ON_BOARDS = 100, 20
 CASES, PASSES_OF_A_CASE = 5, 10
-AGREEMENT_MODEL, BLOCKS, PASSES_OF_A_BLOCK, WARMUP_OF_A_BLOCK = "mobilenet", 30, 20, 3
+AGREEMENT_MODEL, BLOCKS, PASSES_OF_A_BLOCK, WARMUP_OF_A_BLOCK = "mobilenet", 60, 20, 3
 
 OnStep = Callable[[str], None]
 

@@ -66,12 +66,17 @@ def _counts() -> str:
     from harness import counts
     from harness.records import read
 
-    table = re.search(r"^\|.*\|\n(?:\|.*\|\n)+", counts.markdown(read(EXAMPLE / "counts")), re.MULTILINE)
-    return table.group() if table else ""
+    return _first_table(counts.markdown(read(EXAMPLE / "counts")))
 
 
 def _selfcheck() -> str:
-    return (EXAMPLE / "selfcheck" / "selfcheck-summary.md").read_text()
+    return _first_table((EXAMPLE / "selfcheck" / "selfcheck.md").read_text())
+
+
+def _first_table(text: str) -> str:
+    table = re.search(r"(?:^\|.*\|\n)+", text, re.MULTILINE)
+    assert table is not None, "there is no table"  # noqa: S101
+    return table.group()
 
 
 def _policy() -> str:

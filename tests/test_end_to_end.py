@@ -16,7 +16,7 @@ import pytest
 from device import wire
 from device.adb import REMOTE_ROOT, AdbDevice
 from device.choose import open_devices
-from device.errors import DeviceLost, NoSpace, RunnerCrashed, RunnerFailed, RunTimedOut
+from device.errors import DeviceLost, RunnerCrashed, RunnerFailed, RunTimedOut
 from device.records import File, RunRequest
 from export.artifact import Artifact, describe
 from harness import records as journal
@@ -105,23 +105,6 @@ def pushed(cortex_a7: AdbDevice, request_for: Callable[..., RunRequest], tiny: A
     request = request_for(tiny, cortex_a7.info.abi)
     cortex_a7.push(request, ignore)
     return request
-
-
-def test_a_full_device_is_told_before_anything_is_pushed(
-    cortex_a7: AdbDevice, pushed: RunRequest, tmp_path: Path
-) -> None:
-    new = tmp_path / "new.onnx"
-    new.write_bytes(os.urandom(30_000_000))
-    found = describe(new)
-    request = replace(pushed, model_files=(File(new.name, new, found.sha256, found.size_bytes),))
-    filler = REMOTE_ROOT.parent / "filler"
-    free_kib = cortex_a7.shell.run(f"df -k {filler.parent}").stdout.split()[-3]
-    cortex_a7.shell.run(f"fallocate -l {int(free_kib) - 20_000}k {filler}")
-    try:
-        with pytest.raises(NoSpace, match=r"30\.0 MB must be pushed"):
-            cortex_a7.push(request, ignore)
-    finally:
-        cortex_a7.shell.run(f"rm -f {filler}")
 
 
 def test_a_corrupted_model_is_refused_on_the_device_with_the_runtimes_reason(
