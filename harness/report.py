@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from harness import conditions, counts, gains, plots, profile, render, scaling, table
+from harness import conditions, counts, gains, plots, profile, render, scaling, table, titles
 from harness import records as journal
 from harness.command import guarded
 from harness.errors import EXIT_CASE_FAILED
@@ -67,6 +67,8 @@ def _markdown(plan: Plan, records: Sequence[Record], rows: Sequence[Row]) -> str
         ("Counts of each pass", counts.markdown(records)),
     ):
         parts += [f"## {heading}", "", text] if text else []
+    parts += _statistics(rows)
+    parts += _builds(records)
     parts += _conditions(records)
     parts += _cost_of_the_harness(records)
     parts += _notes(rows)
@@ -185,6 +187,52 @@ def _gains(rows: Sequence[Row]) -> list[str]:
 def _warnings(rows: Sequence[Row]) -> list[str]:
     lines = table.warnings(rows)
     return ["## Warnings", "", *(f"- {line.removeprefix('warning: ')}" for line in lines), ""] if lines else []
+
+
+def _statistics(rows: Sequence[Row]) -> list[str]:
+    """What the table has no room for: fastest and slowest pass, coefficient of variation, interval, outliers."""
+    head = ["Case", "Passes", "Mean", "Median", "95 % interval of the median", "MAD", "Min", "Max", "CV", "Outliers"]
+    lines = []
+    for row in rows:
+        if (found := row.summary) is None:
+            continue
+        low_high = [table.milliseconds(ns) for ns in found.interval_ns or ()]
+        times = [found.mean_ns, found.median_ns, found.mad_ns, found.min_ns, found.max_ns]
+        mean, median, mad, least, most = (table.milliseconds(ns) for ns in times)
+        cells = [str(found.count), mean, median, " to ".join(low_high) or render.NOTHING, mad, least, most]
+        cells += [render.NOTHING if found.cv is None else f"{found.cv:.2%}", str(len(found.outliers))]
+        lines.append(f"| {titles.case_title(row.record)} | {' | '.join(cells)} |")
+    if not lines:
+        return []
+    words = (
+        "Times in ms, over the timed passes of all rounds. The interval is a bootstrap's, where there are six passes "
+        "and more. Outliers have a modified z-score above 3.5 (Iglewicz and Hoaglin 1993) and are 1 % and more off the "
+        "median; they are marked, and count like all others."
+    )
+    return ["## Statistics", "", words, "", f"| {' | '.join(head)} |", "|---" + "|--:" * 9 + "|", *lines, ""]
+
+
+def _builds(records: Sequence[Record]) -> list[str]:
+    """What ran, and which vector instructions the CPU has and the runtime's library has code for."""
+    lines: dict[str, None] = {}
+    for record in records:
+        measured, bundle = record.measurement, record.bundle
+        if measured is None or bundle is None:
+            continue
+        used = [name for name in bundle.simd if name in measured.cpu_features]
+        cells = [
+            f"{measured.runtime} {measured.runtime_version}",
+            f"{measured.abi} on {measured.machine}",
+            ", ".join(measured.providers),
+            ", ".join(measured.cpu_features) or "none",
+            ", ".join(bundle.simd) or "none",
+            ", ".join(used) or "none",
+        ]
+        lines[f"| {' | '.join(cells)} |"] = None
+    if not lines:
+        return []
+    head = "| Runtime | ABI | Providers | The CPU has | The library has code for | Both |"
+    return ["## Build", "", head, "|---" * 6 + "|", *lines, ""]
 
 
 def _conditions(records: Sequence[Record]) -> list[str]:
