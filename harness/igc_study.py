@@ -180,7 +180,7 @@ def _summary(by_device: dict[str, list[Row]]) -> str:
         baseline = next((row for row in single if row.record.case.model == BASELINE), None)
         for row in single:
             cells = lines.setdefault((row.record.case.model, row.record.case.igc), {"Network": row.title})
-            promised, relative = promise(row, baseline), _relative(row, single)
+            promised, relative = promise(row, baseline), row.relative
             cells["Line (mult-adds)"] = f"{promised:.3f}" if promised else "–"
             cells[serial] = f"{relative:.3f}" if relative is not None else row.record.status
     return _markdown_table(list(lines.values()))
@@ -230,7 +230,7 @@ def _table(rows: Sequence[Row]) -> str:
             head = f"{count} thread{'s' if count > 1 else ''}"
             known = row is not None and row.summary is not None
             cells[f"{head} (median, ms)"] = milliseconds(row.summary.median_ns) if row and row.summary else "–"
-            relative = _relative(row, rows) if row is not None and known else None
+            relative = row.relative if row is not None and known else None
             cells[f"{head}: over MobileNet"] = f"{relative:.3f}" if relative is not None else "–"
         cells["Output check"] = (
             "ok" if all(row.record.status == "ok" for row in of_case.values()) else first.record.status
@@ -241,17 +241,6 @@ def _table(rows: Sequence[Row]) -> str:
 
 def _is(row: Row, model: str, igc: str | None) -> bool:
     return (row.record.case.model, row.record.case.igc) == (model, igc)
-
-
-def _relative(row: Row, rows: Sequence[Row]) -> float | None:
-    """The row's median over MobileNet's, of the same threads."""
-    from harness.table import BASELINE
-
-    for other in rows:
-        same = other.record.case.threads == row.record.case.threads
-        if same and _is(other, BASELINE, None) and other.summary and row.summary:
-            return row.summary.median_ns / other.summary.median_ns
-    return None
 
 
 def _interleaved_table(measured: Sequence[Interleaved]) -> str:
