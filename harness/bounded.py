@@ -44,3 +44,8 @@ def _finite(digits: str) -> float:
     if not math.isfinite(value := float(digits)):
         raise ValueError(f"{digits[:30]} is not a finite number")
     return value
+
+
+def printable(text: str) -> str:
+    """The text in one line, for an error: what is no printable character is written as its escape."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)

@@ -161,7 +161,7 @@ def read(folder: Path) -> Plan:
     except ValidationError as error:
         raise UsageError(f"{path}: not a plan of this harness ({error.error_count()} errors)") from None
     except ValueError as error:
-        raise UsageError(f"{path}: not a plan of this harness ({error})") from None
+        raise UsageError(f"{path}: not a plan of this harness ({bounded.printable(str(error))})") from None
     if plan.schema_version != SCHEMA_VERSION:
         raise UsageError(f"{path}: schema version {plan.schema_version}, this harness reads {SCHEMA_VERSION}")
     known = {case.id for case in plan.cases}

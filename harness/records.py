@@ -254,7 +254,8 @@ def _parse(path: Path, lines: Iterable[bytes]) -> Iterable[Record]:
                 detail = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
             else:
                 detail = str(error)
-            raise UsageError(f"{path}:{number}: not a record of this harness ({detail[:_QUOTED]})") from None
+            detail = bounded.printable(detail[:_QUOTED])
+            raise UsageError(f"{path}:{number}: not a record of this harness ({detail})") from None
 
 
 def _require_sense(record: Record) -> None:
