@@ -261,13 +261,17 @@ TENPASS_INLINE const float* add_run(Vector (&sum)[kPixels][2], const float* weig
 
 #else
 
+constexpr int kCacheLineFloats = 16;
+
 template <int kPixels>
 TENPASS_INLINE const float* add_run(Vector (&sum)[kPixels][2], const float* weights, const float* input, int length,
                                     std::size_t tile_stride, const float*& ask) {
   const float* const end = input + length;
 #pragma GCC unroll 4
   for (; input != end; input += kInputs) {
-    __builtin_prefetch(ask, 0, 2);
+    // A step's weights are two lines with AVX-512, one and less with the others.
+#pragma GCC unroll 2
+    for (int line = 0; line < 2 * kInputs * kWidth; line += kCacheLineFloats) __builtin_prefetch(ask + line, 0, 2);
     ask += 2 * kInputs * kWidth;
     const Step<kPixels> step(weights);
 #pragma GCC unroll 16
