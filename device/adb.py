@@ -224,7 +224,7 @@ class AdbDevice:
         argv = bundle.command(request.bundle, str(bundle_folder)) + call.arguments(
             request,
             models=models,
-            input_path=str(_folder((request.input_file,)) / request.input_file.name),
+            inputs=[str(_folder((tensor.file,)) / tensor.file.name) for tensor in request.inputs],
             output_path=str(output),
         )
         transcript = Transcript(warmup=request.warmup, passes=request.passes, profile_passes=request.profile_passes)
@@ -540,7 +540,8 @@ def _names(files: tuple[File, ...]) -> str:
 def _file_sets(request: RunRequest) -> Iterator[tuple[File, ...]]:
     yield request.bundle.files
     yield request.model_files
-    yield (request.input_file,)
+    for tensor in request.inputs:
+        yield (tensor.file,)
 
 
 def _digest(files: tuple[File, ...]) -> str:

@@ -58,14 +58,18 @@ class Device(Protocol):
     def close(self) -> None: ...
 
 
-def arguments(request: RunRequest, *, models: list[str], input_path: str, output_path: str) -> list[str]:
+def arguments(request: RunRequest, *, models: list[str], inputs: list[str], output_path: str) -> list[str]:
     """The runner's command line (PROTOCOL.md, "Call") for files at these paths on the device."""
     mask = [] if request.cpu_mask is None else ["--cpus", hex(request.cpu_mask)]
     return [
         *(part for model in models for part in ("--model", model)),
-        *("--input", input_path),
-        *("--shape", ",".join(str(size) for size in request.input_shape)),
+        *(
+            part
+            for path, tensor in zip(inputs, request.inputs, strict=True)
+            for part in ("--input", path, "--type", tensor.type, "--shape", _shape(tensor.shape))
+        ),
         *("--output", output_path),
+        *("--provider", request.provider),
         *("--threads", str(request.threads)),
         *mask,
         *("--warmup", str(request.warmup)),
@@ -75,6 +79,10 @@ def arguments(request: RunRequest, *, models: list[str], input_path: str, output
         *("--profile-passes", str(request.profile_passes)),
         *("--deadline-seconds", str(int(request.timeout_s) + DEADLINE_MARGIN_S)),
     ]
+
+
+def _shape(sizes: tuple[int, ...]) -> str:
+    return ",".join(map(str, sizes)) if sizes else "scalar"
 
 
 def conclude(transcript: Transcript, exit_code: int, stderr: bytes, *, where: str) -> Measurement:

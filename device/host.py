@@ -38,7 +38,7 @@ class HostDevice:
         argv = bundle.command(request.bundle, str(folder)) + call.arguments(
             request,
             models=[str(file.path) for file in request.model_files],
-            input_path=str(request.input_file.path),
+            inputs=[str(tensor.file.path) for tensor in request.inputs],
             output_path=str(request.output_path),
         )
         transcript = Transcript(warmup=request.warmup, passes=request.passes, profile_passes=request.profile_passes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -99,11 +100,73 @@ class Bundle:
         return sum(file.size_bytes for file in self.files)
 
 
+#: What the elements of a tensor may be, by numpy's names; a bool takes a byte.
+ElementType = Literal[
+    "float32",
+    "float16",
+    "float64",
+    "int8",
+    "uint8",
+    "int16",
+    "uint16",
+    "int32",
+    "uint32",
+    "int64",
+    "uint64",
+    "bool",
+]
+ELEMENT_BYTES: dict[ElementType, int] = {
+    "float32": 4,
+    "float16": 2,
+    "float64": 8,
+    "int8": 1,
+    "uint8": 1,
+    "int16": 2,
+    "uint16": 2,
+    "int32": 4,
+    "uint32": 4,
+    "int64": 8,
+    "uint64": 8,
+    "bool": 1,
+}
+
+#: Execution providers that may be asked for, and what ONNX Runtime calls them.
+Provider = Literal["cpu", "xnnpack", "nnapi"]
+PROVIDERS: dict[Provider, str] = {
+    "cpu": "CPUExecutionProvider",
+    "xnnpack": "XnnpackExecutionProvider",
+    "nnapi": "NnapiExecutionProvider",
+}
+
+
+@dataclass(frozen=True)
+class InputTensor:
+    """An input of the network: raw little-endian values in C order, in a file. A scalar's shape is ()."""
+
+    file: File
+    type: ElementType
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class OutputTensor:
+    """What an output of the network turned out to be."""
+
+    type: ElementType
+    shape: tuple[int, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        return math.prod(self.shape) * ELEMENT_BYTES[self.type]
+
+
 @dataclass(frozen=True)
 class RunRequest:
     """One case for the runner: all files are local, the device carries them over.
 
-    `output_path` is where the output tensor is to be put on this machine (raw little-endian values).
+    `inputs` are in the order of the model's. `output_path` is where the output tensors are to be put on this machine:
+    raw little-endian values, one tensor after the other, in the order of the model's.
+    `provider` is the runtime's execution provider that is asked for; what it cannot run, the CPU's does.
     `cpu_mask` pins the process (bit n is CPU n); None leaves it to the kernel.
     The runner sleeps for `settle_ms` before each pass, outside the clock. `counters` asks for the CPU's counters around
     each pass, where the kernel has them; `profile_passes` for so many more passes, after the timed ones, that tell the
@@ -112,8 +175,7 @@ class RunRequest:
 
     bundle: Bundle
     model_files: tuple[File, ...]
-    input_file: File
-    input_shape: tuple[int, ...]
+    inputs: tuple[InputTensor, ...]
     output_path: Path
     threads: int = 1
     cpu_mask: int | None = None
@@ -123,6 +185,7 @@ class RunRequest:
     counters: bool = False
     profile_passes: int = 0
     timeout_s: float = 600.0
+    provider: Provider = "cpu"
 
 
 #: Where counts come from. "perf": the CPU's own counters, by perf_event_open. "emulator": an instrumented emulator,
@@ -182,11 +245,15 @@ class Pass:
 
 @dataclass(frozen=True)
 class NodeTime:
-    """One node of the network as the runtime runs it (nodes it has fused are one), over all profiled passes."""
+    """One node of the network as the runtime runs it (nodes it has fused are one), over all profiled passes.
+
+    `provider` is the execution provider that ran it, as the runtime calls it; None where it does not say.
+    """
 
     name: str
     op: str
     total_ns: int
+    provider: str | None = None
 
 
 @dataclass(frozen=True)
@@ -204,7 +271,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What the runner measured: every pass, none dropped. `output_shape` is the shape of the tensor it wrote.
+    """What the runner measured: every pass, none dropped. `outputs` are the tensors it wrote, in their order.
 
     `machine` is `uname -m` as the runner sees it; `cpu_features` are those of FEATURES in PROTOCOL.md that the CPU has;
     `cpu_mask` is where the kernel let the runner run, asked after the last pass (bit n is CPU n; CPUs up to 63);
@@ -224,5 +291,5 @@ class Measurement:
     samples: tuple[Pass, ...]
     peak_rss_bytes: int
     cpu_mask: int
-    output_shape: tuple[int, ...]
+    outputs: tuple[OutputTensor, ...]
     profile: Profile | None = None

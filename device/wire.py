@@ -16,9 +16,19 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as wire_dataclass
 
 from device.errors import DeviceError, RunnerFailed
-from device.records import Counters, CountName, Measurement, NodeTime, Pass, Profile
+from device.records import (
+    ELEMENT_BYTES,
+    Counters,
+    CountName,
+    ElementType,
+    Measurement,
+    NodeTime,
+    OutputTensor,
+    Pass,
+    Profile,
+)
 
-WIRE_VERSION = 2
+WIRE_VERSION = 3
 MAX_NODES = 65_536
 MAX_LINE_BYTES = 64 * 1024
 #: Of a whole run, as a choice: 512 bytes for each of MAX_NODES nodes, and for each pass more than the longest line of
@@ -27,7 +37,7 @@ MAX_STREAM_BYTES = 32 * 1024 * 1024
 MAX_PASS_BYTES = 1024
 #: A choice: the output of 64 million float32 values; the networks of the paper have 1,000.
 MAX_OUTPUT_BYTES = 256 * 1024 * 1024
-_FLOAT32_BYTES = 4
+MAX_OUTPUTS = 256
 _QUOTED = 120  # characters of what was refused, in the message that says so
 
 #: The runner's own failures: error status -> exit status of the process (PROTOCOL.md, "Failure").
@@ -101,10 +111,20 @@ class PassEnded:
 
 
 @wire_dataclass(frozen=True, config=_STRICT)
+class TensorWritten:
+    type: ElementType
+    shape: Annotated[list[_Count], Field(max_length=16)]
+
+
+@wire_dataclass(frozen=True, config=_STRICT)
 class Output:
     event: Literal["output"]
-    shape: Annotated[list[_Count], Field(max_length=16)]
+    tensors: Annotated[list[TensorWritten], Field(min_length=1, max_length=MAX_OUTPUTS)]
     bytes: Annotated[int, Field(ge=0, le=MAX_OUTPUT_BYTES)]
+
+    @property
+    def outputs(self) -> tuple[OutputTensor, ...]:
+        return tuple(OutputTensor(tensor.type, tuple(tensor.shape)) for tensor in self.tensors)
 
 
 @wire_dataclass(frozen=True, config=_STRICT)
@@ -122,6 +142,7 @@ class Node:
     name: _Text
     op: _Text
     total_ns: _Count
+    provider: _Text | None
 
 
 @wire_dataclass(frozen=True, config=_STRICT)
@@ -172,10 +193,12 @@ def parse(line: bytes) -> Event:
 
 def _require_size(output: Output) -> None:
     """Sizes whose product is in bounds, also where one of them is 0: else arrays of that shape cannot be made."""
-    values = math.prod(size or 1 for size in output.shape)
-    if values * _FLOAT32_BYTES > MAX_OUTPUT_BYTES or output.bytes != math.prod(output.shape) * _FLOAT32_BYTES:
+    outputs = output.outputs
+    most = sum(math.prod(size or 1 for size in one.shape) * ELEMENT_BYTES[one.type] for one in outputs)
+    if most > MAX_OUTPUT_BYTES or output.bytes != sum(one.size_bytes for one in outputs):
+        said = ", ".join(f"{one.type} {one.shape}" for one in outputs[:4])
         raise WireError(
-            f"the runner's output of shape {tuple(output.shape)} cannot have {output.bytes} bytes of float32 "
+            f"the runner's {len(outputs)} outputs ({said}) cannot have {output.bytes} bytes "
             f"({MAX_OUTPUT_BYTES} are allowed)"
         )
 
@@ -294,13 +317,15 @@ class Transcript:
             samples=tuple(event.as_pass() for event in timed if event.phase == "timed"),
             peak_rss_bytes=end.peak_rss_bytes,
             cpu_mask=end.cpu_mask,
-            output_shape=tuple(output.shape),
+            outputs=output.outputs,
             profile=self._profile(),
         )
 
     def _profile(self) -> Profile | None:
         nodes = tuple(
-            NodeTime(event.name, event.op, event.total_ns) for event in self._events if isinstance(event, Node)
+            NodeTime(event.name, event.op, event.total_ns, event.provider)
+            for event in self._events
+            if isinstance(event, Node)
         )
         for event in self._events:
             if isinstance(event, Profiled):
@@ -352,12 +377,12 @@ def _lines(measured: Measurement) -> Iterator[bytes]:
     yield line(Loaded("loaded", measured.load_ns))
     yield from passes("warmup", measured.warmup)
     yield from passes("timed", measured.samples)
-    output_bytes = math.prod(measured.output_shape) * _FLOAT32_BYTES
-    yield line(Output("output", list(measured.output_shape), output_bytes))
+    tensors = [TensorWritten(one.type, list(one.shape)) for one in measured.outputs]
+    yield line(Output("output", tensors, sum(one.size_bytes for one in measured.outputs)))
     if measured.profile is not None:
         profile = measured.profile
         yield line(Profiled("profile", profile.passes, profile.total_ns, len(profile.nodes)))
         for index, node in enumerate(profile.nodes):
-            yield line(Node("node", index, node.name, node.op, node.total_ns))
+            yield line(Node("node", index, node.name, node.op, node.total_ns, node.provider))
     counted = (len(measured.warmup), len(measured.samples))
     yield line(End("end", *counted, measured.peak_rss_bytes, measured.cpu_mask))

@@ -77,7 +77,7 @@ def ratio(agreement: Agreement) -> Ratio:
 
 def _request(artifact: Artifact, output: Path, *, passes: int, warmup: int) -> RunRequest:
     from device import bundle
-    from device.records import File, RunRequest
+    from device.records import File, InputTensor, RunRequest
     from export.artifact import ArtifactFile
     from toolchain import compile as compiling
 
@@ -87,8 +87,7 @@ def _request(artifact: Artifact, output: Path, *, passes: int, warmup: int) -> R
     return RunRequest(
         bundle=bundle.build(compiling.native().abi),
         model_files=tuple(local(file) for file in artifact.model_files),
-        input_file=local(artifact.input.file),
-        input_shape=artifact.input.shape,
+        inputs=(InputTensor(local(artifact.input.file), "float32", artifact.input.shape),),
         output_path=output,
         passes=passes,
         warmup=warmup,
@@ -123,7 +122,7 @@ def _passes_in_python(request: RunRequest) -> list[int]:
     session = onnxruntime.InferenceSession(
         str(request.model_files[0].path), options, providers=["CPUExecutionProvider"]
     )
-    values = np.fromfile(request.input_file.path, "<f4").reshape(request.input_shape)
+    values = np.fromfile(request.inputs[0].file.path, "<f4").reshape(request.inputs[0].shape)
     inputs = {session.get_inputs()[0].name: values}
     samples_ns = []
     for _ in range(request.warmup + request.passes):

@@ -59,10 +59,11 @@ def _find(rows: Sequence[Row], model: str, igc: str | None) -> Row | None:
 
 
 def promise(row: Row, baseline: Row | None) -> float | None:
-    """The ratio of the mult-adds to the baseline's."""
+    """The ratio of the mult-adds to the baseline's; None where either cannot be told."""
     if baseline is None or row.record.artifact is None or baseline.record.artifact is None:
         return None
-    return row.record.artifact.mult_adds / baseline.record.artifact.mult_adds
+    mult_adds, of_baseline = row.record.artifact.mult_adds, baseline.record.artifact.mult_adds
+    return mult_adds / of_baseline if mult_adds and of_baseline else None
 
 
 def _cautions(rows: Sequence[Row]) -> list[str]:

@@ -54,7 +54,7 @@ def measure(device: Device, folder: Path, model: str, *, passes: int, counters: 
     import numpy as np
 
     from device import bundle
-    from device.records import RunRequest
+    from device.records import InputTensor, RunRequest
     from harness.session import BOARD_SETTLE_MS, Phases
 
     phases = Phases()
@@ -62,8 +62,7 @@ def measure(device: Device, folder: Path, model: str, *, passes: int, counters: 
     request = RunRequest(
         bundle=bundle.build(device.info.abi, bundle.NULL),
         model_files=(file_with(folder / "model.txt", model.encode()),),
-        input_file=file_with(folder / "input.bin", INPUT),
-        input_shape=(1,),
+        inputs=(InputTensor(file_with(folder / "input.bin", INPUT), "float32", (1,)),),
         output_path=folder / "output",
         passes=passes,
         settle_ms=BOARD_SETTLE_MS if device.info.clock == "instructions" else 0,
@@ -95,10 +94,10 @@ def measure(device: Device, folder: Path, model: str, *, passes: int, counters: 
 
 
 def _require_all(measurement: Measurement, told_ns: list[int], passes: int) -> None:
-    if measurement.output_shape != (1, passes) or len(told_ns) != passes:
+    if measurement.outputs[0].shape != (1, passes) or len(told_ns) != passes:
         raise HarnessError(
             f"the null runtime made {passes} passes, its output tells of {len(told_ns)} "
-            f"({measurement.output_shape}); make parts builds it anew"
+            f"({measurement.outputs[0].shape}); make parts builds it anew"
         )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -15,7 +17,7 @@ from device.timeouts import DEFAULT, Timeouts
 from harness import bounded
 from harness.conditions import Limits
 from harness.errors import UsageError
-from harness.records import MOST_ROUNDS, SCHEMA_VERSION, Case
+from harness.records import MOST_ROUNDS, OLDER_VERSION, SCHEMA_VERSION, Case
 
 FILE_NAME = "plan.json"
 
@@ -42,9 +44,11 @@ class Plan:
     """The cases, and what they share. `command` runs them again.
 
     `order` is what was measured when: a round and the id of a case for each turn. Where it was shuffled, `seed`
-    shuffles it again. `lanes` devices share the turns; `checkpoints` are files by model; `counting` boards count
-    instructions. `device_info` and `networks` (the sha256 of each case's model files; none where the export failed) are
-    what the plan met when it began, so that a run which is taken up again can tell whether they are still the same.
+    shuffles it again. Each of `devices` takes all of that, at the same time as the others; `lanes` boards of one device
+    share its turns. `checkpoints` are files by model; `counting` boards count instructions. `device_infos` and
+    `networks` (the sha256 of each case's model files; none where the export failed) are what the plan met when it
+    began, so that a run which is taken up again can tell whether they are still the same; a device that was never met
+    has none.
     `timeouts` and `reboot` (may a device that does not answer be restarted?) are for when something fails, and may be
     others when the run is taken up again.
     """
@@ -56,7 +60,7 @@ class Plan:
     utc: str
     commit: str | None
     command: str
-    device: str
+    devices: tuple[str, ...]
     cases: tuple[Case, ...]
     seed: int
     order: tuple[tuple[int, str], ...]
@@ -66,7 +70,7 @@ class Plan:
     counting: bool
     lanes: int
     checkpoints: dict[str, str]
-    device_info: DeviceInfo | None = None
+    device_infos: dict[str, DeviceInfo] = field(default_factory=dict)
     networks: dict[str, tuple[str, ...]] = field(default_factory=dict)
     timeouts: Timeouts = DEFAULT
     reboot: bool = False
@@ -83,14 +87,15 @@ class Plan:
 
 def differences(recorded: Plan, now: Plan) -> list[str]:
     """What of two plans is not the same, in words; what differs between any two runs (time, commit) does not count."""
-    names = ("device", "cases", "order", "limits", "timeout_s", "profile", "counting", "lanes", "checkpoints")
+    names = ("devices", "cases", "order", "limits", "timeout_s", "profile", "counting", "lanes", "checkpoints")
     found = [
         f"{name}: {_short(getattr(recorded, name))} then, {_short(getattr(now, name))} now"
         for name in names
         if getattr(recorded, name) != getattr(now, name)
     ]
-    if recorded.device_info and now.device_info and not recorded.device_info.is_same_as(now.device_info):
-        found.append(f"device_info: {_short(recorded.device_info)} then, {_short(now.device_info)} now")
+    for device, then in recorded.device_infos.items():
+        if (known := now.device_infos.get(device)) and not then.is_same_as(known):
+            found.append(f"{device}: {_short(then)} then, {_short(known)} now")
     for case, files in recorded.networks.items():
         if now.networks.get(case) != files:
             found.append(f"the files of {case}: sha256 {_short(files)} then, {_short(now.networks.get(case))} now")
@@ -102,7 +107,7 @@ def require_same(recorded: Plan, now: Plan, folder: Path) -> None:
 
     What is not known yet (the device, the networks) is not compared.
     """
-    known = now if now.device_info else replace(now, device_info=recorded.device_info, networks=recorded.networks)
+    known = now if now.networks else replace(now, networks=recorded.networks)
     if found := differences(recorded, known):
         raise UsageError(f"--resume {folder}: not the run it was: {'; '.join(found)}; start a new run for that")
 
@@ -135,6 +140,13 @@ def sequential(cases: Sequence[Case], rounds: int) -> tuple[tuple[int, str], ...
     return tuple((round_, case.id) for case in cases for round_ in range(rounds))
 
 
+def _upgraded(content: dict[str, Any]) -> dict[str, Any]:
+    """A plan of the older schema, which knew one device, as one of this."""
+    device, info = content.pop("device", None), content.pop("device_info", None)
+    infos = {} if info is None else {device: info}
+    return {**content, "schema_version": SCHEMA_VERSION, "devices": [device], "device_infos": infos}
+
+
 def _adapter() -> TypeAdapter[Plan]:
     return TypeAdapter(Plan)
 
@@ -154,8 +166,9 @@ def read(folder: Path) -> Plan:
     path = folder / FILE_NAME
     try:
         content = bounded.read_bytes(path, MOST_FILE_BYTES)
-        bounded.parse_json(content)
-        plan = _adapter().validate_json(content)
+        parsed = bounded.parse_json(content)
+        is_older = isinstance(parsed, dict) and parsed.get("schema_version") == OLDER_VERSION
+        plan = _adapter().validate_json(json.dumps(_upgraded(parsed)) if is_older else content)
     except OSError as error:
         raise UsageError(f"{path}: no run there ({error.strerror}); name a folder below results/") from None
     except ValidationError as error:

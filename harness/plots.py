@@ -158,7 +158,7 @@ def latency_vs_mult_adds(table: Sequence[Row]) -> Figure:
             [
                 (row.record.artifact.mult_adds / 1e6, row.summary.mean_ns / 1e6, row.title)
                 for row in rows
-                if row.summary and row.record.artifact
+                if row.summary and row.record.artifact and row.record.artifact.mult_adds is not None
             ],
             colour,
         )

@@ -54,9 +54,9 @@ def ready(plan: Plan, display: Display, wait_s: float = 0) -> Ready:
 
     Raises DeviceError's children, and UsageError.
     """
-    if replay.is_one(plan.device):
-        return _recorded(replay.read(plan.device))
-    lock = reserve(plan.device, wait_s, on_wait=display.say)
+    if replay.is_one(plan.devices[0]):
+        return _recorded(replay.read(plan.devices[0]))
+    lock = reserve(plan.devices[0], wait_s, on_wait=display.say)
     try:
         return _exported(plan, display, lock)
     except BaseException:
@@ -71,7 +71,7 @@ def met(plan: Plan, found: Ready) -> Plan:
     for turn in plan.turns():
         with contextlib.suppress(ExportError):
             networks[turn.case.id] = found.subject(turn).artifact.sha256
-    return replace(plan, device_info=found.devices[0].info, networks=networks)
+    return replace(plan, device_infos={plan.devices[0]: found.devices[0].info}, networks=networks)
 
 
 def _exported(plan: Plan, display: Display, lock: DeviceLock | None) -> Ready:
@@ -83,9 +83,9 @@ def _exported(plan: Plan, display: Display, lock: DeviceLock | None) -> Ready:
             raise made
         return ExportedNetwork(made)
 
-    with display.stage(f"ready {plan.device}") as stage:
+    with display.stage(f"ready {plan.devices[0]}") as stage:
         devices = open_devices(
-            plan.device, plan.lanes, on_step=stage.detail, counting=plan.counting, timeouts=plan.timeouts
+            plan.devices[0], plan.lanes, on_step=stage.detail, counting=plan.counting, timeouts=plan.timeouts
         )
         # Now, for the compilers would disturb what is measured; what cannot be built fails its cases, with the reason.
         for runtime in dict.fromkeys(case.runtime for case in plan.cases):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -16,7 +18,9 @@ from device.records import DeviceInfo, DeviceState, Measurement
 from harness import bounded
 from harness.errors import HarnessError, UsageError
 
-SCHEMA_VERSION = 2
+#: Version 2, which knew one output and no precisions or providers, is read as well.
+SCHEMA_VERSION = 3
+OLDER_VERSION = 2
 FILE_NAME = "records.jsonl"
 
 #: Choices: a record of the most nodes and of 100,000 passes has some 30 MB; the example's have 3 KB.
@@ -45,21 +49,27 @@ class Case:
     abi: str | None = None
     warmup: int = 1
     passes: int = 10
+    precision: str = "fp32"  # what the network computes in: fp32, fp16 or int8
+    provider: str = "cpu"  # the runtime's execution provider that is asked for: cpu, xnnpack or nnapi
 
     @property
     def id(self) -> str:
+        precision = "" if self.precision == "fp32" else f"-{self.precision}"
+        provider = "" if self.provider == "cpu" else f"-{self.provider}"
         cpus = "" if self.cpus is None else f"-cpus-{self.cpus}"
         abi = "" if self.abi is None else f"-{self.abi}"
         runs = self.runtime if self.format in ("onnx", self.runtime) else self.format
         igc = "" if self.igc is None else f"-{self.igc}"
-        return f"{self.model}{igc}-{runs}-t{self.threads}{cpus}{abi}"
+        return f"{self.model}{igc}{precision}-{runs}{provider}-t{self.threads}{cpus}{abi}"
 
 
 @dataclass(frozen=True)
 class MeasuredArtifact:
     """What of the exported network a reader needs to know it again.
 
-    `size_bytes` is of the files that were pushed, `onnx_size_bytes` of the ONNX file they were made from.
+    `size_bytes` is of the files that were pushed, `onnx_size_bytes` of the ONNX file they were made from. `mult_adds`
+    is None where an operator's cannot be told. `source` names the file of a user's own model and its sha256, None for
+    a network of the registry; `calibration` says on which data int8 was calibrated.
     """
 
     format: str
@@ -69,10 +79,13 @@ class MeasuredArtifact:
     onnx_size_bytes: int
     opset: int
     op_counts: dict[str, int]
-    mult_adds: int
+    mult_adds: int | None
     params: int
     export_max_abs_error: float
     tool_versions: dict[str, str]
+    precision: str = "fp32"
+    source: str | None = None
+    calibration: str | None = None
 
 
 @dataclass(frozen=True)
@@ -101,13 +114,19 @@ class Doubt:
 
 @dataclass(frozen=True)
 class OutputCheck:
-    """The device's output against PyTorch's, as `export.verify.deviation` judges it; None: cannot be told."""
+    """The device's output against what it must be (PyTorch's; ONNX Runtime's here for a user's own model), as
+    `export.verify.deviation` judges it; None: cannot be told.
+
+    `fp32_relative` is the largest difference from the output of the same network in fp32, over that one's spread: what
+    fp16 and int8 cost. None where the network is in fp32.
+    """
 
     max_abs_error: float | None
     spread: float | None
     relative: float | None  # max_abs_error / spread
     tolerance: float  # of the spread
     failure: str | None
+    fp32_relative: float | None = None
 
     @property
     def passed(self) -> bool:
@@ -241,14 +260,15 @@ def _parse(path: Path, lines: Iterable[bytes]) -> Iterable[Record]:
         try:
             if len(line) > MOST_RECORD_BYTES:
                 raise UsageError(f"{path}:{number}: a line of {len(line)} bytes; {MOST_RECORD_BYTES} are allowed")
-            version = bounded.parse_json(line).get("schema_version")
-            if version != SCHEMA_VERSION:
+            content = bounded.parse_json(line)
+            version = content.get("schema_version")
+            if version not in (SCHEMA_VERSION, OLDER_VERSION):
                 found = repr(version)[:_QUOTED]
                 raise UsageError(f"{path}:{number}: schema version {found}, this harness reads {SCHEMA_VERSION}")
-            record = adapter.validate_json(line)
+            record = adapter.validate_json(line if version == SCHEMA_VERSION else json.dumps(_upgraded(content)))
             _require_sense(record)
             yield record
-        except (ValidationError, ValueError, AttributeError) as error:
+        except (ValidationError, ValueError, AttributeError, KeyError, TypeError) as error:
             if isinstance(error, ValidationError):
                 first = error.errors(include_url=False, include_input=False)[0]
                 detail = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
@@ -256,6 +276,15 @@ def _parse(path: Path, lines: Iterable[bytes]) -> Iterable[Record]:
                 detail = str(error)
             detail = bounded.printable(detail[:_QUOTED])
             raise UsageError(f"{path}:{number}: not a record of this harness ({detail})") from None
+
+
+def _upgraded(content: dict[str, Any]) -> dict[str, Any]:
+    """A record of the older schema as one of this."""
+    measured = content.get("measurement")
+    if measured is not None:
+        shape = measured.pop("output_shape")
+        measured = {**measured, "outputs": [{"type": "float32", "shape": shape}]}
+    return {**content, "schema_version": SCHEMA_VERSION, "measurement": measured}
 
 
 def _require_sense(record: Record) -> None:

@@ -126,8 +126,7 @@ class RecordedNetwork:
         request = RunRequest(
             bundle=Bundle(used.abi, used.runtime, used.runtime_version, (), used.simd),
             model_files=(named,),
-            input_file=named,
-            input_shape=(),
+            inputs=(),
             output_path=output,
         )
         return request, used

@@ -53,7 +53,7 @@ def write(folder: Path) -> tuple[list[Record], list[Path]]:
 
 
 def _markdown(plan: Plan, records: Sequence[Record], rows: Sequence[Row]) -> str:
-    parts = [f"# Table 6, measured again: {plan.device}", ""]
+    parts = [f"# Table 6, measured again: {', '.join(plan.devices)}", ""]
     parts += _what_was_measured(plan, records)
     if rows:
         parts += ["", table.markdown(rows)]

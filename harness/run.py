@@ -361,7 +361,7 @@ def main(
         utc=datetime.now(UTC).isoformat(timespec="seconds"),
         commit=_commit(),
         command=_command(),
-        device=chosen,
+        devices=(chosen,),
         cases=cases,
         seed=seed,
         order=plan.sequential(cases, rounds) if order == "sequential" else plan.shuffled(cases, rounds, seed),
@@ -404,7 +404,7 @@ def _run(planned: Plan, folder: Path, wait_s: float, *, again: bool) -> list[Rec
     from harness.records import Journal
     from harness.session import Run, WallTime
 
-    time = replay.RecordedTime() if replay.is_one(planned.device) else WallTime()
+    time = replay.RecordedTime() if replay.is_one(planned.devices[0]) else WallTime()
     run = Run(planned.run, planned.commit, planned.timeout_s, planned.limits, planned.profile, time)
     display = Display()
     with display.shown():

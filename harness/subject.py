@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from device import bundle
-from device.records import Bundle, DeviceInfo, File, Measurement, RunRequest
+from device.records import Bundle, DeviceInfo, File, InputTensor, Measurement, RunRequest
 from export.artifact import Artifact, ArtifactFile
 from export.verify import RELATIVE_TOLERANCE, deviation
 from harness.records import Case, MeasuredArtifact, MeasuredBundle, OutputCheck
@@ -26,7 +26,7 @@ class Subject(Protocol):
         """The files that `case` needs on `device`; the output is to come to `output`. Raises DeviceError's children."""
 
     def check(self, output: Path, measurement: Measurement) -> OutputCheck:
-        """The output in that file (raw little-endian values of `measurement.output_shape`) against what it must be."""
+        """The output in that file (raw little-endian values of `measurement.outputs`) against what it must be."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,7 @@ class ExportedNetwork:
         request = RunRequest(
             bundle=used,
             model_files=tuple(local(file) for file in self.exported.model_files),
-            input_file=local(self.exported.input.file),
-            input_shape=self.exported.input.shape,
+            inputs=(InputTensor(local(self.exported.input.file), "float32", self.exported.input.shape),),
             output_path=output,
         )
         return request, _measured_bundle(used)
@@ -71,8 +70,8 @@ class ExportedNetwork:
         dtype = np.dtype(reference_of.dtype).newbyteorder("<")
         reference = np.fromfile(self.exported.folder / reference_of.file.name, dtype).reshape(reference_of.shape)
         values = np.fromfile(output, dtype)
-        if values.size == int(np.prod(measurement.output_shape)):
-            values = values.reshape(measurement.output_shape)
+        if values.size == int(np.prod(measurement.outputs[0].shape)):
+            values = values.reshape(measurement.outputs[0].shape)
         found = deviation(values, reference)
         return OutputCheck(
             max_abs_error=found.max_abs_error,

@@ -161,7 +161,7 @@ def _shown(row: Row, mean: str, rounds: int) -> dict[str, str]:
     return {
         "Model": row.title,
         "Runtime": runtime_title(record),
-        "Mult-Adds": f"{artifact.mult_adds / 1e6:.0f}M" if artifact else NOTHING,
+        "Mult-Adds": f"{artifact.mult_adds / 1e6:.0f}M" if artifact and artifact.mult_adds is not None else NOTHING,
         "Params": f"{artifact.params / 1e6:.2f}M" if artifact else NOTHING,
         "ONNX size": f"{artifact.onnx_size_bytes / 1e6:.1f} MB" if artifact else NOTHING,
         "Caffe2 nets": f"{artifact.size_bytes / 1e6:.1f} MB" if artifact and _is_caffe2(record) else NOTHING,

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 
 from device import bundle
-from device.records import File, RunRequest
+from device.records import File, InputTensor, RunRequest
 from export.artifact import Artifact, ArtifactFile, describe
 from export.pipeline import export_model
 from export.to_onnx import to_onnx
@@ -85,8 +85,7 @@ def request_for(tmp_path: Path) -> Callable[..., RunRequest]:
         return RunRequest(
             bundle=bundle.build(abi, runtime),
             model_files=tuple(local(file) for file in artifact.model_files),
-            input_file=local(artifact.input.file),
-            input_shape=artifact.input.shape,
+            inputs=(InputTensor(local(artifact.input.file), "float32", artifact.input.shape),),
             output_path=tmp_path / "output",
             passes=passes,
             warmup=warmup,

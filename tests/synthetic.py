@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from device.records import Clock, Core, DeviceInfo, DeviceState, Kind, Measurement, Pass
+from device.records import Clock, Core, DeviceInfo, DeviceState, Kind, Measurement, OutputTensor, Pass
 from harness.records import SCHEMA_VERSION, Case, MeasuredArtifact, MeasuredBundle, OutputCheck, Record
 
 BOARD = DeviceInfo(
@@ -75,7 +75,7 @@ def record(
         samples=samples,
         peak_rss_bytes=80_000_000,
         cpu_mask=1,
-        output_shape=(1, 1000),
+        outputs=(OutputTensor("float32", (1, 1000)),),
     )
     return Record(
         schema_version=SCHEMA_VERSION,

@@ -247,7 +247,7 @@ def a_measurement(warmup: int, passes: int) -> Measurement:
     return Measurement(
         runner_version="0", abi="armeabi-v7a", runtime="fake", runtime_version="0", providers=(), machine="armv7l",
         cpu_features=(), counters_error=None, load_ns=1, warmup=some(warmup), samples=some(passes), peak_rss_bytes=1,
-        cpu_mask=1, output_shape=(1,),
+        cpu_mask=1, outputs=(),
     )  # fmt: skip
 
 

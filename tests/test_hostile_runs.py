@@ -49,7 +49,7 @@ def planned() -> plan.Plan:
         counting=False,
         lanes=1,
         checkpoints={"clcnet-a": "weights.pt"},
-        device_info=BOARD,
+        device_infos={"board:cortex-a7": BOARD},
         networks={cases[0].id: ("ab" * 32,)},
     )
 

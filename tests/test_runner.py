@@ -20,7 +20,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from device import bundle as bundles
-from device.records import Bundle, Measurement
+from device.records import Bundle, Measurement, OutputTensor
 from device.wire import EXIT_STATUS, Transcript
 from export.pipeline import export_model
 from harness.prepare import EXPORTS
@@ -143,7 +143,7 @@ def test_a_good_run_becomes_a_measurement(runner: Runner) -> None:
     assert measurement.abi == runner.bundle.abi
     assert (measurement.runtime, measurement.runtime_version) == ("onnxruntime", runner.bundle.runtime_version)
     assert "CPUExecutionProvider" in measurement.providers
-    assert measurement.output_shape == (1, CLASSES)
+    assert measurement.outputs == (OutputTensor("float32", (1, CLASSES)),)
     assert measurement.load_ns > 0
     assert all(each.ns > 0 for each in measurement.samples)
     assert measurement.profile is None

@@ -18,7 +18,7 @@ from synthetic import BOARD, STATE, device
 from device import bundle as bundles
 from device.choose import open_devices
 from device.host import HostDevice
-from device.records import DeviceInfo, DeviceState, Measurement, RunRequest
+from device.records import DeviceInfo, DeviceState, InputTensor, Measurement, RunRequest
 from device.wire import Event
 from export.artifact import Artifact
 from harness import agreement, nullcase, selfcheck, selfcheck_report
@@ -166,8 +166,7 @@ def test_the_counters_of_a_board_count_and_add_nothing_to_its_samples(tmp_path: 
         request = RunRequest(
             bundle=bundles.build(board.info.abi, bundles.NULL),
             model_files=(nullcase.file_with(tmp_path / "model.txt", b"spin_ns 1000000"),),
-            input_file=nullcase.file_with(tmp_path / "input.bin", nullcase.INPUT),
-            input_shape=(1,),
+            inputs=(InputTensor(nullcase.file_with(tmp_path / "input.bin", nullcase.INPUT), "float32", (1,)),),
             output_path=tmp_path / "output",
             passes=5,
             counters=True,

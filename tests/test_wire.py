@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from device import wire
 from device.errors import DeviceError, RunnerFailed
-from device.records import Counters, NodeTime, Pass, Profile
+from device.records import Counters, NodeTime, OutputTensor, Pass, Profile
 from device.wire import Transcript, WireError
 
 PROTOCOL = (Path(wire.__file__).parent / "runner" / "PROTOCOL.md").read_text()
@@ -80,7 +80,7 @@ def test_a_whole_stream_becomes_a_measurement_with_every_sample() -> None:
     measured = read(lines(stream())).measurement()
     assert [sample.ns for sample in measured.samples] == [1000, 1001]
     assert [sample.ns for sample in measured.warmup] == [1000]
-    assert measured.output_shape == (1, 10)
+    assert measured.outputs == (OutputTensor("float32", (1, 10)),)
     assert measured.peak_rss_bytes == 1000
     assert measured.cpu_mask == 3
     assert (measured.machine, measured.cpu_features, measured.counters_error) == ("x86_64", ("avx2",), None)
