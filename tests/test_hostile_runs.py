@@ -39,7 +39,7 @@ def planned() -> plan.Plan:
         utc="2026-11-23T12:00:00+00:00",
         commit=None,
         command="python -m harness.run",
-        device="host",
+        devices=("host",),
         cases=cases,
         seed=1,
         order=plan.shuffled(cases, 3, 1),
