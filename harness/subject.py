@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -29,11 +30,27 @@ class Subject(Protocol):
         """The output in that file (raw little-endian values of `measurement.outputs`) against what it must be."""
 
 
+class Bundles:
+    """The runner bundles of one run: each is looked at once, whoever asks, for their many files are hashed then."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: dict[tuple[str, str], Bundle] = {}
+
+    def get(self, abi: str, runtime: str) -> Bundle:
+        """Raises BundleError."""
+        with self._lock:
+            if (abi, runtime) not in self._found:
+                self._found[abi, runtime] = bundle.build(abi, runtime)
+            return self._found[abi, runtime]
+
+
 @dataclass(frozen=True)
 class ExportedNetwork:
     """An artifact of this machine's; its output must be PyTorch's."""
 
     exported: Artifact
+    bundles: Bundles = field(default_factory=Bundles)
 
     @property
     def artifact(self) -> MeasuredArtifact:
@@ -56,7 +73,7 @@ class ExportedNetwork:
         def local(file: ArtifactFile) -> File:
             return File(file.name, self.exported.folder / file.name, file.sha256, file.size_bytes)
 
-        used = bundle.build(case.abi or device.abi, case.runtime)
+        used = self.bundles.get(case.abi or device.abi, case.runtime)
         request = RunRequest(
             bundle=used,
             model_files=tuple(local(file) for file in self.exported.model_files),
