@@ -25,8 +25,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from device.adb_server import Server, parse_server
-from device.cores import parse_cpus
+from device.adb_server import Server
 from device.probe import ABI_OF_MACHINE
 from device.timeouts import DEFAULT, Timeouts
 from export.artifact import IGC
@@ -35,6 +34,7 @@ from harness.cases import CONVOLUTIONS
 from harness.command import guarded
 from harness.conditions import Limits
 from harness.errors import EXIT_CASE_FAILED, EXIT_OK, UsageError
+from harness.options import AdbServer, Cpus, Names, Numbers
 from models import registry
 
 if TYPE_CHECKING:
@@ -46,62 +46,6 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 #: Options for when something fails: a run may be taken up again with others.
 FAULT_OPTIONS = ("command_timeout_s", "reconnect_timeout_s", "reboot", "wait_s", "adb_server")
-
-
-class Cpus(click.ParamType[str]):
-    """CPUs in words, in one canonical form."""
-
-    name = "cpus"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        try:
-            return parse_cpus(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class AdbServer(click.ParamType[Server]):
-    """Where an adb server listens."""
-
-    name = "host:port"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Server:
-        try:
-            return parse_server(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class Names(click.ParamType[tuple[str, ...]]):
-    """Some of `known`, separated by commas."""
-
-    name = "names"
-
-    def __init__(self, known: Sequence[str]) -> None:
-        self.known = known
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        names = tuple(dict.fromkeys(name.strip() for name in str(value).split(",")))
-        if unknown := [name for name in names if name not in self.known]:
-            self.fail(f"{unknown[0]!r} is not one of {', '.join(self.known)}", param, ctx)
-        return names
-
-
-class Numbers(click.ParamType[tuple[int, ...]]):
-    """Whole numbers from `least` to `most`, separated by commas."""
-
-    name = "numbers"
-
-    def __init__(self, least: int, most: int) -> None:
-        self.least, self.most = least, most
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        texts = list(dict.fromkeys(text.strip() for text in str(value).split(",")))
-        wrong = [text for text in texts if not (text.isascii() and text.isdigit() and len(text) < 10)]  # noqa: PLR2004
-        wrong = wrong or [text for text in texts if not self.least <= int(text) <= self.most]
-        if wrong:
-            self.fail(f"{wrong[0]!r} is no number from {self.least} to {self.most}", param, ctx)
-        return tuple(int(text) for text in texts)
 
 
 @click.command(help=__doc__, context_settings={"max_content_width": 100})

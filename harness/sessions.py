@@ -164,7 +164,7 @@ def _measure(turn: Turn, subject_of: Callable[[Turn], Subject], device: Device, 
     try:
         subject = subject_of(turn)
     except ExportError as error:
-        return session.failed_export(turn, device, run, str(error))
+        return session.failed(turn, device.info, run, "export_failed", str(error))
     with watcher.stage(turn.id, total=turn.case.warmup + turn.case.passes) as stage:
         pushed_bytes = 0
 
