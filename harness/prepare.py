@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
 EXPORTS = Path(__file__).resolve().parent.parent / "build" / "export"
 
+#: Model, format, igc: cases that differ in nothing of these run the same files.
+Files = tuple[str, str, str | None]
+
 #: The network of a turn; raises ExportError where there is none.
 Networks = Callable[[Turn], Subject]
 
 
-def networks(plan: Plan, watcher: Watcher) -> Networks:
-    """The network of each case: exported now, or as it was recorded. Raises UsageError for a recording that is none."""
-    if replay.is_one(plan.devices[0]):
-        return _recorded(replay.read(plan.devices[0]))
-    artifacts = exported(plan, watcher)
+def networks_of(artifacts: Mapping[Files, Artifact | ExportError]) -> Networks:
+    """The network of each case, from what was exported of it."""
     bundles = Bundles()
 
     def subject(turn: Turn) -> Subject:
@@ -86,7 +86,9 @@ def opened(
         yield devices
 
 
-def _recorded(recording: replay.Recording) -> Networks:
+def recorded(recording: replay.Recording) -> Networks:
+    """The network of each case, as it was recorded."""
+
     def subject(turn: Turn) -> Subject:
         record = recording.of(turn.case, turn.round)
         if record.artifact is None:
@@ -94,10 +96,6 @@ def _recorded(recording: replay.Recording) -> Networks:
         return replay.RecordedNetwork(record, turn.round)
 
     return subject
-
-
-#: Model, format, igc: cases that differ in nothing of these run the same files.
-Files = tuple[str, str, str | None]
 
 
 def files_of(case: Case) -> Files:

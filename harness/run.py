@@ -16,8 +16,8 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,18 +34,29 @@ from harness.cases import CONVOLUTIONS
 from harness.command import guarded
 from harness.conditions import Limits
 from harness.errors import EXIT_CASE_FAILED, EXIT_OK, UsageError
-from harness.options import AdbServer, Cpus, Names, Numbers
+from harness.options import AdbServer, Cpus, Names, Numbers, tls_options
 from models import registry
 
 if TYPE_CHECKING:
-    from device.records import DeviceInfo
+    from harness.farm.client import Farm
     from harness.plan import Plan, Turn
+    from harness.progress import Display
     from harness.records import Case, Record
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 #: Options for when something fails: a run may be taken up again with others.
-FAULT_OPTIONS = ("command_timeout_s", "reconnect_timeout_s", "reboot", "wait_s", "adb_server")
+FAULT_OPTIONS = (
+    "command_timeout_s",
+    "reconnect_timeout_s",
+    "reboot",
+    "wait_s",
+    "adb_server",
+    "scheduler",
+    "tls_ca_file",
+    "tls_cert",
+    "tls_key",
+)
 
 
 @click.command(help=__doc__, context_settings={"max_content_width": 100})
@@ -65,6 +76,11 @@ FAULT_OPTIONS = ("command_timeout_s", "reconnect_timeout_s", "reboot", "wait_s",
     metavar="HOST:PORT",
     help="The adb server that has the devices, on another machine perhaps. Default: this machine's "
     "($ANDROID_ADB_SERVER_ADDRESS, $ANDROID_ADB_SERVER_PORT).",
+)
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Measure on the devices of a farm (python -m harness.farm), whose scheduler is there: tcp://HOST:PORT.",
 )
 @click.option(
     "--models",
@@ -235,11 +251,13 @@ FAULT_OPTIONS = ("command_timeout_s", "reconnect_timeout_s", "reboot", "wait_s",
     "--clean-device", is_flag=True, help="Remove all that was ever pushed to the device, nothing else, and exit."
 )
 @click.option("--list-devices", is_flag=True, help="List what can be given as --device, and exit.")
+@tls_options
 @click.option("--list-models", is_flag=True, help="List what can be given as --models, and exit.")
 @guarded
 def main(
     device_names: tuple[str, ...],
     adb_server: Server | None,
+    scheduler: str | None,
     models: str,
     runtime: str,
     convolution: str,
@@ -271,13 +289,14 @@ def main(
     clean_device: bool,
     list_devices: bool,
     list_models: bool,
+    **tls: str | None,
 ) -> int:
     if list_models:
         return _print_models()
     if list_devices:
-        return _print_devices(adb_server)
+        return _print_devices(Where(adb_server, scheduler, tls))
     timeouts = Timeouts(command_s=command_timeout_s, reconnect_s=reconnect_timeout_s)
-    where = Where(wait_s, adb_server)
+    where = Where(adb_server, scheduler, tls, wait_s)
     if clean_device:
         return _clean_device(device_names, boards or 1, timeouts, where)
     from harness import cases, plan, replay
@@ -295,9 +314,7 @@ def main(
         planned, recorded_rounds = _recorded_cases(devices, names if _given("models") else None)
         rounds = rounds if _given("rounds") else recorded_rounds
     else:
-        from device.choose import choose
-
-        devices = choose(device_names, adb_server)
+        devices = where.choose(device_names)
         runtimes = ("onnxruntime", "caffe2") if runtime == "all" else (runtime,)
         planned = cases.of(
             specs,
@@ -333,10 +350,33 @@ def main(
 
 @dataclass(frozen=True)
 class Where:
-    """How the devices are reached: the seconds to wait for another run with one, and the adb server that has them."""
+    """How the devices are reached: the adb server that has them, or a farm's scheduler and the files of its TLS.
 
-    wait_s: float
-    adb_server: Server | None
+    `wait_s` is how long another run that has a device is waited for.
+    """
+
+    adb_server: Server | None = None
+    scheduler: str | None = None
+    tls: Mapping[str, str | None] = field(default_factory=dict)
+    wait_s: float = 0
+
+    @contextlib.contextmanager
+    def farm(self) -> Iterator[Farm | None]:
+        """The farm, where there is a scheduler."""
+        if self.scheduler is None:
+            yield None
+            return
+        from harness.farm.client import connected
+
+        with connected(self.scheduler, **self.tls) as farm:
+            yield farm
+
+    def choose(self, named: Sequence[str]) -> tuple[str, ...]:
+        """The devices to use, of those that were named, if any were."""
+        from device.choose import choose
+
+        with self.farm() as farm:
+            return choose(named, self.adb_server) if farm is None else farm.choose(named)
 
 
 def _recorded_cases(devices: Sequence[str], models: Sequence[str] | None) -> tuple[tuple[Case, ...], int]:
@@ -363,60 +403,57 @@ def _given_besides(*options: str) -> bool:
 
 def _go(planned: Plan, folder: Path, where: Where, *, again: bool) -> int:
     """Measures what the plan has and `folder` lacks. The exit code says whether all is well."""
+    from harness import report
+    from harness.progress import Display
+
+    display = Display()
     try:
-        records, failures = _run(planned, folder, where, again=again)
+        with display.shown():
+            met, failures = _run(planned, folder, where, display, again=again)
     finally:
         with contextlib.suppress(OSError):
             folder.rmdir()  # only an empty one goes: nothing came of the run
-    return _print_results(planned, records, failures, folder)
+    return _print_results(met, report.write(folder)[0], failures, folder)
 
 
-def _run(planned: Plan, folder: Path, where: Where, *, again: bool) -> tuple[list[Record], dict[str, Exception]]:
-    """Measures every turn on every device; the records, and why a device has none, or not all.
+def _run(
+    planned: Plan, folder: Path, where: Where, display: Display, *, again: bool
+) -> tuple[Plan, dict[str, Exception]]:
+    """Measures every turn on every device; the plan with what it has met, and why a device has no records, or not all.
 
-    When Ctrl-C comes, what is measured is kept and the report is made from it. Raises the error of the last device
-    that could be measured on, when nothing was.
+    When Ctrl-C comes, what is measured is kept. Raises what kept the only device, or all of them, from being measured.
     """
-    from harness import plan, prepare, report, sessions
-    from harness.progress import Display
-    from harness.records import Journal
+    from harness import plan, prepare, replay, sessions
+    from harness.ledger import Ledger
 
-    display = Display()
+    recorded = plan.read(folder) if again else None
+    if recorded is not None:
+        plan.require_same(recorded, planned, folder)
+        planned = replace(planned, device_infos=recorded.device_infos)
+    exported = {} if replay.is_one(planned.devices[0]) else prepare.exported(planned, display)
+    networks = prepare.networks_of(exported) if exported else prepare.recorded(replay.read(planned.devices[0]))
+    planned = prepare.with_networks(planned, networks)
+    if recorded is not None:
+        plan.require_same(recorded, planned, folder)
+    turns = {device: missing for device in planned.devices if (missing := _missing(planned, device, folder))}
+
+    def session(device: str, farm: Farm | None) -> sessions.Session:
+        if farm is not None:
+            return farm.session(planned, device, turns[device], exported, where.wait_s)
+        return sessions.on(planned, device, turns[device], networks, wait_s=where.wait_s, server=where.adb_server)
+
     failures: dict[str, Exception] = {}
-    with display.shown():
-        if again:
-            plan.require_same(plan.read(folder), planned, folder)
-            planned = replace(planned, device_infos=plan.read(folder).device_infos)
-        networks = prepare.networks(planned, display)
-        planned = prepare.with_networks(planned, networks)
-        if again:
-            plan.require_same(plan.read(folder), planned, folder)
-        turns = {device: _missing(planned, device, folder) for device in planned.devices}
-
-        def met(device: str, info: DeviceInfo) -> None:
-            nonlocal planned
-            planned = replace(planned, device_infos={**planned.device_infos, device: info})
-            plan.write(planned, folder)
-
-        with Journal(folder) as journal:
-            try:
-                failures = sessions.take_all(
-                    {
-                        device: sessions.on(
-                            planned, device, missing, networks, wait_s=where.wait_s, server=where.adb_server
-                        )
-                        for device, missing in turns.items()
-                        if missing
-                    },
-                    display.of_devices({device: len(missing) for device, missing in turns.items()}),
-                    met,
-                    journal.append,
-                )
-            except KeyboardInterrupt:
-                display.say("interrupted: what is finished is kept; --resume goes on")
+    with where.farm() as farm, Ledger(planned, folder) as ledger:
+        try:
+            shown = display.of_devices({device: len(missing) for device, missing in turns.items()})
+            failures = sessions.take_all({device: session(device, farm) for device in turns}, shown, ledger)
+        except KeyboardInterrupt:
+            if not (ledger.is_begun or again):
+                raise
+            display.say("interrupted: what is finished is kept; --resume goes on")
     if failures and len(failures) == len(planned.devices):
         raise next(iter(failures.values()))
-    return report.write(folder)[0], failures
+    return ledger.plan, failures
 
 
 def _missing(planned: Plan, device: str, folder: Path) -> list[Turn]:
@@ -478,9 +515,9 @@ def _command() -> str:
 
 def _clean_device(named: Sequence[str], count: int, timeouts: Timeouts, where: Where) -> int:
     from device.adb import REMOTE_ROOT, AdbDevice
-    from device.choose import choose, open_devices, reserve
+    from device.choose import open_devices, reserve
 
-    for chosen in choose(named, where.adb_server):
+    for chosen in where.choose(named):
         lock = reserve(chosen, where.wait_s, on_wait=lambda words: click.echo(words, err=True))
         with lock or contextlib.nullcontext():
             for device in open_devices(chosen, count, timeouts=timeouts, server=where.adb_server):
@@ -499,11 +536,16 @@ def _print_models() -> int:
     return EXIT_OK
 
 
-def _print_devices(server: Server | None) -> int:
+def _print_devices(where: Where) -> int:
     from device.board import definitions
     from device.choose import BOARD_PREFIX, attached_without_side_effects
 
-    for item in attached_without_side_effects(server):
+    with where.farm() as farm:
+        if farm is not None:
+            for name, place in sorted(farm.devices.items()):
+                click.echo(f"{name:<24} farm: worker {place.worker}")
+            return EXIT_OK
+    for item in attached_without_side_effects(where.adb_server):
         click.echo(f"{item.serial:<24} adb: {item.state}")
     for board in definitions().values():
         click.echo(f"{BOARD_PREFIX + board.name:<24} emulated: {board.title}")

@@ -21,6 +21,7 @@ from harness import lanes, prepare, replay, session
 from harness import plan as plans
 from harness.conditions import hottest
 from harness.errors import EXPECTED
+from harness.ledger import Ledger
 from harness.plan import Plan, Turn
 from harness.records import Record
 from harness.session import Run, WallTime
@@ -103,12 +104,11 @@ def on(
 def take_all(
     sessions: Mapping[str, Session],
     watchers: Mapping[str, Watcher],
-    met: Callable[[str, DeviceInfo], None],
-    keep: Callable[[Record], None],
+    ledger: Ledger,
 ) -> dict[str, Exception]:
     """Takes the sessions at the same time; gives the expected errors that kept some from beginning, or ended them.
 
-    `met` and `keep` are called in this thread. What else a session raises, and Ctrl-C, ends all of them: cases that are
+    The ledger is written in this thread. What else a session raises, and Ctrl-C, ends all of them: cases that are
     running then are not kept.
     """
     messages: queue.SimpleQueue[Callable[[], None] | _Ended] = queue.SimpleQueue()
@@ -116,8 +116,8 @@ def take_all(
 
     def work(device: str, take: Session) -> None:
         listener = Listener(
-            met=lambda info: messages.put(lambda: met(device, info)),
-            keep=lambda record: messages.put(lambda: keep(record)),
+            met=lambda info: messages.put(lambda: ledger.met(device, info)),
+            keep=lambda record: messages.put(lambda: ledger.keep(record)),
             watcher=watchers[device],
         )
         error: BaseException | None = None

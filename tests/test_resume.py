@@ -121,7 +121,7 @@ def test_another_plan_is_refused_and_what_differs_is_said(played: Path, options:
     planned = plan.read(played)
     cut(played, 2)
     kept = (played / journal.FILE_NAME).read_text()
-    same = ["--device", planned.device, "--seed", str(planned.seed), "--resume", str(played)]
+    same = ["--device", planned.devices[0], "--seed", str(planned.seed), "--resume", str(played)]
     result = run(*same, *options)
     assert result.exit_code == EXIT_USAGE
     assert words in result.stderr
@@ -144,7 +144,8 @@ def test_other_networks_under_the_same_names_are_refused(played: Path) -> None:
 
 
 def test_another_device_under_the_same_name_is_refused(played: Path) -> None:
-    edited(played, lambda content: content["device_info"].update(model="another phone"))
+    cut(played, 2)
+    edited(played, lambda content: next(iter(content["device_infos"].values())).update(model="another phone"))
     result = run("--resume", str(played))
     assert result.exit_code == EXIT_USAGE
     assert "another phone" in result.stderr

@@ -1,10 +1,10 @@
 """A farm: devices that hang on many hosts, measured by one run over a Dask scheduler.
 
-On one host `python -m harness.farm scheduler`, on each host with devices `python -m harness.farm worker --scheduler
-tcp://HOST:8786`, and wherever one likes `python -m harness.run --scheduler tcp://HOST:8786 --device all`.
+On one host `python -m harness.farm scheduler`; on each host with devices `python -m harness.farm worker --scheduler
+tcp://HOST:8786`; and anywhere `python -m harness.run --scheduler tcp://HOST:8786 --device all`.
 
-Nothing listens beyond this machine unless --listen says so. Whoever can reach the scheduler can run code on all hosts of
-the farm: beyond one machine, use TLS (--tls-ca-file, --tls-cert, --tls-key; addresses are then tls://).
+Nothing listens beyond this machine unless --listen says so. Whoever can reach the scheduler can run code on all hosts
+of the farm: beyond one machine, use TLS (--tls-ca-file, --tls-cert, --tls-key; addresses are then tls://).
 """
 
 from __future__ import annotations

@@ -41,6 +41,17 @@ _STARTS_S = 10.0  # a choice: for a session to have its thread, where nobody els
 _ENDS_S = 20.0  # for a session that was told to stop
 
 
+def connected(address: str, **tls: str | None) -> Farm:
+    """The farm at that address. Raises UsageError where the extra `farm` is not installed, DeviceUnavailable."""
+    try:
+        import distributed  # noqa: F401
+    except ImportError:
+        raise UsageError("--scheduler needs Dask's distributed: pip install 'tenpass[farm]'") from None
+    from harness.farm.security import security
+
+    return Farm(address, security(**tls))
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a device is: the worker's address, and its name there."""
@@ -125,6 +136,7 @@ class Farm:
             left, wait = list(turns), wait_s
             info: DeviceInfo | None = None
             lost_in: Counter[Turn] = Counter()
+            run = Run(plan.run, plan.commit, plan.timeout_s)
             by_place = {(turn.round, turn.case.id): turn for turn in turns}
 
             def keep(record: Record) -> None:
@@ -134,23 +146,20 @@ class Farm:
             while left and not stop.is_set():
                 place = self._place(device, plan.timeouts.reconnect_s, listener, stop)
                 if place is None:
-                    return None
+                    return
                 going = _Going(self, plan, device, left, networks, wait, place, info)
                 try:
-                    return going.go(replace(listener, keep=keep), stop)
+                    going.go(replace(listener, keep=keep), stop)
                 except WorkerLost as lost:
                     left, info, wait = going.left, going.info, max(wait_s, LEASE_S)
                     listener.watcher.say(f"{lost}; waiting up to {plan.timeouts.reconnect_s:g} s for it to come back")
-                    if info is None or going.turn not in left:
-                        continue
-                    keep(
-                        session.failed(
-                            going.turn, info, Run(plan.run, plan.commit, plan.timeout_s), lost.status, str(lost)
-                        )
-                    )
-                    lost_in[going.turn] += 1
-                    if lost_in[going.turn] == MAX_ATTEMPTS:
-                        left = [turn for turn in left if turn != going.turn]
+                    if info is not None and going.turn in left:
+                        keep(session.failed(going.turn, info, run, lost.status, str(lost)))
+                        lost_in[going.turn] += 1
+                        if lost_in[going.turn] == MAX_ATTEMPTS:
+                            left = [turn for turn in left if turn != going.turn]
+                else:
+                    return
 
         return take
 

@@ -23,10 +23,10 @@ from harness import sessions
 from harness.errors import EXIT_OK, EXIT_USAGE, EXPECTED, exit_code
 from harness.farm.orders import ALIVE_EVERY_S, LEASE_S, Order, sources_sha256
 from harness.plan import Turn
-from harness.prepare import Files, Networks, files_of
+from harness.prepare import Files, Networks, networks_of
 from harness.records import Record, record_adapter
 from harness.stop import Stop
-from harness.subject import Bundles, ExportedNetwork, Subject
+from harness.subject import Subject
 
 #: Files that runs have sent, by their sha256.
 STORE = Path(__file__).resolve().parent.parent.parent / "build" / "farm"
@@ -149,29 +149,21 @@ def _take(order: Order, send: Callable[..., None], stop: Stop) -> None:
 
 
 def _networks(sent: dict[Files, Artifact | str], folder: Path) -> Networks:
-    """The networks of an order, with their files in `folder`."""
-    bundles = Bundles()
-    made: dict[Files, Subject | str] = {}
+    """The networks of an order, with their files in `folder`. Raises ExportError for a file that is damaged here."""
+    here: dict[Files, Artifact | ExportError] = {}
     for number, (files, network) in enumerate(sent.items()):
         if isinstance(network, str):
-            made[files] = network
+            here[files] = ExportError(network)
             continue
-        here = folder / str(number)
-        here.mkdir()
+        (folder / str(number)).mkdir()
+        here[files] = replace(network, folder=folder / str(number))
         for file in network.files:
-            copyfile(_stored(file.sha256), here / file.name)
-            if file_sha256(here / file.name) != file.sha256:  # the store is not to be trusted for ever
+            path = folder / str(number) / file.name
+            copyfile(_stored(file.sha256), path)
+            if file_sha256(path) != file.sha256:
                 _stored(file.sha256).unlink()
-                raise ExportError(f"{file.name}: damaged in {STORE}; it has been removed, run again")
-        made[files] = ExportedNetwork(replace(network, folder=here), bundles)
-
-    def subject(turn: Turn) -> Subject:
-        network = made[files_of(turn.case)]
-        if isinstance(network, str):
-            raise ExportError(network)
-        return network
-
-    return subject
+                raise ExportError(f"{file.name}: damaged in {STORE}, and removed; run again")
+    return networks_of(here)
 
 
 def _keep_alive(lease: _Lease, send: Callable[..., None]) -> None:

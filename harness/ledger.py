@@ -1,0 +1,51 @@
+"""What a run writes down while it goes on: its plan with the devices it has met, and every record, as it comes."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from device.records import DeviceInfo
+from harness import plan as plans
+from harness.plan import Plan
+from harness.records import Journal, Record
+
+
+class Ledger:
+    """The folder of a run, empty until a device is met: until then there is nothing to go on with.
+
+    `plan` has the devices met so far. Used from one thread. Raises UsageError when another run writes there.
+    """
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self.plan = plan
+        self._folder = folder
+        self._journal: Journal | None = None
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    @property
+    def is_begun(self) -> bool:
+        return self._journal is not None
+
+    def met(self, device: str, info: DeviceInfo) -> None:
+        """Writes down that the plan's device of this name is open, and what it is."""
+        self.plan = replace(self.plan, device_infos={**self.plan.device_infos, device: info})
+        plans.write(self.plan, self._folder)
+        if self._journal is None:
+            self._journal = self._open.enter_context(Journal(self._folder))
+
+    def keep(self, record: Record) -> None:
+        """Writes down a record of a device that was met. Raises HarnessError when the disk does not take it."""
+        assert self._journal is not None, "a record of a device that was never met"  # noqa: S101
+        self._journal.append(record)
