@@ -150,6 +150,7 @@ def is_deterministic_board(name: str) -> bool:
     """
     from device.board import definition
 
+    name = name.partition("@")[0]  # a farm's may say which worker has it
     return name.startswith(BOARD_PREFIX) and definition(name.removeprefix(BOARD_PREFIX)).clock == "instructions"
 
 

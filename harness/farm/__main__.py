@@ -10,6 +10,7 @@ of the farm: beyond one machine, use TLS (--tls-ca-file, --tls-cert, --tls-key; 
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import socket
 from typing import TYPE_CHECKING, Any
@@ -128,6 +129,7 @@ async def _work(scheduler: str, devices: tuple[str, ...], name: str, listen: str
 
 async def _until_told(make: Any, ready: Any) -> None:
     """Runs a server until SIGINT or SIGTERM, or its own end."""
+    logging.getLogger("distributed").setLevel(logging.WARNING)
     told = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, told.set)

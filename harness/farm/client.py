@@ -60,6 +60,10 @@ class Place:
     worker: str
     local_name: str
 
+    @property
+    def full_name(self) -> str:
+        return f"{self.local_name}@{self.worker}"
+
 
 class WorkerLost(DeviceError):
     """The worker that had the device is no longer there, or says nothing."""
@@ -85,7 +89,7 @@ class Farm:
         self._closed = threading.Event()
         self._leases: set[str] = set()
         self._sending = threading.Lock()
-        self._places: dict[str, Place] = {}
+        self._places: tuple[Place, ...] = ()
         self._look()
         self._watch = threading.Thread(target=self._keep_looking, daemon=True)
         self._watch.start()
@@ -103,8 +107,9 @@ class Farm:
 
     @property
     def devices(self) -> dict[str, Place]:
-        """The devices there are now, by name: that of its worker for one that several workers have, `NAME@WORKER`."""
-        return self._places
+        """The devices there are now, by name: NAME@WORKER for those that several workers have."""
+        count = Counter(place.local_name for place in self._places)
+        return {place.local_name if count[place.local_name] == 1 else place.full_name: place for place in self._places}
 
     def choose(self, named: Sequence[str]) -> tuple[str, ...]:
         """The devices to use: those named, all, or the only one. Raises DeviceNotChosen, DeviceUnavailable."""
@@ -118,9 +123,15 @@ class Farm:
                 f"the farm has several devices; name some with --device, or {ALL}: {', '.join(there)}"
             )
         wanted = [one for name in named or there for one in (there if name == ALL else [name])]
-        if unknown := [name for name in wanted if name not in there]:
+        known = {*there, *(place.full_name for place in self._places)}
+        if unknown := [name for name in wanted if name not in known]:
             raise DeviceUnavailable(f"the farm has no device {unknown[0]!r}; it has {', '.join(there)}")
         return tuple(dict.fromkeys(wanted))
+
+    def find(self, device: str, worker: str | None = None) -> Place | None:
+        """Where a device is now; of several with its name, that of `worker`. None: nowhere."""
+        places = [place for place in self._places if device in (place.full_name, place.local_name)]
+        return next((place for place in places if place.worker == worker), places[0] if len(places) == 1 else None)
 
     def session(
         self,
@@ -135,6 +146,7 @@ class Farm:
         def take(listener: Listener, stop: Stop) -> None:
             left, wait = list(turns), wait_s
             info: DeviceInfo | None = None
+            worker: str | None = None
             lost_in: Counter[Turn] = Counter()
             run = Run(plan.run, plan.commit, plan.timeout_s)
             by_place = {(turn.round, turn.case.id): turn for turn in turns}
@@ -144,9 +156,10 @@ class Farm:
                 listener.keep(replace(record, attempt=record.attempt + earlier))
 
             while left and not stop.is_set():
-                place = self._place(device, plan.timeouts.reconnect_s, listener, stop)
+                place = self._place(device, worker, plan.timeouts.reconnect_s, listener, stop)
                 if place is None:
                     return
+                worker = place.worker
                 going = _Going(self, plan, device, left, networks, wait, place, info)
                 try:
                     going.go(replace(listener, keep=keep), stop)
@@ -163,19 +176,19 @@ class Farm:
 
         return take
 
-    def _place(self, device: str, limit_s: float, listener: Listener, stop: Stop) -> Place | None:
+    def _place(self, device: str, worker: str | None, limit_s: float, listener: Listener, stop: Stop) -> Place | None:
         """Where the device is, once it is there; None when stopped. Raises DeviceUnavailable after `limit_s`."""
         deadline_s = time.monotonic() + limit_s
         with listener.watcher.stage(f"find {device}"):
             while not stop.wait(0.2):
-                if place := self.devices.get(device):
+                if place := self.find(device, worker):
                     return place
                 if time.monotonic() > deadline_s:
                     raise DeviceUnavailable(f"{device}: no worker of the farm has it; --resume takes what is left")
         return None
 
     def is_there(self, place: Place) -> bool:
-        return place in self._places.values()
+        return place in self._places
 
     @contextlib.contextmanager
     def leased(self, id_: str) -> Iterator[None]:
@@ -229,17 +242,13 @@ class Farm:
             raise WorkerLost(f"worker {place.worker} does not answer ({reason})") from None
 
     def _look(self) -> None:
-        found: dict[str, list[Place]] = {}
-        for address, info in self._client.scheduler_info(n_workers=-1)["workers"].items():
-            for resource in info["resources"]:
-                if resource.startswith(RESOURCE):
-                    name = resource.removeprefix(RESOURCE)
-                    found.setdefault(name, []).append(Place(address, str(info["name"]), name))
-        self._places = {
-            (name if len(places) == 1 else f"{name}@{place.worker}"): place
-            for name, places in found.items()
-            for place in places
-        } | {f"{place.local_name}@{place.worker}": place for places in found.values() for place in places}
+        workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        self._places = tuple(
+            Place(address, str(info["name"]), resource.removeprefix(RESOURCE))
+            for address, info in workers.items()
+            for resource in info["resources"]
+            if resource.startswith(RESOURCE)
+        )
 
     def _keep_looking(self) -> None:
         renewed_s = time.monotonic()
@@ -250,7 +259,7 @@ class Farm:
                     renewed_s = time.monotonic()
                     self._client.run(remote.renew, list(self._leases), on_error="ignore")
             except Exception:
-                self._places = {}
+                self._places = ()
 
 
 class _Going:
@@ -317,7 +326,7 @@ class _Going:
         begun, heard_s = False, time.monotonic()
         while True:
             try:
-                [(kind, content)] = messages.get(timeout=0.5).items()
+                kind, content = messages.get(timeout=0.5)
             except queue.Empty:
                 silent_s = time.monotonic() - heard_s
                 if stop.is_set() and silent_s > _ENDS_S:

@@ -1,16 +1,16 @@
 """What crosses between a run and a farm's worker: an order to take a device's turns, and what comes back of it.
 
 An order travels pickled, as all of Dask's tasks do. What comes back are small messages, in their order, as events of
-the scheduler's under a topic that is the order's id: each is a dict with one key.
+the scheduler's under a topic that is the order's id: each is a list of its kind and its content.
 
-    {"begun": None}                      the session has its thread; what follows is the session's
-    {"alive": None}                      each few seconds: a worker that says nothing is lost
-    {"met": DeviceInfo as JSON}
-    {"turn": [round, case id]}           the turn that is taken now
-    {"record": Record as JSON}
-    {"say": words}
-    {"stage": [number, description, total]}, {"advance": [number, steps]}, {"detail": [number, text]}, {"over": number}
-    {"ended": [exit code, words]}        the last; code 0 and no words: all is well
+    begun, None                     the session has its thread; what follows is the session's
+    alive, None                     each few seconds: a worker that says nothing is lost
+    met, DeviceInfo as JSON
+    turn, [round, case id]          the turn that is taken now
+    record, Record as JSON
+    say, words
+    stage, [number, description, total]; advance, [number, steps]; detail, [number, text]; over, number
+    ended, [exit code, words]       the last; code 0 and no words: all is well
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LEASE_S = 60.0
 #: Folders whose sources must be the same on both sides.
 _SOURCES = ("models", "export", "device", "harness", "toolchain")
 
-Message = dict[str, Any]
+Message = list[Any]
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,7 @@ def lacking(digests: Sequence[str]) -> list[str]:
 
 def put(digest: str, content: bytes) -> None:
     """Keeps a file. Raises ValueError when it is not what it should be."""
+    kept = _stored(digest)
     STORE.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile(dir=STORE, prefix=".", delete=False) as file:
         file.write(content)
@@ -66,7 +67,7 @@ def put(digest: str, content: bytes) -> None:
     if file_sha256(arrived) != digest:
         arrived.unlink()
         raise ValueError(f"a file arrived other than it left: sha256 {digest}")
-    arrived.replace(_stored(digest))
+    arrived.replace(kept)
 
 
 def renew(ids: Sequence[str]) -> None:
@@ -103,10 +104,10 @@ def take(order: Order) -> None:
 
     worker = get_worker()
 
-    def send(**message: object) -> None:
-        worker.log_event(order.id, message)
+    def send(kind: str, content: object = None) -> None:
+        worker.log_event(order.id, [kind, content])
 
-    send(begun=None)
+    send("begun")
     lease = _leases[order.id] = _Lease()
     keeper = threading.Thread(target=_keep_alive, args=(lease, send), daemon=True)
     keeper.start()
@@ -121,7 +122,7 @@ def take(order: Order) -> None:
     finally:
         del _leases[order.id]
         lease.stop.set()  # the keeper goes, too
-        send(ended=[code, words])
+        send("ended", [code, words])
 
 
 def _take(order: Order, send: Callable[..., None], stop: Stop) -> None:
@@ -130,10 +131,10 @@ def _take(order: Order, send: Callable[..., None], stop: Stop) -> None:
 
     def met(info: DeviceInfo) -> None:
         plans.require_same_device(order.plan, order.name, named(info))
-        send(met=plans.device_adapter().dump_json(named(info)))
+        send("met", plans.device_adapter().dump_json(named(info)))
 
     def keep(record: Record) -> None:
-        send(record=record_adapter().dump_json(replace(record, device=named(record.device))))
+        send("record", record_adapter().dump_json(replace(record, device=named(record.device))))
 
     # What the plan knows of devices has their names on the farm, and is compared in `met`.
     plan = replace(order.plan, devices=(order.local_name,), device_infos={})
@@ -141,7 +142,7 @@ def _take(order: Order, send: Callable[..., None], stop: Stop) -> None:
         subject = _networks(order.networks, Path(folder))
 
         def announced(turn: Turn) -> Subject:
-            send(turn=[turn.round, turn.case.id])
+            send("turn", [turn.round, turn.case.id])
             return subject(turn)
 
         session = sessions.on(plan, order.local_name, order.turns, announced, wait_s=order.wait_s, server=adb_server)
@@ -168,7 +169,7 @@ def _networks(sent: dict[Files, Artifact | str], folder: Path) -> Networks:
 
 def _keep_alive(lease: _Lease, send: Callable[..., None]) -> None:
     while not lease.stop.wait(ALIVE_EVERY_S):
-        send(alive=None)
+        send("alive")
         if time.monotonic() - lease.renewed_s > LEASE_S:
             lease.stop.set()
 
@@ -188,16 +189,16 @@ class _Watcher:
         self._send, self._numbers = send, itertools.count()
 
     def say(self, words: str) -> None:
-        self._send(say=words)
+        self._send("say", words)
 
     @contextlib.contextmanager
     def stage(self, description: str, total: int | None = None) -> Iterator[_Stage]:
         number = next(self._numbers)
-        self._send(stage=[number, description, total])
+        self._send("stage", [number, description, total])
         try:
             yield _Stage(number, self._send)
         finally:
-            self._send(over=number)
+            self._send("over", number)
 
 
 class _Stage:
@@ -205,9 +206,9 @@ class _Stage:
         self._number, self._send, self._told_s = number, send, 0.0
 
     def advance(self, steps: int = 1) -> None:
-        self._send(advance=[self._number, steps])
+        self._send("advance", [self._number, steps])
 
     def detail(self, text: str) -> None:
         if time.monotonic() - self._told_s >= _DETAIL_EVERY_S:
             self._told_s = time.monotonic()
-            self._send(detail=[self._number, text])
+            self._send("detail", [self._number, text])

@@ -1,0 +1,356 @@
+"""A farm: a real Dask scheduler and real workers on loopback, with this machine, phones and emulated boards."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from click.testing import CliRunner, Result
+from fake_adb import FakeAdb, Faults, serving
+
+from harness import plan
+from harness import records as journal
+from harness.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXIT_OK, EXIT_USAGE
+from harness.farm import worker as worker_side
+from harness.records import Record
+from harness.run import main
+
+TINY = ("--models", "clcnet-tiny", "--passes", "2")
+#: Choices, for two busy cores.
+UP_S, SOON_S = 60.0, 60.0
+
+#: Modelled times repeat to a few parts in 100,000 (README): this is far more, and far less than other code makes.
+MODELLED_REPEATS = 1e-3
+
+
+def run(*arguments: str) -> Result:
+    result = CliRunner().invoke(main, list(arguments))
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+class Server:
+    """A scheduler or a worker in a process of its own; its first line says that it is up."""
+
+    def __init__(self, *arguments: str, port: int | None = None) -> None:
+        environment = os.environ | ({} if port is None else {"ANDROID_ADB_SERVER_PORT": str(port)})
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "harness.farm", *arguments], stdout=subprocess.PIPE, text=True, env=environment
+        )
+        assert self.process.stdout is not None
+        self.said = self.process.stdout.readline().strip()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def end(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(SOON_S)
+        finally:
+            self.process.kill()
+            assert self.process.stdout is not None
+            self.process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[str]:
+    """Its address."""
+    server = Server("scheduler", "--port", "0")
+    yield server.said.removeprefix("scheduler: ")
+    server.end()
+
+
+Workers = Callable[..., Server]
+
+
+@pytest.fixture
+def workers(scheduler: str) -> Iterator[Workers]:
+    """Starts workers of this scheduler, by name; they are ended after the test."""
+    with contextlib.ExitStack() as started:
+
+        def start(name: str, *arguments: str, port: int | None = None) -> Server:
+            server = Server("worker", "--scheduler", scheduler, "--name", name, *arguments, port=port)
+            started.callback(server.end)
+            return server
+
+        yield start
+
+
+@pytest.fixture
+def adb(tmp_path: Path) -> Iterator[FakeAdb]:
+    """An adb server with two phones."""
+    phones = ("FIRST", "SECOND")
+    for serial in phones:
+        (tmp_path / "devices" / serial).mkdir(parents=True)
+    with serving(tmp_path / "devices", dict.fromkeys(phones, "device"), apart=True) as fake:
+        yield fake
+
+
+def told(folder: Path) -> list[tuple[str, int, str]]:
+    """Each record as it was written: device, attempt, status."""
+    lines = [json.loads(line) for line in (folder / journal.FILE_NAME).read_text().splitlines()]
+    return [(one["device"]["serial"], one["attempt"], one["status"]) for one in lines]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + SOON_S
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+
+
+def test_records_of_a_farm_are_stored_as_if_its_devices_hung_here(
+    scheduler: str, workers: Workers, adb: FakeAdb, tmp_path: Path
+) -> None:
+    assert workers("one", "--device", "host").said == "worker one: host"
+    assert workers("two", port=adb.port).said == "worker two: FIRST, SECOND"  # all that are attached there
+    listed = run("--scheduler", scheduler, "--list-devices").stdout
+    assert [line.split()[0] for line in listed.splitlines()] == ["FIRST", "SECOND", "host"]
+    out = tmp_path / "run"
+    result = run("--scheduler", scheduler, "--device", "all", *TINY, "--rounds", "2", "--out", str(out))
+    assert result.exit_code == EXIT_OK, result.stderr
+    records = journal.read(out)
+    assert sorted((one.device.serial, one.round) for one in records) == [
+        (serial, round_) for serial in ("FIRST", "SECOND", "host") for round_ in (0, 1)
+    ]
+    local = tmp_path / "local"
+    run("--device", "host", *TINY, "--out", str(local))
+    here, there = journal.read(local)[0], next(one for one in records if one.device.serial == "host")
+    assert (there.artifact, there.bundle, there.device) == (here.artifact, here.bundle, here.device)
+    assert set(plan.read(out).device_infos) == {"FIRST", "SECOND", "host"}
+
+
+@pytest.mark.board
+@pytest.mark.timeout(600)
+def test_four_boards_on_two_workers_give_the_records_that_they_give_one_after_the_other(
+    scheduler: str, workers: Workers, tmp_path: Path
+) -> None:
+    boards = ("board:cortex-a7", "board:cortex-a53")
+    for name in ("one", "two"):
+        workers(name, *(word for board in boards for word in ("--device", board)))
+    at_once = tmp_path / "at-once"
+    result = run("--scheduler", scheduler, "--device", "all", *TINY, "--out", str(at_once))
+    assert result.exit_code == EXIT_OK, result.stderr
+    found = {record.device.serial: record for record in journal.read(at_once)}
+    assert set(found) == {f"{board}@{name}" for board in boards for name in ("one", "two")}
+    for board in boards:
+        folder = tmp_path / board.replace(":", "-")
+        assert run("--device", board, "--boards", "1", *TINY, "--out", str(folder)).exit_code == EXIT_OK
+        (alone,) = journal.read(folder)
+        for name in ("one", "two"):
+            _require_same(alone, found[f"{board}@{name}"])
+
+
+def _require_same(alone: Record, on_the_farm: Record) -> None:
+    assert (on_the_farm.id, on_the_farm.status, on_the_farm.artifact, on_the_farm.bundle, on_the_farm.check) == (
+        (alone.id, alone.status, alone.artifact, alone.bundle, alone.check)
+    )
+    assert alone.measurement is not None
+    assert on_the_farm.measurement is not None
+    times = [sample.ns for sample in on_the_farm.measurement.samples]
+    assert times == pytest.approx([sample.ns for sample in alone.measurement.samples], rel=MODELLED_REPEATS)
+
+
+def test_devices_of_one_name_are_told_apart_by_their_workers(scheduler: str, workers: Workers, tmp_path: Path) -> None:
+    workers("one", "--device", "host")
+    workers("two", "--device", "host")
+    out = tmp_path / "run"
+    result = run("--scheduler", scheduler, "--device", "host@two", *TINY, "--out", str(out))
+    assert result.exit_code == EXIT_OK, result.stderr
+    assert told(out) == [("host@two", 1, "ok")]
+    result = run("--scheduler", scheduler, *TINY)
+    assert result.exit_code == EXIT_USAGE
+    assert "host@one, host@two" in result.stderr
+    result = run("--scheduler", scheduler, "--device", "host@three", *TINY)
+    assert result.exit_code == EXIT_DEVICE_UNAVAILABLE
+    assert "no device 'host@three'" in result.stderr
+
+
+# --- what is lost
+
+
+HANGS = Faults(instead_of_the_runner="while :; do sleep 0.1; done")
+
+
+def started(adb: FakeAdb, count: int = 1) -> bool:
+    return sum("--passes" in command for command in adb.commands) >= count
+
+
+def test_the_case_of_a_lost_worker_is_taken_again_once_a_worker_has_the_device(
+    scheduler: str, workers: Workers, adb: FakeAdb, tmp_path: Path
+) -> None:
+    first = workers("one", "--device", "FIRST", port=adb.port)
+    out = tmp_path / "run"
+    adb.faults = HANGS
+    with _running("--scheduler", scheduler, "--device", "FIRST", *TINY, "--out", str(out)) as process:
+        until(lambda: started(adb))
+        first.kill()
+        adb.faults = Faults()
+        workers("one", "--device", "FIRST", port=adb.port)
+        _, said = process.communicate(timeout=SOON_S)
+    assert process.returncode == EXIT_OK, said
+    assert "worker one is gone" in said
+    assert told(out) == [("FIRST", 1, "worker_lost"), ("FIRST", 2, "ok")]
+
+
+def test_a_worker_that_stays_away_is_given_up_and_holds_up_no_other(
+    scheduler: str, workers: Workers, adb: FakeAdb, tmp_path: Path
+) -> None:
+    first = workers("one", "--device", "FIRST", port=adb.port)
+    workers("two", "--device", "host")
+    out = tmp_path / "run"
+    adb.faults = HANGS
+    options = ["--scheduler", scheduler, "--device", "all", *TINY, "--reconnect-timeout", "2", "--out", str(out)]
+    with _running(*options) as process:
+        until(lambda: started(adb))
+        first.kill()
+        _, said = process.communicate(timeout=SOON_S)
+    assert process.returncode == EXIT_CASE_FAILED
+    assert "FIRST: no worker of the farm has it" in said
+    assert sorted(told(out)) == [("FIRST", 1, "worker_lost"), ("host", 1, "ok")]
+
+    adb.faults = Faults()
+    workers("one", "--device", "FIRST", port=adb.port)
+    result = run("--resume", str(out), "--scheduler", scheduler)
+    assert result.exit_code == EXIT_OK, result.stderr
+    assert sorted(told(out))[-1] == ("host", 1, "ok")
+    assert {(one.device.serial, one.status) for one in journal.read(out)} == {("FIRST", "ok"), ("host", "ok")}
+
+
+def test_a_device_that_a_worker_loses_follows_the_same_policy_as_here(
+    scheduler: str, workers: Workers, adb: FakeAdb, tmp_path: Path
+) -> None:
+    workers("one", port=adb.port)
+    adb.faults = Faults(cut_after_passes=0, cuts=1)
+    out = tmp_path / "run"
+    result = run("--scheduler", scheduler, "--device", "FIRST", *TINY, "--out", str(out))
+    assert result.exit_code == EXIT_OK, result.stderr
+    assert told(out) == [("FIRST", 1, "device_lost"), ("FIRST", 2, "ok")]
+
+
+def test_ctrl_c_ends_the_session_on_the_worker_and_frees_the_device(
+    scheduler: str, workers: Workers, adb: FakeAdb, tmp_path: Path
+) -> None:
+    workers("one", "--device", "FIRST", port=adb.port)
+    adb.faults = HANGS
+    with _running("--scheduler", scheduler, "--device", "FIRST", *TINY, "--out", str(tmp_path / "cut")) as process:
+        until(lambda: started(adb))
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=SOON_S)
+    assert process.returncode == EXIT_CASE_FAILED
+    adb.faults = Faults()
+    out = tmp_path / "run"
+    assert run("--scheduler", scheduler, "--device", "FIRST", *TINY, "--out", str(out)).exit_code == EXIT_OK
+
+
+def test_a_session_that_no_run_wants_any_more_ends_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_side, "ALIVE_EVERY_S", 0.01)
+    monkeypatch.setattr(worker_side, "LEASE_S", 0.05)
+    lease, said = worker_side._Lease(), []
+    worker_side._keep_alive(lease, said.append)
+    assert lease.stop.is_set()
+    assert set(said) == {"alive"}
+
+
+def test_a_worker_of_other_code_is_refused(
+    scheduler: str, workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers("one", "--device", "host")
+    monkeypatch.setattr("harness.farm.client.sources_sha256", lambda: "other")
+    result = run("--scheduler", scheduler, "--device", "host", *TINY, "--out", str(tmp_path / "run"))
+    assert result.exit_code == EXIT_USAGE
+    assert "worker one has other code than this run" in result.stderr
+
+
+def test_a_file_that_arrives_damaged_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_side, "STORE", tmp_path)
+    with pytest.raises(ValueError, match="other than it left"):
+        worker_side.put("ab" * 32, b"damaged")
+    with pytest.raises(ValueError, match="not a sha256"):
+        worker_side.put("../../etc/passwd", b"")
+    assert list(tmp_path.iterdir()) == []
+
+
+@contextlib.contextmanager
+def _running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "harness.run", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+# --- how it is reached
+
+
+def test_nothing_listens_beyond_loopback_unless_asked(scheduler: str, workers: Workers) -> None:
+    worker = workers("one", "--device", "host")
+    mine = [worker.process.pid, *(one.pid for one in psutil.Process().children())]
+    addresses = {
+        found.laddr.ip
+        for pid in mine
+        for found in psutil.Process(pid).net_connections()
+        if found.status == psutil.CONN_LISTEN
+    }
+    assert addresses <= {"127.0.0.1", "::1"}
+    assert addresses
+
+
+def test_a_farm_with_tls_is_reached_with_its_certificates_alone(tmp_path: Path) -> None:
+    files = _certificate(tmp_path)
+    secure = [word for name, path in files.items() for word in (name, str(path))]
+    scheduler = Server("scheduler", "--port", "0", *secure)
+    address = scheduler.said.removeprefix("scheduler: ")
+    try:
+        assert address.startswith("tls://")
+        worker = Server("worker", "--scheduler", address, "--device", "host", "--name", "one", *secure)
+        try:
+            assert "host" in run("--scheduler", address, *secure, "--list-devices").stdout
+            out = tmp_path / "run"
+            assert (
+                run("--scheduler", address, *secure, "--device", "host", *TINY, "--out", str(out)).exit_code == EXIT_OK
+            )
+            assert run("--scheduler", address, "--list-devices").exit_code == EXIT_DEVICE_UNAVAILABLE
+        finally:
+            worker.end()
+    finally:
+        scheduler.end()
+    result = run("--scheduler", address, *secure[:2], "--list-devices")
+    assert result.exit_code == EXIT_USAGE
+    assert "TLS needs all of" in result.stderr
+
+
+def _certificate(folder: Path) -> dict[str, Path]:
+    """The options of a certificate that is its own authority."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=tenpass"]
+    argv += ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(argv, check=True, capture_output=True)
+    return {"--tls-ca-file": certificate, "--tls-cert": certificate, "--tls-key": key}
+
+
+def test_a_scheduler_that_is_not_there_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.farm.client._CONNECT_S", 1)
+    result = run("--scheduler", "tcp://127.0.0.1:1", "--list-devices")
+    assert result.exit_code == EXIT_DEVICE_UNAVAILABLE
+    assert result.stderr.count("\n") == 1
+    assert "no scheduler of a farm at tcp://127.0.0.1:1" in result.stderr
+
+
+def test_a_farm_without_dask_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    result = run("--scheduler", "tcp://127.0.0.1:1", "--list-devices")
+    assert result.exit_code == EXIT_USAGE
+    assert "tenpass[farm]" in result.stderr
