@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import queue
+import socket
 import threading
 import time
 import uuid
@@ -76,10 +77,13 @@ class Farm:
 
     def __init__(self, address: str, security: Security | None = None) -> None:
         from distributed import Client
+        from distributed.comm.addressing import get_address_host_port
 
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is said in our words
         self.address = address
         try:
+            # First, for Dask tries for as long as it is let, and leaves threads behind.
+            socket.create_connection(get_address_host_port(address), timeout=_CONNECT_S).close()
             self._client: Client = Client(address, security=security, timeout=_CONNECT_S, set_as_default=False)
         except (OSError, ValueError, RuntimeError, TypeError) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
