@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,10 +19,27 @@ NOTHING = "–"
 _LATEX = (("–", "--"), ("%", r"\%"), ("_", r"\_"), ("×", r"$\times$"))
 
 
+#: What Markdown would take for marks, in text that is only meant to be read.
+_MARKS = re.compile(r"([\\`*<\[\]|])")
+
+
+def plain(text: str) -> str:
+    """Text from a record or a plan, on one line, as Markdown that shows it as it is."""
+    return _MARKS.sub(r"\\\1", " ".join(text.split()))
+
+
 def markdown(frame: pd.DataFrame, right: Collection[str], style: str = "pipe") -> str:
     """`frame` with the columns in `right` aligned there, in Markdown or another style of tabulate's."""
+    if style == "pipe":
+        frame = frame.rename(columns=_cell).map(_cell)
+        right = {_cell(name) for name in right}
     align = ["right" if name in right else "left" for name in frame.columns]
     return str(frame.to_markdown(index=False, tablefmt=style, disable_numparse=True, colalign=align)) + "\n"
+
+
+def _cell(text: str) -> str:
+    """So that a name with a bar or a line break does not make more cells of one."""
+    return re.sub(r"(?<!\\)\|", r"\\|", " ".join(text.split()))
 
 
 def latex(frame: pd.DataFrame, caption: str, label: str) -> str:
