@@ -38,6 +38,7 @@ _PROMISE = "#8a8a8a"
 _RING = "#c0392b"
 _ON_A_COLOUR = "#111111"  # of text on a coloured bar, whatever the colour of text elsewhere
 _FORMATS = ("png", "svg")
+_MARGIN_INCHES = 0.1
 
 #: Operator types that have a colour of their own, and those colours; all other types share one. A choice: more colours
 #: cannot be told from one another.
@@ -128,7 +129,6 @@ def _style() -> Iterator[None]:
         "axes.spines.top": False,
         "axes.spines.right": False,
         "figure.dpi": 110,
-        "savefig.bbox": "tight",
         "text.parse_math": False,  # a "$" in a name is a "$"
     }
     with mpl.rc_context(style):  # type: ignore[arg-type]
@@ -212,19 +212,48 @@ def _comparable(table: Sequence[Row]) -> list[list[Row]]:
 def _scatter(axes: Axes, points: Sequence[tuple[float, float, str]], colour: str) -> None:
     xs, ys, _ = zip(*points, strict=True)
     axes.scatter(xs, ys, color=colour, s=46, zorder=3)
-    for index, (x, y, title) in enumerate(sorted(points)):
-        above = index % 2 == 1  # neighbours' names stand on different sides of their points
-        axes.annotate(
-            title,
-            (x, y),
-            xytext=(0, 9 if above else -9),
-            textcoords="offset points",
-            ha="center",
-            va="bottom" if above else "top",
-        )
+    for (x, y, title), place in zip(points, _label_places(points), strict=True):
+        dx, dy, ha, va = place
+        axes.annotate(title, (x, y), xytext=(dx, dy), textcoords="offset points", ha=ha, va=va)
     axes.set_xlim(0, max(xs) * 1.18)
     axes.set_ylim(0, max(ys) * 1.15)
     axes.grid(alpha=0.25)
+
+
+#: Where a name may stand beside its point: by how many points of a page to the right and up, and how it is aligned.
+_PLACES = ((0, 9, "center", "bottom"), (0, -9, "center", "top"), (-9, 0, "right", "center"), (9, 0, "left", "center"))
+_PANEL_POINTS, _CHARACTER_POINTS, _LINE_POINTS = (310, 230), 5.8, 12  # about as large as they come out
+
+_Box = tuple[float, float, float, float]
+
+
+def _label_places(points: Sequence[tuple[float, float, str]]) -> list[tuple[float, float, str, str]]:
+    """For each point the first of _PLACES where its name covers neither another point nor a name, or as little."""
+    width, height = (
+        size / (1.16 * max(values))
+        for size, values in zip(_PANEL_POINTS, list(zip(*points, strict=True))[:2], strict=True)
+    )
+    spots = [(x * width, y * height) for x, y, _ in points]
+    taken: list[_Box] = [(x - 5, y - 5, x + 5, y + 5) for x, y in spots]
+    places: list[tuple[float, float, str, str]] = []
+    for (x, y), (_, _, title) in zip(spots, points, strict=True):
+        boxes = [_label_box(x, y, len(title) * _CHARACTER_POINTS, place) for place in _PLACES]
+        covered = [sum(_overlap(box, other) for other in taken) + max(0, box[2] - _PANEL_POINTS[0]) for box in boxes]
+        best = covered.index(min(covered))
+        taken.append(boxes[best])
+        places.append(_PLACES[best])
+    return places
+
+
+def _label_box(x: float, y: float, width: float, place: tuple[float, float, str, str]) -> _Box:
+    dx, dy, ha, va = place
+    left = x + dx - {"center": width / 2, "right": width, "left": 0}[ha]
+    bottom = y + dy - {"center": _LINE_POINTS / 2, "top": _LINE_POINTS, "bottom": 0}[va]
+    return left, bottom, left + width, bottom + _LINE_POINTS
+
+
+def _overlap(a: _Box, b: _Box) -> float:
+    return max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
 
 
 def relative_speed(table: Sequence[Row]) -> Figure:
@@ -305,7 +334,8 @@ def file_sizes(found: Sequence[Size]) -> Figure:
         axes.barh(y, megabytes, height=0.78, color=colour)
         if in_paper is not None:
             axes.plot([in_paper, in_paper], [y - 0.45, y + 0.45], color=_PAPER, linewidth=3)
-        axes.text(max(megabytes, in_paper or 0), y, f"  {megabytes:.1f}", va="center", fontsize=8.5)
+        end, text = (max(megabytes, in_paper or 0), y), f"{megabytes:.1f}"
+        axes.annotate(text, end, xytext=(5, 0), textcoords="offset points", va="center", fontsize=8.5)
     axes.set_yticks(range(len(bars)), [title for title, *_ in bars])
     axes.invert_yaxis()
     axes.set_xlim(0, 1.12 * max(max(megabytes, in_paper or 0) for _, megabytes, in_paper, _ in bars))
@@ -558,8 +588,9 @@ def _save(figure: Figure, stem: Path) -> list[Path]:
 
     paths = [stem.with_suffix(f".{kind}") for kind in _FORMATS]
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out once, not for each format again
+    figure.set_layout_engine("none")  # laid out and measured once, not for each format again
+    box = figure.get_tightbbox().padded(_MARGIN_INCHES)
     for path in paths:
-        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else {"Software": None})
+        figure.savefig(path, bbox_inches=box, metadata={"Date": None} if path.suffix == ".svg" else {"Software": None})
     plt.close(figure)
     return paths

@@ -10,7 +10,7 @@ from harness.render import NOTHING
 from harness.table import Row, onnx_bytes
 
 _INTRODUCTION = (
-    "A megabyte is 10^6 bytes. A parameter is 4 bytes in fp32; the paper's clcNet files are larger than its own "
+    "A megabyte is 1,000,000 bytes. A parameter is 4 bytes in fp32; the paper's clcNet files are larger than its own "
     "parameter counts fill."
 )
 
