@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 #: What stands for a value that is not there, or not to be had.
 NOTHING = "–"
 
-_LATEX = (("–", "--"), ("%", r"\%"), ("_", r"\_"), ("×", r"$\times$"))
+_LATEX = (
+    *((sign, f"\\{sign}") for sign in "&%$#_{}"),
+    *(("–", "--"), ("×", r"$\times$"), ("~", r"\textasciitilde{}"), ("^", r"\textasciicircum{}")),
+)
 
 
 #: What Markdown would take for marks, in text that is only meant to be read.
@@ -44,6 +47,7 @@ def _cell(text: str) -> str:
 
 def latex(frame: pd.DataFrame, caption: str, label: str) -> str:
     """A booktabs table for a paper: `\\usepackage{booktabs}`."""
+    frame = frame.map(lambda text: text.replace("\\", "/"))  # a backslash, in a name alone, would begin a command
     for sign, command in _LATEX:
         frame = frame.map(lambda text, sign=sign, command=command: text.replace(sign, command))
     text: str = frame.style.hide(axis="index").to_latex(
