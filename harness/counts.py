@@ -10,7 +10,7 @@ from device.records import Counters, CountName, CountsFrom
 from harness import groups, render
 from harness.records import Record
 from harness.render import NOTHING
-from harness.table import BASELINE
+from harness.table import is_baseline
 from harness.titles import group_title, model_title
 
 #: Spreads below this are shown in parts per million. A choice: 0.0 % would say nothing of them.
@@ -148,7 +148,7 @@ def _row(case: CountedCase, beside: Sequence[CountedCase]) -> dict[str, str]:
 
 def _relative(case: CountedCase, beside: Sequence[CountedCase]) -> str | None:
     """The instructions of a pass over MobileNet's."""
-    baseline = next((it for it in beside if (it.record.case.model, it.record.case.igc) == (BASELINE, None)), None)
+    baseline = next((it for it in beside if is_baseline(it.record)), None)
     own, base = case.count("instructions"), baseline.count("instructions") if baseline else None
     if own is None or base is None or not base.median:
         return None

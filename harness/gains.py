@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.records import Record
 from harness.table import BASELINE, Row
 
 #: The way to compute IGC that is a kernel of ours; all others run on the runtime's own kernels.
@@ -27,7 +28,12 @@ def explained(rows: Sequence[Row]) -> list[str]:
 def _beside(row: Row, other: Row) -> bool:
     """Whether the two were measured on the same device with the same runtime and threads."""
     a, b = row.record, other.record
-    return (a.device.serial, a.case.runtime, a.case.threads) == (b.device.serial, b.case.runtime, b.case.threads)
+    return _shared(a) == _shared(b)
+
+
+def _shared(record: Record) -> tuple[object, ...]:
+    case = record.case
+    return (record.device.serial, case.runtime, case.provider, case.threads, case.precision)
 
 
 def _explained(row: Row, beside: Sequence[Row]) -> list[str]:

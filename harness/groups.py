@@ -24,12 +24,12 @@ def by_runtime(records: Sequence[Record]) -> list[list[Record]]:
 
 
 def comparable(records: Sequence[Record]) -> list[list[Record]]:
-    """Groups that differ in nothing but the network: within one, figures may be compared."""
+    """Groups that differ in nothing but the network and how it is computed: within one, figures may be compared."""
     return _grouped(records, lambda record: (*_runtime(record), record.case.threads))
 
 
 def by_network(records: Sequence[Record]) -> list[list[Record]]:
-    """Groups of one network, computed in one way, and all else the same but the number of threads."""
+    """Groups of one network, computed in one way and precision, and all else the same but the number of threads."""
     return _grouped(records, lambda record: (*_runtime(record), *_network(record)))
 
 
@@ -37,6 +37,13 @@ def by_case(records: Sequence[Record]) -> list[list[Record]]:
     """The rounds of each case, in their order."""
     cases = _grouped(records, lambda record: (*_runtime(record), record.case.threads, *_network(record)))
     return [sorted(rounds, key=lambda record: record.round) for rounds in cases]
+
+
+def across_precisions(records: Sequence[Record]) -> list[list[Record]]:
+    """Groups that differ in nothing but the precision: what fp16 and int8 gain over fp32 is seen within one."""
+    return _grouped(
+        records, lambda record: (*_runtime(record), record.case.threads, record.case.model, record.case.igc)
+    )
 
 
 def timed_passes(rounds: Sequence[Record]) -> list[Pass]:
@@ -54,11 +61,12 @@ def _device(record: Record) -> tuple[Hashable, ...]:
 
 
 def _runtime(record: Record) -> tuple[Hashable, ...]:
-    return (*_device(record), record.case.runtime, record.case.format, record.case.cpus, record.case.abi)
+    case = record.case
+    return (*_device(record), case.runtime, case.format, case.provider, case.cpus, case.abi)
 
 
 def _network(record: Record) -> tuple[Hashable, ...]:
-    return (record.case.model, record.case.igc)
+    return (record.case.model, record.case.igc, record.case.precision)
 
 
 def _grouped(records: Sequence[Record], key: Callable[[Record], Hashable]) -> list[list[Record]]:

@@ -5,20 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain
+from itertools import chain, cycle
 from pathlib import Path
 from statistics import median
 from textwrap import fill, wrap
 from typing import TYPE_CHECKING, Any
 
-from harness import groups, profile, scaling
+from harness import groups, profile, scaling, sizes
 from harness.gains import promise
 from harness.profile import OUTSIDE, OperatorTime, ProfiledCase
 from harness.records import Record
 from harness.scaling import Sweep
+from harness.sizes import Size
 from harness.statistics import outliers
-from harness.table import BASELINE, MEANING_OF_TIME, Row, milliseconds
-from harness.titles import group_title, model_title, runtime_title
+from harness.table import (
+    BASELINE,
+    MEANING_OF_TIME,
+    Row,
+    by_device,
+    is_baseline,
+    milliseconds,
+)
+from harness.titles import case_runtime_title, group_title, model_title, runtime_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +36,9 @@ _MEASURED = ("#1f77b4", "#2ca089", "#7b5ea7", "#5b7f95", "#b05d8f", "#7a7a30")
 _PAPER = "#d9822b"
 _PROMISE = "#8a8a8a"
 _RING = "#c0392b"
+_ON_A_COLOUR = "#111111"  # of text on a coloured bar, whatever the colour of text elsewhere
 _FORMATS = ("png", "svg")
+_MARGIN_INCHES = 0.1
 
 #: Operator types that have a colour of their own, and those colours; all other types share one. A choice: more colours
 #: cannot be told from one another.
@@ -45,6 +55,8 @@ _MARKERS = "osD^vP"
 #: linear axis of 20 a typical case would still be wider than a dot.
 _LOGARITHMIC_FROM, _LINEAR_TO = 20, 3
 
+_ONNX, _NETS = "#1f77b4", "#7b5ea7"  # of bars that are files' sizes
+
 _IGC_COLOURS = {None: "#8a8a8a", "grouped": "#1f77b4", "depthwise": "#2ca089", "fused": "#d9822b"}
 
 
@@ -54,9 +66,12 @@ def write(table: Sequence[Row], folder: Path) -> list[Path]:
     if not measured:
         return []
     with _style():
-        figures = {"latency-vs-mult-adds": latency_vs_mult_adds(measured)}
+        figures = {}
+        if any(_mult_adds(row) is not None for row in measured):
+            figures["latency-vs-mult-adds"] = latency_vs_mult_adds(measured)
         if any(row.relative is not None for row in measured):
             figures["relative-speed"] = relative_speed(measured)
+        figures["sizes"] = file_sizes(sizes.of(measured))
         return [path for name, figure in figures.items() for path in _save(figure, folder / name)]
 
 
@@ -109,11 +124,11 @@ def _style() -> Iterator[None]:
     mpl.use("Agg")
     style = {
         "svg.hashsalt": "tenpass",  # the same rows give the same bytes
+        "svg.fonttype": "none",  # text stays text: small, sharp, and of the page's colour
         "font.size": 10,
         "axes.spines.top": False,
         "axes.spines.right": False,
         "figure.dpi": 110,
-        "savefig.bbox": "tight",
         "text.parse_math": False,  # a "$" in a name is a "$"
     }
     with mpl.rc_context(style):  # type: ignore[arg-type]
@@ -146,88 +161,147 @@ def igc_study(by_device: Mapping[str, Sequence[Row]]) -> Figure:
 
 
 def latency_vs_mult_adds(table: Sequence[Row]) -> Figure:
-    """A panel for each runtime and one for the paper: times of different clocks are never put on one scale."""
+    """A panel for each device and runtime and one for the paper: times of different clocks have scales of their own."""
     import matplotlib.pyplot as plt
 
-    series = _by_runtime(table)
-    figure, panels = plt.subplots(1, len(series) + 1, figsize=(5.2 * (len(series) + 1), 4.2), layout="constrained")
-    for axes, (runtime, rows), colour in zip(panels, series.items(), _MEASURED, strict=False):
-        record = rows[0].record
-        _scatter(
-            axes,
-            [
-                (row.record.artifact.mult_adds / 1e6, row.summary.mean_ns / 1e6, row.title)
-                for row in rows
-                if row.summary and row.record.artifact and row.record.artifact.mult_adds is not None
-            ],
-            colour,
-        )
-        axes.set_title(f"Measured: {record.device.serial}, {runtime}", loc="left")
-        axes.set_ylabel(f"mean of {record.case.passes} passes, ms\n{MEANING_OF_TIME[record.device.clock]}")
+    series = [(rows, colour) for rows, colour in zip(_comparable(table), cycle(_MEASURED), strict=False)]
+    series = [(rows, colour) for rows, colour in series if any(_mult_adds(row) is not None for row in rows)]
     paper_points = {
         row.title: (row.spec.paper.mult_adds / 1e6, row.paper_ms)
         for row in table
         if row.paper_ms is not None and row.spec and row.spec.paper and row.spec.paper.mult_adds
     }
-    _scatter(panels[-1], [(x, y, title) for title, (x, y) in paper_points.items()], _PAPER)
-    panels[-1].set_title("Paper, Table 6: BLU phone, Cortex-A7, Caffe2", loc="left")
-    panels[-1].set_ylabel("mean of 10 passes, ms\nhardware")
+    count = len(series) + bool(paper_points)
+    columns = min(count, 3)
+    lines = -(-count // columns)
+    figure, axes_of = plt.subplots(
+        lines, columns, figsize=(5.2 * columns, 4.2 * lines), layout="constrained", squeeze=False
+    )
+    for axes in axes_of.flat[count:]:
+        axes.set_axis_off()
+    panels = list(axes_of.flat[:count])
+    for axes, (rows, colour) in zip(panels, series, strict=False):
+        record = rows[0].record
+        points = [
+            (mult_adds / 1e6, row.summary.mean_ns / 1e6, row.title)
+            for row in rows
+            if row.summary and (mult_adds := _mult_adds(row)) is not None
+        ]
+        _scatter(axes, points, colour)
+        axes.set_title(fill(f"Measured: {record.device.serial}, {case_runtime_title(record)}", 48), loc="left")
+        axes.set_ylabel(f"mean of {record.case.passes} passes, ms\n{MEANING_OF_TIME[record.device.clock]}")
+    if paper_points:
+        _scatter(panels[-1], [(x, y, title) for title, (x, y) in paper_points.items()], _PAPER)
+        panels[-1].set_title("Paper, Table 6: BLU phone, Cortex-A7, Caffe2", loc="left")
+        panels[-1].set_ylabel("mean of 10 passes, ms\nhardware")
     for axes in panels:
         axes.set_xlabel("mult-adds, millions")
     return figure
 
 
-def _by_runtime(table: Sequence[Row]) -> dict[str, list[Row]]:
-    """The rows of each runtime (and format of its nets, and thread count), under the name it is shown by."""
-    series: dict[str, list[Row]] = {}
-    for row in table:
-        case = row.record.case
-        name = case.runtime if case.format in ("onnx", case.runtime) else case.format
-        series.setdefault(name if case.threads == 1 else f"{name}, {case.threads} threads", []).append(row)
-    return series
+def _mult_adds(row: Row) -> int | None:
+    return row.record.artifact.mult_adds if row.record.artifact else None
+
+
+def _comparable(table: Sequence[Row]) -> list[list[Row]]:
+    """The rows that may be compared with one another, in one list each."""
+    by_record = {id(row.record): row for row in table}
+    return [[by_record[id(record)] for record in group] for group in groups.comparable([row.record for row in table])]
 
 
 def _scatter(axes: Axes, points: Sequence[tuple[float, float, str]], colour: str) -> None:
-    if not points:
-        axes.text(0.5, 0.5, "no figures", ha="center", transform=axes.transAxes)
-        return
     xs, ys, _ = zip(*points, strict=True)
     axes.scatter(xs, ys, color=colour, s=46, zorder=3)
-    for index, (x, y, title) in enumerate(sorted(points)):
-        above = index % 2 == 1  # neighbours' names stand on different sides of their points
-        axes.annotate(
-            title,
-            (x, y),
-            xytext=(0, 9 if above else -9),
-            textcoords="offset points",
-            ha="center",
-            va="bottom" if above else "top",
-        )
+    for (x, y, title), place in zip(points, _label_places(points), strict=True):
+        dx, dy, ha, va = place
+        axes.annotate(title, (x, y), xytext=(dx, dy), textcoords="offset points", ha=ha, va=va)
     axes.set_xlim(0, max(xs) * 1.18)
     axes.set_ylim(0, max(ys) * 1.15)
     axes.grid(alpha=0.25)
 
 
-def relative_speed(table: Sequence[Row]) -> Figure:
-    """How many times as fast as MobileNet: measured in each runtime, in the paper, promised by the mult-adds."""
-    import matplotlib.pyplot as plt
-    from matplotlib.patches import Rectangle
+#: Where a name may stand beside its point: by how many points of a page to the right and up, and how it is aligned.
+_PLACES = ((0, 9, "center", "bottom"), (0, -9, "center", "top"), (-9, 0, "right", "center"), (9, 0, "left", "center"))
+_PANEL_POINTS, _CHARACTER_POINTS, _LINE_POINTS = (310, 230), 5.8, 12  # about as large as they come out
 
-    compared = [row for row in table if row.relative is not None]
-    baseline = next(row for row in compared if row.record.case.model == BASELINE)
-    record = baseline.record
-    bars: list[tuple[str, str, dict[str, float]]] = []
-    for (runtime, rows), colour in zip(_by_runtime(compared).items(), _MEASURED, strict=False):
-        label = f"measured: {record.device.serial}, {runtime}, {MEANING_OF_TIME[record.device.clock]}"
+_Box = tuple[float, float, float, float]
+
+
+def _label_places(points: Sequence[tuple[float, float, str]]) -> list[tuple[float, float, str, str]]:
+    """For each point the first of _PLACES where its name covers neither another point nor a name, or as little."""
+    width, height = (
+        size / (1.16 * max(values))
+        for size, values in zip(_PANEL_POINTS, list(zip(*points, strict=True))[:2], strict=True)
+    )
+    spots = [(x * width, y * height) for x, y, _ in points]
+    taken: list[_Box] = [(x - 5, y - 5, x + 5, y + 5) for x, y in spots]
+    places: list[tuple[float, float, str, str]] = []
+    for (x, y), (_, _, title) in zip(spots, points, strict=True):
+        boxes = [_label_box(x, y, len(title) * _CHARACTER_POINTS, place) for place in _PLACES]
+        covered = [sum(_overlap(box, other) for other in taken) + max(0, box[2] - _PANEL_POINTS[0]) for box in boxes]
+        best = covered.index(min(covered))
+        taken.append(boxes[best])
+        places.append(_PLACES[best])
+    return places
+
+
+def _label_box(x: float, y: float, width: float, place: tuple[float, float, str, str]) -> _Box:
+    dx, dy, ha, va = place
+    left = x + dx - {"center": width / 2, "right": width, "left": 0}[ha]
+    bottom = y + dy - {"center": _LINE_POINTS / 2, "top": _LINE_POINTS, "bottom": 0}[va]
+    return left, bottom, left + width, bottom + _LINE_POINTS
+
+
+def _overlap(a: _Box, b: _Box) -> float:
+    return max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
+
+
+def relative_speed(table: Sequence[Row]) -> Figure:
+    """How many times as fast as MobileNet: measured in each runtime, in the paper, promised by the mult-adds.
+
+    A panel a device: what is measured on one is never set beside what is measured on another.
+    """
+    import matplotlib.pyplot as plt
+
+    of_devices = by_device([row for row in table if row.relative is not None])
+    bars_of = [_speeds(rows) for rows in of_devices]
+    titles_of = [list(dict.fromkeys(row.title for row in rows)) for rows in of_devices]
+    # the legend above a panel takes as much room as a bar a line
+    heights = [len(bars) * (len(titles) + 1) for bars, titles in zip(bars_of, titles_of, strict=True)]
+    figure, panels = plt.subplots(
+        len(of_devices),
+        figsize=(8.6, 0.27 * sum(heights) + 1.0 * len(of_devices)),
+        height_ratios=heights,
+        layout="constrained",
+        squeeze=False,
+    )
+    for axes, bars, titles in zip(panels[:, 0], bars_of, titles_of, strict=True):
+        _speed_bars(axes, bars, titles)
+    return figure
+
+
+#: What a group of bars is of, its colour, and the speeds by the titles of the networks.
+_Bars = tuple[str, str, dict[str, float]]
+
+
+def _speeds(compared: Sequence[Row]) -> list[_Bars]:
+    baseline = next(row for row in compared if is_baseline(row.record))
+    device = baseline.record.device
+    bars: list[_Bars] = []
+    for rows, colour in zip(_comparable(compared), cycle(_MEASURED), strict=False):
+        label = f"measured: {device.serial}, {case_runtime_title(rows[0].record)}, {MEANING_OF_TIME[device.clock]}"
         bars.append((label, colour, {row.title: 1 / row.relative for row in rows if row.relative}))
     paper = {row.title: 1 / row.paper_relative for row in compared if row.paper_relative}
-    bars.append(("paper: BLU phone, Cortex-A7, Caffe2 (Table 6)", _PAPER, paper))
+    if paper:
+        bars.append(("paper: BLU phone, Cortex-A7, Caffe2 (Table 6)", _PAPER, paper))
     promised = {row.title: 1 / line for row in compared if (line := promise(row, baseline)) is not None}
-    bars.append(("promised by the mult-adds", _PROMISE, promised))
+    return [*bars, ("promised by the mult-adds", _PROMISE, promised)]
 
-    titles = list(dict.fromkeys(row.title for row in compared))
+
+def _speed_bars(axes: Axes, bars: Sequence[_Bars], titles: Sequence[str]) -> None:
+    from matplotlib.patches import Rectangle
+
     height = 0.8 / len(bars)
-    figure, axes = plt.subplots(figsize=(8.6, 0.3 * len(bars) * len(titles) + 1.6), layout="constrained")
     for place, (_, colour, speeds) in enumerate(bars):
         for title, speed in speeds.items():
             y = titles.index(title) + (place - (len(bars) - 1) / 2) * height
@@ -240,6 +314,41 @@ def relative_speed(table: Sequence[Row]) -> Figure:
     axes.invert_yaxis()
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_xlabel("speed relative to MobileNet (higher is faster)")
+
+
+# --- how large the files are --------------------------------------------------------------------------
+
+
+def file_sizes(found: Sequence[Size]) -> Figure:
+    """Bars for each network and precision: its ONNX file and its Caffe2 nets, and a line where the paper's file is."""
+    import matplotlib.pyplot as plt
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Rectangle
+
+    bars = [(size.title, size.onnx_megabytes, size.paper_megabytes, _ONNX) for size in found]
+    bars += [(size.title, size.nets_megabytes, None, _NETS) for size in found if size.nets_megabytes is not None]
+    titles = [size.title for size in found]
+    bars.sort(key=lambda bar: titles.index(bar[0]))  # which leaves nets below the file they were made from
+    figure, axes = plt.subplots(figsize=(8.6, 0.32 * len(bars) + 1.5), layout="constrained")
+    for y, (_, megabytes, in_paper, colour) in enumerate(bars):
+        axes.barh(y, megabytes, height=0.78, color=colour)
+        if in_paper is not None:
+            axes.plot([in_paper, in_paper], [y - 0.45, y + 0.45], color=_PAPER, linewidth=3)
+        end, text = (max(megabytes, in_paper or 0), y), f"{megabytes:.1f}"
+        axes.annotate(text, end, xytext=(5, 0), textcoords="offset points", va="center", fontsize=8.5)
+    axes.set_yticks(range(len(bars)), [title for title, *_ in bars])
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.12 * max(max(megabytes, in_paper or 0) for _, megabytes, in_paper, _ in bars))
+    axes.set_xlabel("megabytes (of 1,000,000 bytes)")
+    handles: list[Rectangle | Line2D] = [Rectangle((0, 0), 1, 1, color=_ONNX)]
+    labels = ["ONNX file, here"]
+    if any(colour == _NETS for *_, colour in bars):
+        handles.append(Rectangle((0, 0), 1, 1, color=_NETS))
+        labels.append("Caffe2 nets, here")
+    if any(in_paper is not None for _, _, in_paper, _ in bars):
+        handles.append(Line2D([], [], color=_PAPER, linewidth=3))
+        labels.append("ONNX file in the paper (Table 6)")
+    axes.legend(handles, labels, loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=3, frameon=False, fontsize=9)
     return figure
 
 
@@ -294,7 +403,8 @@ def _stacked_bars(axes: Axes, cases: Sequence[ProfiledCase], colours: Mapping[st
         for op, ms in parts.items():
             axes.barh(y, ms, left=left, height=0.72, color=colours[op], edgecolor="white", linewidth=0.5)
             if ms > _ROOM_FOR_A_SHARE * widest:
-                axes.text(left + ms / 2, y, f"{ms / whole:.0%}", ha="center", va="center", fontsize=8.5)
+                share = f"{ms / whole:.0%}"
+                axes.text(left + ms / 2, y, share, ha="center", va="center", fontsize=8.5, color=_ON_A_COLOUR)
             left += ms
         timed = case.timed_median_ns / 1e6
         axes.plot([timed, timed], [y - 0.42, y + 0.42], color="black", linewidth=2)
@@ -477,7 +587,10 @@ def _save(figure: Figure, stem: Path) -> list[Path]:
     import matplotlib.pyplot as plt
 
     paths = [stem.with_suffix(f".{kind}") for kind in _FORMATS]
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out and measured once, not for each format again
+    box = figure.get_tightbbox().padded(_MARGIN_INCHES)
     for path in paths:
-        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else {"Software": None})
+        figure.savefig(path, bbox_inches=box, metadata={"Date": None} if path.suffix == ".svg" else {"Software": None})
     plt.close(figure)
     return paths

@@ -9,7 +9,7 @@ from device.records import NodeTime, Profile
 from harness import groups, render
 from harness.records import Record
 from harness.render import NOTHING
-from harness.table import BASELINE, MEANING_OF_TIME, milliseconds
+from harness.table import MEANING_OF_TIME, is_baseline, milliseconds
 from harness.titles import group_title, model_title
 
 #: The part of a profiled pass that no node accounts for.
@@ -180,7 +180,7 @@ def _side_by_side_notes(cases: Sequence[ProfiledCase]) -> list[str]:
 
 def _against_the_baseline(cases: Sequence[ProfiledCase]) -> list[str]:
     """In words: which operator types make up the difference between each case and MobileNet."""
-    baseline = next((it for it in cases if (it.record.case.model, it.record.case.igc) == (BASELINE, None)), None)
+    baseline = next((it for it in cases if is_baseline(it.record)), None)
     if baseline is None or len(cases) == 1:
         return []
     lines = ["", f"Against {baseline.title}, ms a profiled pass:", ""]

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
 
-from harness import conditions, counts, gains, plots, profile, render, scaling, table, titles
+from device.records import Clock, DeviceInfo
+from harness import (
+    conditions,
+    counts,
+    gains,
+    groups,
+    html,
+    plots,
+    profile,
+    render,
+    scaling,
+    sizes,
+    table,
+    titles,
+    verdict,
+    versions,
+)
 from harness import records as journal
 from harness.command import guarded
 from harness.errors import EXIT_CASE_FAILED
@@ -17,11 +33,21 @@ from harness.plan import read as read_plan
 from harness.records import Record
 from harness.render import writing
 from harness.table import Row
+from harness.verdict import AGREES_WITHIN
 
 REPORT_NAME = "report.md"
+PAGE_NAME = "report.html"
 
-#: Ratios this near to the paper's are said to agree. A choice: the paper prints four digits and no spread.
-AGREES_WITHIN = 0.05
+MOST_IN_TITLE = 4  # a choice: of more devices the title says how many
+
+#: What has to be said of times that are not hardware's.
+NOT_HARDWARE: dict[Clock, str] = {
+    "instructions": "**The times are modelled, not a phone's**: the emulated board's clock advances one nanosecond "
+    "per executed instruction; it knows no caches, no pipeline and one core. They repeat to a few parts in "
+    "100,000, and compare networks by the instructions they take, on this board only.",
+    "emulated": "**The times are meaningless**: an emulator's wall time, here to exercise threads and affinity. "
+    "Nothing is compared by them.",
+}
 
 
 def write(folder: Path) -> tuple[list[Record], list[Path]]:
@@ -31,9 +57,15 @@ def write(folder: Path) -> tuple[list[Record], list[Path]]:
     """
     plan = read_plan(folder)
     places = {case.id: place for place, case in enumerate(plan.cases)}
-    records = sorted(journal.read(folder), key=lambda record: (places.get(record.id, len(places)), record.round))
+    devices = {serial: place for place, name in enumerate(plan.devices) for serial in _serials(plan, name)}
+
+    def place(record: Record) -> tuple[int, int, int]:
+        return devices.get(record.device.serial, len(devices)), places.get(record.id, len(places)), record.round
+
+    records = sorted(journal.read(folder), key=place)
     rows = table.rows(records)
-    texts = {REPORT_NAME: _markdown(plan, records, rows)}
+    report = _markdown(plan, records, rows)
+    texts = {REPORT_NAME: report}
     if profile.profiled(records):
         texts["profile.csv"] = profile.csv(records)
     if rows:
@@ -49,22 +81,32 @@ def write(folder: Path) -> tuple[list[Record], list[Path]]:
         written += plots.write(rows, folder)
         for draw in (plots.write_samples, plots.write_scaling, plots.write_profile):
             written += draw(records, folder)
-        return records, written
+        figures = {path.stem: path.read_text() for path in written if path.suffix == ".svg"}
+        page = folder / PAGE_NAME
+        page.write_text(html.page(plan, records, rows, report, figures), encoding="utf-8")
+        return records, [*written, page]
+
+
+def title(plan: Plan) -> str:
+    devices = plan.devices if len(plan.devices) <= MOST_IN_TITLE else [f"{len(plan.devices)} devices"]
+    return f"Table 6, measured again: {', '.join(map(render.plain, devices))}"
 
 
 def _markdown(plan: Plan, records: Sequence[Record], rows: Sequence[Row]) -> str:
-    parts = [f"# Table 6, measured again: {', '.join(plan.devices)}", ""]
+    parts = [f"# {title(plan)}", ""]
     parts += _what_was_measured(plan, records)
+    parts += _in_short(rows)
     if rows:
         parts += ["", table.markdown(rows)]
-    parts += _warnings(rows)
     parts += _failures(plan, records)
+    parts += _warnings(rows)
     parts += _against_the_paper(rows)
     parts += _gains(rows)
     for heading, text in (
         ("Where the time goes", profile.markdown(records)),
         ("What more threads gain", scaling.markdown(records)),
         ("Counts of each pass", counts.markdown(records)),
+        ("Sizes", sizes.markdown(rows)),
     ):
         parts += [f"## {heading}", "", text] if text else []
     parts += _statistics(rows)
@@ -72,34 +114,38 @@ def _markdown(plan: Plan, records: Sequence[Record], rows: Sequence[Row]) -> str
     parts += _conditions(records)
     parts += _cost_of_the_harness(records)
     parts += _notes(rows)
-    parts += ["## Run it again", "", f"    {plan.command}", ""]
+    parts += versions.markdown(plan, records)
+    parts += ["## Run it again", "", f"    {' '.join(plan.command.split())}", ""]
     return "\n".join(parts)
 
 
 def _what_was_measured(plan: Plan, records: Sequence[Record]) -> list[str]:
     lines = [f"Run `{plan.run}`, commit `{plan.commit or 'unknown'}`."]
-    if records:
-        device = records[0].device
-        cores = ", ".join(core.part or "unknown core" for core in device.cores)
-        ram = f"{device.ram_bytes / 2**20:.0f} MiB" if device.ram_bytes else "memory unknown"
-        lines.append(f"Device: {device.model} ({device.abi}; {cores}; {ram}; {device.os}).")
-        if device.clock == "instructions":
-            lines.append(
-                "**The times are modelled, not a phone's**: the emulated board's clock advances one nanosecond "
-                "per executed instruction; it knows no caches, no pipeline and one core. They repeat to a few parts in "
-                "100,000, and compare networks by the instructions they take, on this board only."
-            )
-        elif device.clock == "emulated":
-            lines.append(
-                "**The times are meaningless**: an emulator's wall time, here to exercise threads and affinity. "
-                "Nothing is compared by them."
-            )
+    of_devices = groups.by_device(records)
+    for device in [of_device[0].device for of_device in of_devices]:
+        which = f" {render.plain(device.serial)}" if len(of_devices) > 1 else ""
+        lines.append(f"Device{which}: {described(device)}.")
+        if device.clock in NOT_HARDWARE:
+            lines.append(NOT_HARDWARE[device.clock])
     lines.append(
         f"{_order(plan)} Mean of the timed passes is the paper's figure (section 5.3); spread is the median absolute "
         "deviation; the output check compares the device's output with PyTorch's (largest difference over the output's "
         "spread). Paper figures are those of its Table 6 (BLU Advance 5.2, Cortex-A7 at 1.3 GHz, Caffe2)."
     )
     return ["\n".join(lines)]
+
+
+def described(device: DeviceInfo) -> str:
+    """What a device is, in a line: "QEMU virt, cortex-a7 (armeabi-v7a; Cortex-A7; 995 MiB; Linux 6.1)"."""
+    runs = [(part or "unknown core", len(list(of))) for part, of in itertools.groupby(it.part for it in device.cores)]
+    cores = ", ".join(part if count == 1 else f"{count} x {part}" for part, count in runs)
+    ram = f"{device.ram_bytes / 2**20:.0f} MiB" if device.ram_bytes else "memory unknown"
+    return render.plain(f"{device.model} ({device.abi}; {cores}; {ram}; {device.os})")
+
+
+def _in_short(rows: Sequence[Row]) -> list[str]:
+    lines = verdict.markdown(rows)
+    return ["", "## In short", "", *lines, "", "## Table 6", ""] if lines else []
 
 
 def _order(plan: Plan) -> str:
@@ -115,15 +161,32 @@ def _order(plan: Plan) -> str:
 
 
 def _failures(plan: Plan, records: Sequence[Record]) -> list[str]:
-    measured = {(record.round, record.id): record for record in records}
-    failed = []
-    for turn in plan.turns():
-        record = measured.get((turn.round, turn.case.id))
-        if record is None:
-            failed.append(f"- {turn.id}: not measured: the run ended before it")
-        elif record.status != "ok":
-            failed.append(f"- {turn.id}: {record.status}: {record.error}")
+    failed = [f"- {line}" for line in failures(plan, records)]
     return ["## What failed", "", *failed, ""] if failed else []
+
+
+def _serials(plan: Plan, name: str) -> set[str]:
+    """What the records call the device that the plan has by this name: a replay's are those of the recorded one."""
+    info = plan.device_infos.get(name)
+    return {name} if info is None else {name, info.serial}
+
+
+def failures(plan: Plan, records: Sequence[Record]) -> list[str]:
+    """A line for each turn of each device that did not end well, with its reason."""
+    lines = []
+    for device in plan.devices:
+        serials, is_only = _serials(plan, device), len(plan.devices) == 1
+        of_device = {(one.round, one.id): one for one in records if is_only or one.device.serial in serials}
+        where = f" on {render.plain(device)}" if len(plan.devices) > 1 else ""
+        for turn in plan.turns():
+            record = of_device.get((turn.round, turn.case.id))
+            if record is None:
+                lines.append(f"{turn.id}{where}: not measured: the run ended before it")
+            elif record.status != "ok":
+                lines.append(
+                    f"{turn.id}{where}: {record.status}: {render.plain(record.error or 'no reason was given')}"
+                )
+    return lines
 
 
 def _against_the_paper(rows: Sequence[Row]) -> list[str]:
@@ -135,7 +198,7 @@ def _against_the_paper(rows: Sequence[Row]) -> list[str]:
         difference = row.relative / row.paper_relative - 1
         verdict = "agrees" if abs(difference) <= AGREES_WITHIN else "does not agree"
         lines.append(
-            f"- {row.title} takes {row.relative:.3f} of MobileNet's time here ({row.record.case.runtime}), "
+            f"- {row.title} takes {row.relative:.3f} of MobileNet's time {_here(row, rows)}, "
             f"{row.paper_relative:.3f} in the paper: {difference:+.1%}, it {verdict} within {AGREES_WITHIN:.0%}."
         )
     if not lines:
@@ -151,32 +214,13 @@ def _against_the_paper(rows: Sequence[Row]) -> list[str]:
         f"What may explain a difference: the paper measured one phone and prints no spread; {clock}; "
         "and each version of a runtime has kernels of its own."
     )
-    return ["## Against the paper", "", *lines, "", explanation, "", *_sizes(rows)]
+    return ["## Against the paper", "", *lines, "", explanation, ""]
 
 
-def _sizes(rows: Sequence[Row]) -> list[str]:
-    """The sizes of the paper's ONNX files against its own parameter counts, beside the files made here."""
-    lines = []
-    for title, group in itertools.groupby(sorted(rows, key=lambda row: row.title), key=lambda row: row.title):
-        found = list(group)
-        paper = found[0].spec.paper if found[0].spec else None
-        artifacts = {row.record.case.runtime: row.record.artifact for row in found if row.record.artifact}
-        if paper is None or paper.onnx_size_megabytes is None or paper.params is None or not artifacts:
-            continue
-        onnx = next(iter(artifacts.values())).onnx_size_bytes / 1e6
-        nets = f"{artifacts['caffe2'].size_bytes / 1e6:.1f} MB" if "caffe2" in artifacts else "–"
-        lines.append(
-            f"| {title} | {paper.params / 1e6:.2f}M | {paper.params * 4 / 1e6:.1f} MB "
-            f"| {paper.onnx_size_megabytes:.1f} MB | {paper.onnx_size_megabytes * 1e6 / paper.params:.2f} "
-            f"| {onnx:.1f} MB | {nets} |"
-        )
-    head = [
-        "Sizes: a parameter is 4 bytes. The paper's clcNet files are larger than its own parameter counts fill.",
-        "",
-        "| Model | Params, paper | at 4 bytes | ONNX, paper | bytes a parameter | ONNX, here | Caffe2 nets, here |",
-        "|---|--:|--:|--:|--:|--:|--:|",
-    ]
-    return [*head, *lines, ""] if lines else []
+def _here(row: Row, rows: Sequence[Row]) -> str:
+    """Which of the rows of a network it is."""
+    device = f" on {row.record.device.serial}" if len(table.by_device(rows)) > 1 else ""
+    return f"here ({titles.case_runtime_title(row.record)}{device})"
 
 
 def _gains(rows: Sequence[Row]) -> list[str]:
@@ -193,6 +237,7 @@ def _statistics(rows: Sequence[Row]) -> list[str]:
     """What the table has no room for: fastest and slowest pass, coefficient of variation, interval, outliers."""
     head = ["Case", "Passes", "Mean", "Median", "95 % interval of the median", "MAD", "Min", "Max", "CV", "Outliers"]
     lines = []
+    where = _naming_devices([row.record for row in rows])
     for row in rows:
         if (found := row.summary) is None:
             continue
@@ -201,7 +246,7 @@ def _statistics(rows: Sequence[Row]) -> list[str]:
         mean, median, mad, least, most = (table.milliseconds(ns) for ns in times)
         cells = [str(found.count), mean, median, " to ".join(low_high) or render.NOTHING, mad, least, most]
         cells += [render.NOTHING if found.cv is None else f"{found.cv:.2%}", str(len(found.outliers))]
-        lines.append(f"| {titles.case_title(row.record)} | {' | '.join(cells)} |")
+        lines.append(f"| {where(row.record)}{render.plain(titles.case_title(row.record))} | {' | '.join(cells)} |")
     if not lines:
         return []
     words = (
@@ -238,11 +283,13 @@ def _builds(records: Sequence[Record]) -> list[str]:
 def _conditions(records: Sequence[Record]) -> list[str]:
     """What the device said of itself before and after each case; what it never told has no column."""
     shown: list[dict[str, str]] = []
+    where = _naming_devices(records)
     for record in sorted(records, key=lambda record: record.order):
         for moment, state in (("before", record.before), ("after", record.after)):
             if state is not None:
                 in_round = f", round {record.round + 1}" if record.round else ""
-                shown.append({"Case": f"{record.id}{in_round}", "": moment, **conditions.shown(state)})
+                cells = {name: render.plain(text) for name, text in conditions.shown(state).items()}
+                shown.append({"Case": f"{where(record)}{record.id}{in_round}", "When": moment, **cells})
     if not shown:
         return []
     names = list(dict.fromkeys(name for cells in shown for name in cells))
@@ -264,6 +311,7 @@ def _cost_of_the_harness(records: Sequence[Record]) -> list[str]:
     ran = [record for record in records if record.phases_ns]
     if not ran:
         return []
+    where = _naming_devices(records)
     names = list(dict.fromkeys(name for record in ran for name in record.phases_ns if name != "passes"))
     head = ["Case", *names, "outside passes", "passes", "pushed"]
     lines = [f"| {' | '.join(head)} |", "|---" + "|--:" * (len(head) - 1) + "|"]
@@ -271,8 +319,15 @@ def _cost_of_the_harness(records: Sequence[Record]) -> list[str]:
         seconds = [record.phases_ns.get(name, 0) / 1e9 for name in names]
         cells = [f"{value:.2f} s" for value in (*seconds, record.outside_passes_ns / 1e9)]
         cells += [f"{record.phases_ns.get('passes', 0) / 1e9:.1f} s", f"{record.pushed_bytes / 1e6:.1f} MB"]
-        lines.append(f"| {record.id} | {' | '.join(cells)} |")
+        lines.append(f"| {where(record)}{record.id} | {' | '.join(cells)} |")
     return ["## What the harness itself took", "", "Host time, per case.", "", *lines, ""]
+
+
+def _naming_devices(records: Sequence[Record]) -> Callable[[Record], str]:
+    """What stands before a case's name: its device, where there are several."""
+    if len(groups.by_device(records)) <= 1:
+        return lambda _: ""
+    return lambda record: f"{render.plain(record.device.serial)}: "
 
 
 def _notes(rows: Sequence[Row]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,15 +12,26 @@ from harness import doubts, groups, render
 from harness.records import Doubt, Record
 from harness.render import NOTHING
 from harness.statistics import Ratio, Spread, Summary, ratio, spread, summarise
-from harness.titles import model_title, runtime_title
+from harness.titles import case_runtime_title, model_title, network_spec, runtime_title
 from models import registry
-from models.spec import ModelError, ModelSpec
+from models.spec import ModelSpec
 
 if TYPE_CHECKING:
     import pandas as pd
 
 #: The network that all others are compared with, here as in the paper (section 5.3).
 BASELINE = "mobilenet"
+
+#: Columns of the table; the last two are there where anything was computed in another precision.
+RELATIVE, RELATIVE_TO_FP32, DEVIATION = "Relative to MobileNet", "Relative to fp32", "Deviation from fp32"
+
+#: Columns that a run of a user's own models would fill with dashes.
+_LEFT_OUT_IF_EMPTY = frozenset({"Caffe2 nets", RELATIVE, "Paper (ms)", "Paper, relative"})
+
+OVERVIEW_MEANS = (
+    "Mean in ms, and in brackets the time relative to MobileNet on the same device. Each device has a column of its "
+    "own: times may be compared down a column, never across devices or clocks."
+)
 
 #: What a time on each kind of clock is: printed in every row, so that no one takes it for something else.
 MEANING_OF_TIME: dict[Clock, str] = {
@@ -34,9 +45,10 @@ MEANING_OF_TIME: dict[Clock, str] = {
 class Row:
     """One case as the table shows it, all its rounds together. None: not there, or not to be had.
 
-    Figures are of the rounds that ended well. `ratio` is this row's median divided by MobileNet's in the same round, on
-    the same device, runtime and threads; `paper_relative` is the same of the paper's own times. The paper ran Caffe2:
-    its figures stand beside the Caffe2 rows where there are any, else beside all; and it ran grouped convolutions.
+    Figures are of the rounds that ended well. `ratio` is this row's median divided by MobileNet's in fp32 in the same
+    round, on the same device, runtime, provider and threads; `fp32_ratio` is this row's over the same network's in
+    fp32; `paper_relative` is the ratio of the paper's own times. The paper ran Caffe2: its figures stand beside the
+    Caffe2 rows where there are any, else beside all; and it ran grouped convolutions, in fp32.
     """
 
     records: tuple[Record, ...]
@@ -44,6 +56,7 @@ class Row:
     summary: Summary | None
     spread: Spread | None
     ratio: Ratio | None
+    fp32_ratio: Ratio | None
     paper_ms: float | None
     paper_relative: float | None
 
@@ -55,6 +68,12 @@ class Row:
     @property
     def relative(self) -> float | None:
         return self.ratio.value if self.ratio else None
+
+    @property
+    def fp32_deviation(self) -> float | None:
+        """The largest of all rounds: the difference from the same network's output in fp32, over that one's spread."""
+        told = [record.check.fp32_relative for record in self.records if record.check is not None]
+        return max((relative for relative in told if relative is not None), default=None)
 
     @property
     def doubts(self) -> tuple[Doubt, ...]:
@@ -78,61 +97,80 @@ class Row:
 
 
 def rows(records: Sequence[Record]) -> list[Row]:
-    """A row a case, in the order in which their first records stand.
+    """A row a device and case, in the order in which their first records stand.
 
-    Relative times are made only within one clock, device, runtime and thread count, never on a meaningless clock,
-    and only from cases that passed their output check.
+    Relative times are made only within one clock, device, runtime, provider and thread count, never on a meaningless
+    clock, and only from cases that passed their output check.
     """
-    baselines = {
-        (record.device.serial, record.id): _samples([one for one in group if _is_baseline(one)])
-        for group in groups.comparable(records)
-        for record in group
-    }
+    baselines = _beside(groups.comparable(records), is_baseline)
+    in_fp32 = _beside(groups.across_precisions(records), lambda record: record.case.precision == "fp32")
     with_paper = {"caffe2"} & {record.case.runtime for record in records} or {record.case.runtime for record in records}
     return [
         _row(
             tuple(rounds),
-            baselines[rounds[0].device.serial, rounds[0].id],
+            baselines[_key(rounds[0])],
+            in_fp32[_key(rounds[0])],
             beside_paper=rounds[0].case.runtime in with_paper,
         )
         for rounds in groups.by_case(records)
     ]
 
 
-def _is_baseline(record: Record) -> bool:
-    return record.case.model == BASELINE and record.case.igc is None
+def is_baseline(record: Record) -> bool:
+    """Whether it is the network that others are compared with, on the runtime's own kernels, in fp32."""
+    case = record.case
+    is_own = record.artifact is not None and record.artifact.source is not None
+    return (case.model, case.igc, case.precision) == (BASELINE, None, "fp32") and not is_own
 
 
 #: Timed passes by the round that they were made in.
 _Rounds = dict[int, tuple[Pass, ...]]
 
 
+def _key(record: Record) -> tuple[str, Clock, str]:
+    return (record.device.serial, record.device.clock, record.id)
+
+
+def _beside(
+    groups_: Sequence[Sequence[Record]], is_wanted: Callable[[Record], bool]
+) -> dict[tuple[str, Clock, str], _Rounds]:
+    """For each record, by its key, the samples of the records of its group that are wanted."""
+    return {
+        _key(record): samples
+        for group in groups_
+        for samples in [_samples([one for one in group if is_wanted(one)])]
+        for record in group
+    }
+
+
 def _samples(rounds: Sequence[Record]) -> _Rounds:
     return {one.round: one.measurement.samples for one in rounds if one.measurement and one.status == "ok"}
 
 
-def _row(rounds: tuple[Record, ...], baseline: _Rounds, *, beside_paper: bool) -> Row:
+def _row(rounds: tuple[Record, ...], baseline: _Rounds, in_fp32: _Rounds, *, beside_paper: bool) -> Row:
     first, samples = rounds[0], _samples(rounds)
-    spec = _spec(first.case.model)
-    comparable = bool(samples.keys() & baseline.keys()) and first.device.clock != "emulated"
-    paper_ms = _paper_ms(spec) if beside_paper and first.case.igc in (None, IGC[0]) else None
-    paper_baseline_ms = _paper_ms(_spec(BASELINE))
+    spec = network_spec(first)
+    as_in_paper = beside_paper and first.case.igc in (None, IGC[0]) and first.case.precision == "fp32"
+    paper_ms = _paper_ms(spec) if as_in_paper else None
+    paper_baseline_ms = _paper_ms(registry.get(BASELINE))
     return Row(
         records=rounds,
         spec=spec,
         summary=summarise([one for of_round in samples.values() for one in of_round]) if samples else None,
         spread=spread(list(samples.values())) if samples else None,
-        ratio=ratio(samples, baseline) if comparable else None,
+        ratio=_ratio(first, samples, baseline),
+        fp32_ratio=_ratio(first, samples, in_fp32),
         paper_ms=paper_ms,
         paper_relative=paper_ms / paper_baseline_ms if paper_ms and paper_baseline_ms else None,
     )
 
 
-def _spec(model: str) -> ModelSpec | None:
-    try:
-        return registry.get(model)
-    except ModelError:  # a record of a network that has since left the registry is still a record
+def _ratio(first: Record, samples: _Rounds, base: _Rounds) -> Ratio | None:
+    """None where no round has both, or where times mean nothing."""
+    of_both = samples.keys() & base.keys()
+    if not of_both or first.device.clock == "emulated":
         return None
+    return ratio(samples, base)
 
 
 def _paper_ms(spec: ModelSpec | None) -> float | None:
@@ -153,28 +191,70 @@ def shown(table: Sequence[Row]) -> pd.DataFrame:
     rounds = max((len(row.records) for row in table), default=1)
     mean = f"Mean of {passes.pop()} (ms)" if len(passes) == 1 else "Mean (ms)"
     mean = mean if rounds == 1 else mean.replace(" (ms)", f", {rounds} rounds (ms)")
-    return pd.DataFrame([_shown(row, mean, rounds) for row in table])
+    several = len(by_device(table)) > 1
+    frame = pd.DataFrame([_shown(row, mean, rounds, with_device=several) for row in table])
+    is_empty = {name for name in frame.columns if name in _LEFT_OUT_IF_EMPTY and (frame[name] == NOTHING).all()}
+    if all(row.record.case.precision == "fp32" for row in table):
+        is_empty |= {RELATIVE_TO_FP32, DEVIATION}
+    return frame.drop(columns=[name for name in frame.columns if name in is_empty])
 
 
-def _shown(row: Row, mean: str, rounds: int) -> dict[str, str]:
+def by_device(table: Sequence[Row]) -> list[list[Row]]:
+    """The rows of each device and clock, in the order in which the first ones stand."""
+    found: dict[tuple[str, Clock], list[Row]] = {}
+    for row in table:
+        found.setdefault((row.record.device.serial, row.record.device.clock), []).append(row)
+    return list(found.values())
+
+
+def overview(table: Sequence[Row]) -> pd.DataFrame:
+    """A row a case, a column a device, as people read it: the mean in ms, and in brackets the time over MobileNet's."""
+    import pandas as pd
+
+    cases: dict[str, dict[str, str]] = {}
+    for rows_ in by_device(table):
+        device = rows_[0].record.device
+        for row in rows_:
+            case = cases.setdefault(row.record.id, {"Model": row.title, "Runtime": case_runtime_title(row.record)})
+            relative = "" if row.relative is None else f" ({row.relative:.3f})"
+            mean = milliseconds(row.summary.mean_ns) if row.summary else row.record.status
+            case[f"{device.serial}: {MEANING_OF_TIME[device.clock]}"] = mean + relative
+    return pd.DataFrame(list(cases.values())).fillna(NOTHING)
+
+
+def _shown(row: Row, mean: str, rounds: int, *, with_device: bool) -> dict[str, str]:
     record, artifact, summary = row.record, row.record.artifact, row.summary
     return {
+        **({"Device": record.device.serial} if with_device else {}),
         "Model": row.title,
         "Runtime": runtime_title(record),
         "Mult-Adds": f"{artifact.mult_adds / 1e6:.0f}M" if artifact and artifact.mult_adds is not None else NOTHING,
         "Params": f"{artifact.params / 1e6:.2f}M" if artifact else NOTHING,
-        "ONNX size": f"{artifact.onnx_size_bytes / 1e6:.1f} MB" if artifact else NOTHING,
+        "ONNX size": f"{onnx_bytes(record) / 1e6:.1f} MB" if artifact else NOTHING,
         "Caffe2 nets": f"{artifact.size_bytes / 1e6:.1f} MB" if artifact and _is_caffe2(record) else NOTHING,
         mean: milliseconds(summary.mean_ns) if summary else record.status,
         "Median (ms)": milliseconds(summary.median_ns) if summary else NOTHING,
         **(_one_process(row) if rounds == 1 else _several_processes(row)),
-        "Relative to MobileNet": _relative(row),
+        RELATIVE: shown_ratio(row.ratio, is_base=is_baseline(record)),
+        RELATIVE_TO_FP32: shown_ratio(row.fp32_ratio, is_base=record.case.precision == "fp32"),
+        DEVIATION: f"{row.fp32_deviation:.1e}" if row.fp32_deviation is not None else NOTHING,
         "Paper (ms)": f"{row.paper_ms:.0f}" if row.paper_ms is not None else NOTHING,
         "Paper, relative": f"{row.paper_relative:.3f}" if row.paper_relative is not None else NOTHING,
         "Output check": _check(row),
         "Warnings": doubts.summary(row.doubts) or NOTHING,
         "Time is": MEANING_OF_TIME[record.device.clock],
     }
+
+
+def onnx_bytes(record: Record) -> int:
+    """The size of the case's ONNX file: in fp32 what was exported, in another precision what that was turned into.
+
+    Raises ValueError for a record without an artifact.
+    """
+    if (artifact := record.artifact) is None:
+        raise ValueError(f"{record.id} has no artifact")
+    is_made = record.case.precision != "fp32" and record.case.format == "onnx"
+    return artifact.size_bytes if is_made else artifact.onnx_size_bytes
 
 
 def _one_process(row: Row) -> dict[str, str]:
@@ -190,12 +270,13 @@ def _several_processes(row: Row) -> dict[str, str]:
     }
 
 
-def _relative(row: Row) -> str:
-    if row.ratio is None:
+def shown_ratio(ratio: Ratio | None, *, is_base: bool = False) -> str:
+    """The ratio with its interval, where it has one: 0.706 [0.701, 0.711]; what is divided by itself needs none."""
+    if ratio is None:
         return NOTHING
-    if row.ratio.low is None or row.ratio.high is None or (row.record.case.model == BASELINE and row.ratio.low == 1.0):
-        return f"{row.ratio.value:.3f}"
-    return f"{row.ratio.value:.3f} [{row.ratio.low:.3f}, {row.ratio.high:.3f}]"
+    if ratio.low is None or ratio.high is None or is_base:
+        return f"{ratio.value:.3f}"
+    return f"{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
 
 
 def _is_caffe2(record: Record) -> bool:
@@ -214,9 +295,11 @@ def _check(row: Row) -> str:
 def warnings(table: Sequence[Row]) -> list[str]:
     """A line for each doubt, in words; what holds for all rows in the same words is said once."""
     said: dict[str, list[str]] = {}
+    several = len(by_device(table)) > 1
     for row in table:
+        where = f" on {row.record.device.serial}" if several else ""
         for doubt in row.doubts:
-            said.setdefault(doubt.message, []).append(f"{row.title}, {runtime_title(row.record)}")
+            said.setdefault(doubt.message, []).append(f"{row.title}, {runtime_title(row.record)}{where}")
     return [
         f"warning: {'all cases' if 1 < len(table) == len(who) else '; '.join(who)}: {message}"
         for message, who in said.items()
@@ -237,6 +320,8 @@ def _plain(row: Row) -> dict[str, object]:
         "runtime": record.case.runtime,
         "format": record.case.format,
         "igc": record.case.igc,
+        "precision": record.case.precision,
+        "provider": record.case.provider,
         "runtime_version": record.measurement.runtime_version if record.measurement else None,
         "threads": record.case.threads,
         "device": record.device.serial,
@@ -265,6 +350,10 @@ def _plain(row: Row) -> dict[str, object]:
         "relative_to_mobilenet": row.relative,
         "relative_low": row.ratio.low if row.ratio else None,
         "relative_high": row.ratio.high if row.ratio else None,
+        "relative_to_fp32": row.fp32_ratio.value if row.fp32_ratio else None,
+        "relative_to_fp32_low": row.fp32_ratio.low if row.fp32_ratio else None,
+        "relative_to_fp32_high": row.fp32_ratio.high if row.fp32_ratio else None,
+        "deviation_from_fp32": row.fp32_deviation,
         "warnings": " ".join(doubt.kind for doubt in row.doubts) or None,
         "paper_ms": row.paper_ms,
         "paper_relative_to_mobilenet": row.paper_relative,
@@ -277,19 +366,37 @@ def _plain(row: Row) -> dict[str, object]:
 
 
 def markdown(table: Sequence[Row]) -> str:
+    """The table; of several devices, a case a row and a device a column first, and then a table for each device."""
+    of_devices = by_device(table)
+    if len(of_devices) == 1:
+        return _markdown(table)
+    frame = overview(table)
+    parts = [OVERVIEW_MEANS, render.markdown(frame, set(frame.columns[2:]))]
+    for rows_ in of_devices:
+        parts += [f"### {render.plain(rows_[0].record.device.serial)}", _markdown(rows_)]
+    return "\n".join(f"{part}\n" if not part.endswith("\n") else part for part in parts)
+
+
+def _markdown(table: Sequence[Row]) -> str:
     frame = shown(table)
-    right = {"Mult-Adds", "Params", "ONNX size", "Caffe2 nets"}
-    return render.markdown(frame, {*right, *(name for name in frame.columns if "ms" in name or "elative" in name)})
+    return render.markdown(frame, right_aligned(frame))
+
+
+def right_aligned(frame: pd.DataFrame) -> set[str]:
+    """The columns of `shown` that hold figures."""
+    figures = {"Mult-Adds", "Params", "ONNX size", "Caffe2 nets", DEVIATION}
+    return {name for name in frame.columns if name in figures or "ms" in name or "elative" in name}
 
 
 def for_terminal(table: Sequence[Row]) -> str:
     """The columns that a terminal has room for; the reports have them all."""
-    names = ["Model", "Runtime", "Mult-Adds", "Relative to MobileNet", "Paper (ms)", "Paper, relative"]
     if not table:
         return "nothing was measured"
     frame = shown(table)
     mean = next(name for name in frame.columns if name.startswith("Mean"))
-    frame = frame[[*names[:3], mean, *names[3:], "Output check", "Warnings", "Time is"]]
+    figures = ["Mult-Adds", mean, RELATIVE, RELATIVE_TO_FP32, DEVIATION, "Paper (ms)", "Paper, relative"]
+    wanted = ["Device", "Model", "Runtime", *figures, "Output check", "Warnings", "Time is"]
+    frame = frame[[name for name in wanted if name in frame.columns]]
     return str(frame.to_markdown(index=False, tablefmt="simple", disable_numparse=True))
 
 

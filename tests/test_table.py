@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pages import in_precision, own_model, three_devices
 from pytest_regressions.file_regression import FileRegressionFixture
 from synthetic import device, record, table6
 
@@ -116,3 +118,92 @@ def test_a_summary_lies_within_its_samples(times_ns: list[int]) -> None:
 def test_no_samples_have_no_summary() -> None:
     with pytest.raises(ValueError, match="no samples"):
         summarise([])
+
+
+# --- precisions, own models, several devices
+
+
+def test_other_precisions_are_compared_with_mobilenet_and_with_their_own_network_in_fp32() -> None:
+    records = [
+        record("mobilenet", [500.0]),
+        record("clcnet-a", [400.0]),
+        in_precision(record("clcnet-a", [100.0]), "int8", 0.02),
+        in_precision(record("mobilenet", [250.0]), "int8", 0.01),
+    ]
+    found = {row.title: row for row in table.rows(records)}
+    quantized = found["clcNet-A, int8"]
+    assert quantized.relative == pytest.approx(100 / 500)
+    assert quantized.fp32_ratio is not None
+    assert quantized.fp32_ratio.value == pytest.approx(100 / 400)
+    assert quantized.fp32_deviation == 0.02
+    assert quantized.paper_ms is None
+    assert found["clcNet-A"].paper_ms is not None
+    assert found["1.0 MobileNet-224, int8"].relative == pytest.approx(0.5)
+
+
+def test_precisions_of_different_threads_or_providers_are_not_compared() -> None:
+    int8 = in_precision(record("clcnet-a", [100.0], threads=2), "int8", 0.02)
+    other = replace(int8.case, threads=1, provider="xnnpack")
+    rows = table.rows([record("clcnet-a", [400.0]), int8, replace(int8, case=other, id=other.id)])
+    assert [row.fp32_ratio is None for row in rows] == [False, True, True]
+
+
+def test_columns_of_precisions_are_there_where_anything_but_fp32_was_measured() -> None:
+    quantized = in_precision(record("mobilenet", [250.0]), "int8", 0.0123)
+    names = table.shown(table.rows([record("mobilenet", [500.0]), quantized])).columns
+    assert {table.RELATIVE_TO_FP32, table.DEVIATION} <= set(names)
+    assert not {table.RELATIVE_TO_FP32, table.DEVIATION} & set(table.shown(table.rows(table6())).columns)
+
+
+def test_all_forms_of_the_table_have_the_precisions() -> None:
+    rows = table.rows([record("mobilenet", [500.0]), in_precision(record("mobilenet", [250.0]), "int8", 0.0123)])
+    for text in (table.markdown(rows), table.for_terminal(rows), table.latex(rows)):
+        assert "1.2e-02" in text
+        assert "Relative to fp32" in text
+    last = list(csv.DictReader(io.StringIO(table.csv(rows))))[-1]
+    assert (last["precision"], last["provider"], last["relative_to_fp32"]) == ("int8", "cpu", "0.5")
+
+
+def test_the_size_of_another_precision_is_that_of_its_own_file() -> None:
+    quantized = in_precision(record("mobilenet", [250.0]), "int8", 0.01)
+    assert table.shown(table.rows([quantized])).iloc[0]["ONNX size"] == "4.2 MB"
+
+
+def test_an_own_model_is_none_of_the_papers_whatever_its_name() -> None:
+    mine = own_model("mobilenet", [50.0])
+    rows = table.rows([mine, own_model("other", [60.0])])
+    assert [(row.title, row.paper_ms, row.relative) for row in rows] == [
+        ("mobilenet", None, None),
+        ("other", None, None),
+    ]
+    shown = table.shown(rows)
+    assert not {"Relative to MobileNet", "Paper (ms)", "Paper, relative", "Caffe2 nets"} & set(shown.columns)
+    assert set(shown["Mult-Adds"]) == {"–"}
+    assert table.for_terminal(rows)
+
+
+def test_several_devices_have_an_overview_with_a_column_each_and_a_table_each() -> None:
+    rows = table.rows(three_devices())
+    overview = table.overview(rows)
+    assert list(overview.columns[2:]) == [
+        "R58M12ABCDE: hardware",
+        "board:cortex-a7: modelled (1 instruction = 1 ns)",
+        "board:cortex-a7-smp: meaningless (emulated)",
+    ]
+    by_model = overview.set_index("Model")
+    assert by_model.loc["1.0 MobileNet-224"].iloc[1].endswith("(1.000)")
+    assert "(" not in by_model.loc["1.0 MobileNet-224"].iloc[3]  # nothing is compared where times mean nothing
+    text = table.markdown(rows)
+    assert [line for line in text.splitlines() if line.startswith("###")] == [
+        "### R58M12ABCDE",
+        "### board:cortex-a7",
+        "### board:cortex-a7-smp",
+    ]
+    assert "R58M12ABCDE" in table.for_terminal(rows)
+    assert "Device" not in table.for_terminal(table.rows(table6()))
+
+
+def test_a_name_with_a_bar_or_a_line_break_stays_in_its_cell() -> None:
+    text = table.markdown(table.rows([own_model("a|b\nc", [50.0])]))
+    assert len(text.splitlines()) == 3
+    assert r"a\|b c" in text

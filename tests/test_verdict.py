@@ -1,0 +1,124 @@
+"""What the report says first: the fastest network, by how much, how sure that is, and what the paper said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from pages import EMULATED, in_precision, own_model, three_devices
+from synthetic import device, record, table6
+from synthetic_runs import PHONE, noisy, rounds
+
+from harness import table, verdict
+from harness.records import Doubt, Record
+
+
+def said(records: list[Record]) -> str:
+    return " ".join(verdict.markdown(table.rows(records)))
+
+
+def test_the_fastest_is_named_with_its_time_its_ratio_to_mobilenet_and_to_the_next() -> None:
+    (one,) = verdict.of(table.rows(table6()))
+    assert one.fastest.record.case.model == "clcnet-a"
+    assert "400.0 ms (median), 0.800 of MobileNet's time (1.25 times as fast), 1.19 times as fast as clcNet-B" in said(
+        table6()
+    )
+
+
+def test_the_paper_stands_beside_and_is_said_to_agree_only_where_it_does() -> None:
+    assert "0.804 of MobileNet's time for clcNet-A, its fastest of these, too: that agrees" in said(table6("caffe2"))
+    slower = [*table6("caffe2")[:2], record("clcnet-a", [480.0] * 3, runtime="caffe2")]
+    assert "that does not agree with 0.960 here" in said(slower)
+
+
+def test_a_fastest_that_is_not_the_papers_is_not_said_to_be() -> None:
+    other = [record("mobilenet", [100.0] * 3, on=PHONE), record("clcnet-a", [200.0] * 3, on=PHONE)]
+    assert "its fastest of these;" in said(other)
+    assert "too" not in said(other).split("its fastest of these")[1]
+
+
+def test_modelled_times_are_said_to_be_instructions_and_never_to_be_fast() -> None:
+    text = said(table6())
+    assert "takes the fewest instructions" in text
+    assert "modelled (1 instruction = 1 ns)" in text
+    assert "is the fastest" not in text
+
+
+def test_nothing_is_ranked_where_times_mean_nothing() -> None:
+    text = said([record("mobilenet", [500.0], on=EMULATED), record("clcnet-a", [400.0], on=EMULATED)])
+    assert "Nothing is ranked here" in text
+    assert "clcNet" not in text
+
+
+def test_devices_runtimes_threads_and_clocks_are_ranked_apart() -> None:
+    records = [
+        *table6(),
+        *table6("caffe2"),
+        record("mobilenet", [60.0], on=PHONE),
+        record("clcnet-a", [9.0], threads=2),
+    ]
+    found = [(one.title, len(one.ranked)) for one in verdict.of(table.rows(records))]
+    assert found == [
+        ("board:cortex-a7, onnxruntime 1.28.2, 1 thread", 4),
+        ("board:cortex-a7, caffe2 1.7.1, 1 thread", 4),
+        (f"{PHONE.serial}, onnxruntime 1.28.2, 1 thread", 1),
+        ("board:cortex-a7, onnxruntime 1.28.2, 2 threads", 1),
+    ]
+
+
+def test_with_rounds_there_is_an_interval_and_it_decides() -> None:
+    def of(ms: float) -> list[Record]:
+        base = [noisy(60, seed=one) for one in range(5)]
+        other = [noisy(ms, seed=10 + one, part=0.02) for one in range(5)]
+        return [*rounds("mobilenet", base, on=PHONE), *rounds("clcnet-a", other, on=PHONE)]
+
+    sure = said(of(50))
+    assert "is the fastest of 2" in sure
+    assert "95 % intervals, over 5 rounds" in sure
+    assert "can't be told apart" in said(of(59.2))
+
+
+def test_of_single_processes_the_passes_decide_and_it_is_said_what_that_leaves_open() -> None:
+    apart = [record("mobilenet", [60, 61, 62], on=PHONE), record("clcnet-a", [50, 51, 52], on=PHONE)]
+    assert "is the fastest of 2" in said(apart)
+    assert "--rounds 5" in said(apart)
+    overlapping = [record("mobilenet", [60, 61, 62], on=PHONE), record("clcnet-a", [59, 60, 63], on=PHONE)]
+    assert "can't be told apart" in said(overlapping)
+
+
+def test_warnings_of_the_fastest_two_are_said_with_them() -> None:
+    hot = replace(record("clcnet-a", [50.0], on=PHONE), warnings=(Doubt("throttled", "hot", ()),))
+    assert "To be doubted: clcNet-A: throttled" in said([hot, record("mobilenet", [60.0], on=PHONE)])
+
+
+def test_what_another_precision_costs_is_said_where_it_is_the_fastest() -> None:
+    records = [
+        record("mobilenet", [60.0], on=PHONE),
+        in_precision(record("mobilenet", [40.0], on=PHONE), "int8", 0.021),
+    ]
+    assert "1.0 MobileNet-224, int8 is the fastest" in said(records)
+    assert "differs from fp32's by up to 2.1%" in said(records)
+
+
+def test_own_models_are_compared_with_one_another_and_not_with_the_paper() -> None:
+    text = said([own_model("mine", [50.0, 50.1]), own_model("theirs", [70.0, 70.1])])
+    assert "mine takes the fewest instructions of 2" in text
+    assert "1.40 times as fast as theirs" in text
+    assert "aper" not in text
+    assert "MobileNet" not in text
+
+
+def test_a_computer_is_not_taken_for_an_arm_device() -> None:
+    assert "hardware, of a computer" in said([record("mobilenet", [5.0], on=device("wall", "host", "host"))])
+
+
+@pytest.mark.parametrize("status", ["crashed", "output_wrong"])
+def test_what_failed_is_never_the_fastest(status: str) -> None:
+    wrong = record("clcnet-a", [1.0] if status == "output_wrong" else [], status=status, error="it did")
+    (one,) = verdict.of(table.rows([*table6()[:2], wrong]))
+    assert [row.record.case.model for row in one.ranked] == ["mobilenet", "shufflenet"]
+
+
+def test_each_device_of_a_run_has_its_own_verdict() -> None:
+    of = {one.fastest.record.device.serial for one in verdict.of(table.rows(three_devices()))}
+    assert len(of) == 3
