@@ -88,9 +88,10 @@ def _exported(plan: Plan, display: Display, lock: DeviceLock | None) -> Ready:
             plan.devices[0], plan.lanes, on_step=stage.detail, counting=plan.counting, timeouts=plan.timeouts
         )
         # Now, for the compilers would disturb what is measured; what cannot be built fails its cases, with the reason.
-        for runtime in dict.fromkeys(case.runtime for case in plan.cases):
+        for runtime, provider in dict.fromkeys((case.runtime, case.provider) for case in plan.cases):
             with contextlib.suppress(BundleError):
-                bundle.build(plan.cases[0].abi or devices[0].info.abi, runtime, on_step=stage.detail)
+                built = bundle.bundle_runtime(runtime, provider)
+                bundle.build(plan.cases[0].abi or devices[0].info.abi, built, on_step=stage.detail)
     return Ready(devices, subject, lock)
 
 

@@ -56,7 +56,7 @@ class ExportedNetwork:
         def local(file: ArtifactFile) -> File:
             return File(file.name, self.exported.folder / file.name, file.sha256, file.size_bytes)
 
-        used = bundle.build(case.abi or device.abi, case.runtime)
+        used = bundle.build(case.abi or device.abi, bundle.bundle_runtime(case.runtime, case.provider))
         request = RunRequest(
             bundle=used,
             model_files=tuple(local(file) for file in self.exported.model_files),
