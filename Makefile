@@ -60,6 +60,7 @@ parts: $(VENV)/.installed
 parts-onnxruntime:
 	@$(PY) -m device.bundle
 	@$(PY) -m device.bundle --runtime null
+	@$(PY) -m device.bundle --provider xnnpack || echo "setup: XNNPACK is left out; all that needs only the CPU's provider works"
 
 parts-caffe2:
 	@$(PY) -m device.bundle --runtime caffe2 || echo "setup: Caffe2 is left out; all that needs only ONNX Runtime works"

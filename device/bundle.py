@@ -4,7 +4,7 @@ A bundle needs nothing from the device but a kernel, so the same one runs on an 
 and this machine. It is built when it is asked for, and again when its sources, its compiler or a pin changed,
 or when one of its files is no longer what it was.
 
-    python -m device.bundle [--abi ABI ...] [--runtime RUNTIME]
+    python -m device.bundle [--abi ABI ...] [--runtime RUNTIME] [--provider PROVIDER]
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from typing import Any
 import click
 
 from device.errors import BundleError, DeviceError
-from device.records import Bundle, File
-from toolchain import caffe2, clc, simd, wheels
+from device.records import PROVIDERS, Bundle, File
+from toolchain import caffe2, clc, simd, wheels, xnnpack
 from toolchain import compile as compiling
 from toolchain.compile import TOOLCHAINS, Toolchain
 from toolchain.errors import ToolchainError
@@ -34,6 +34,9 @@ INDEX = "bundle.json"
 #: The runtime that computes nothing: for harness.selfcheck, which measures the harness with it.
 NULL = "null"
 
+#: ONNX Runtime in the build that has the XNNPACK execution provider.
+XNNPACK = "onnxruntime-xnnpack"
+
 OnStep = Callable[[str], None]
 
 
@@ -41,8 +44,8 @@ OnStep = Callable[[str], None]
 class Runtime:
     """A runtime that a runner is built for: its CMake target, and its libraries for each ABI.
 
-    `libraries` gives them by their names in the bundle (what they need in turn is found by itself); `computes` is
-    the one that computes, None for a runtime of our own code alone. `pins` is a text that changes when the libraries
+    `libraries` gives them by their names in the bundle (what they need in turn is found by itself); `computes` are
+    those that compute, none for a runtime of our own code alone. `pins` is a text that changes when the libraries
     do, `settings` are CMake variables for the target.
     """
 
@@ -51,7 +54,8 @@ class Runtime:
     version: Callable[[str], str]
     pins: Callable[[str], str]
     libraries: Callable[[str], dict[str, Path]]
-    computes: str | None
+    computes: tuple[str, ...]
+    abis: tuple[str, ...] = tuple(TOOLCHAINS)
     settings: Callable[[str], dict[str, str]] = lambda _abi: {}
 
 
@@ -67,7 +71,19 @@ RUNTIMES = {
                 wheels.LIBRARY: wheels.library(abi),
                 clc.LIBRARY: clc.library(compiling.toolchain(abi)),
             },
-            computes=wheels.LIBRARY,
+            computes=(wheels.LIBRARY,),
+        ),
+        Runtime(
+            name=XNNPACK,
+            target="tenpass-onnxruntime",
+            version=lambda _abi: xnnpack.VERSION,
+            pins=xnnpack.recipe,
+            libraries=lambda abi: {
+                **xnnpack.libraries(abi),
+                clc.LIBRARY: clc.library(compiling.toolchain(abi)),
+            },
+            computes=(xnnpack.LIBRARY, xnnpack.KERNELS),
+            abis=tuple(xnnpack.PACKAGES),
         ),
         Runtime(
             name="caffe2",
@@ -75,7 +91,7 @@ RUNTIMES = {
             version=lambda _abi: caffe2.VERSION,
             pins=caffe2.recipe,
             libraries=caffe2.libraries,
-            computes=caffe2.ROOT,
+            computes=(caffe2.ROOT,),
             settings=caffe2.cmake_settings,
         ),
         Runtime(
@@ -84,10 +100,27 @@ RUNTIMES = {
             version=lambda _abi: "1",
             pins=lambda _abi: "",
             libraries=lambda _abi: {},
-            computes=None,
+            computes=(),
         ),
     )
 }
+
+
+def bundle_runtime(runtime: str, provider: str) -> str:
+    """The name in RUNTIMES of the build of `runtime` that has the execution provider.
+
+    Raises BundleError where none has it.
+    """
+    if provider == "cpu":
+        return runtime
+    if runtime == "onnxruntime" and provider == "xnnpack":
+        return XNNPACK
+    if runtime == "onnxruntime" and provider == "nnapi":
+        raise BundleError(
+            "no bundle has the NNAPI execution provider: it needs ONNX Runtime built for Android's own libc (bionic), "
+            "which ours, made to run anywhere, is not; use --provider cpu or xnnpack"
+        )
+    raise BundleError(f"no bundle of {runtime} has an execution provider {provider}; use --provider cpu")
 
 
 def build(abi: str, runtime: str = "onnxruntime", on_step: OnStep = lambda _: None) -> Bundle:
@@ -177,7 +210,7 @@ def _assemble(chain: Toolchain, runtime: Runtime, recipe: str, folder: Path, on_
     runner = compiling.compiled(chain, runtime.target, settings=runtime.settings(chain.abi))
     on_step(f"{folder.name}: collecting its libraries")
     parts = _closure(chain, {runtime.target: runner, **libraries})
-    parts[chain.loader] = compiling.library(chain, chain.loader)
+    parts.setdefault(chain.loader, compiling.library(chain, chain.loader))  # or that of the libc that came along
     for left in FOLDER.glob(f".{folder.name}-*"):  # by a build that was killed; we hold the lock
         shutil.rmtree(left)
     with tempfile.TemporaryDirectory(dir=FOLDER, prefix=f".{folder.name}-") as scratch:
@@ -189,7 +222,9 @@ def _assemble(chain: Toolchain, runtime: Runtime, recipe: str, folder: Path, on_
             "abi": chain.abi,
             "runtime": runtime.name,
             "runtime_version": runtime.version(chain.abi),
-            "simd": simd.features(chain, libraries[runtime.computes]) if runtime.computes else [],
+            "simd": list(
+                dict.fromkeys(one for name in runtime.computes for one in simd.features(chain, libraries[name]))
+            ),
             "files": entries,
         }
         (new / INDEX).write_text(json.dumps(index, indent=2) + "\n")
@@ -223,12 +258,14 @@ def _put(chain: Toolchain, source: Path, target: Path, runtime: Runtime) -> dict
 
 
 @click.command()
-@click.option("--abi", "abis", multiple=True, metavar="ABI", help=f"One of {', '.join(TOOLCHAINS)}; default: all.")
+@click.option("--abi", "abis", multiple=True, metavar="ABI", help="Default: all that the runtime is there for.")
 @click.option("--runtime", default="onnxruntime", show_default=True, help=f"One of {', '.join(RUNTIMES)}.")
-def main(abis: tuple[str, ...], runtime: str) -> None:
+@click.option("--provider", default="cpu", show_default=True, type=click.Choice(tuple(PROVIDERS)))
+def main(abis: tuple[str, ...], runtime: str, provider: str) -> None:
     """Build the runner's bundles that are not up to date."""
     try:
-        for abi in abis or TOOLCHAINS:
+        runtime = bundle_runtime(runtime, provider)
+        for abi in abis or _runtime(runtime).abis:
             made = build(abi, runtime, on_step=lambda step: click.echo(f"bundle: {step}", err=True))
             megabytes = made.size_bytes / 1e6
             what = f"{runtime}-{abi}: {made.runtime} {made.runtime_version}"

@@ -17,6 +17,10 @@ OnBytes = Callable[[int], None]
 DEADLINE_MARGIN_S = 10
 
 
+#: What Debian's ONNX Runtime says a thousand times over while it starts, and nothing is wrong: each of ONNX's operators
+#: is registered twice.
+_HARMLESS = "Schema error: Trying to register schema"
+
 #: A choice: of what a program says on stderr, whose last line is quoted.
 MOST_STDERR_BYTES = 64 * 1024
 
@@ -92,7 +96,8 @@ def conclude(transcript: Transcript, exit_code: int, stderr: bytes, *, where: st
     stops short.
     """
     if exit_code != 0:
-        last = stderr.decode(errors="replace").strip().splitlines()[-1:] or ["nothing on stderr"]
+        said = [line for line in stderr.decode(errors="replace").splitlines() if line.strip() and _HARMLESS not in line]
+        last = said[-1:] or ["nothing on stderr"]
         kind = OutOfMemory if exit_code == 128 + signal.SIGKILL else RunnerCrashed
         raise kind(f"{where}: the runner ended with {_ending(exit_code)} ({last[0][:300]})")
     return transcript.measurement()

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from device import bundle
 from device.adb_server import Server
 from device.call import Device
 from device.choose import open_devices, reserve
@@ -33,9 +32,8 @@ Files = tuple[str, str, str | None]
 Networks = Callable[[Turn], Subject]
 
 
-def networks_of(artifacts: Mapping[Files, Artifact | ExportError]) -> Networks:
+def networks_of(artifacts: Mapping[Files, Artifact | ExportError], bundles: Bundles) -> Networks:
     """The network of each case, from what was exported of it."""
-    bundles = Bundles()
 
     def subject(turn: Turn) -> Subject:
         made = artifacts[files_of(turn.case)]
@@ -57,7 +55,7 @@ def with_networks(plan: Plan, subject: Networks) -> Plan:
 
 @contextlib.contextmanager
 def opened(
-    plan: Plan, device: str, watcher: Watcher, *, wait_s: float = 0, server: Server | None = None
+    plan: Plan, device: str, watcher: Watcher, bundles: Bundles, *, wait_s: float = 0, server: Server | None = None
 ) -> Iterator[Sequence[Device]]:
     """The device that the plan names so, ready and this run's alone, with as many boards as the plan has lanes.
 
@@ -80,9 +78,10 @@ def opened(
                 open_ones.callback(one.close)
             # Now, for the compilers would disturb what is measured; what cannot be built fails its cases, with the
             # reason.
-            for runtime in dict.fromkeys(case.runtime for case in plan.cases):
+            abi = plan.cases[0].abi or devices[0].info.abi
+            for runtime, provider in dict.fromkeys((case.runtime, case.provider) for case in plan.cases):
                 with contextlib.suppress(BundleError):
-                    bundle.build(plan.cases[0].abi or devices[0].info.abi, runtime, on_step=stage.detail)
+                    bundles.get(abi, runtime, provider, on_step=stage.detail)
         yield devices
 
 

@@ -425,13 +425,15 @@ def _run(
     """
     from harness import plan, prepare, replay, sessions
     from harness.ledger import Ledger
+    from harness.subject import Bundles
 
     recorded = plan.read(folder) if again else None
     if recorded is not None:
         plan.require_same(recorded, planned, folder)
         planned = replace(planned, device_infos=recorded.device_infos)
     exported = {} if replay.is_one(planned.devices[0]) else prepare.exported(planned, display)
-    networks = prepare.networks_of(exported) if exported else prepare.recorded(replay.read(planned.devices[0]))
+    bundles = Bundles()
+    networks = prepare.networks_of(exported, bundles) if exported else prepare.recorded(replay.read(planned.devices[0]))
     planned = prepare.with_networks(planned, networks)
     if recorded is not None:
         plan.require_same(recorded, planned, folder)
@@ -440,7 +442,9 @@ def _run(
     def session(device: str, farm: Farm | None) -> sessions.Session:
         if farm is not None:
             return farm.session(planned, device, turns[device], exported, where.wait_s)
-        return sessions.on(planned, device, turns[device], networks, wait_s=where.wait_s, server=where.adb_server)
+        return sessions.on(
+            planned, device, turns[device], networks, bundles, wait_s=where.wait_s, server=where.adb_server
+        )
 
     failures: dict[str, Exception] = {}
     with where.farm() as farm, Ledger(planned, folder) as ledger:

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, monotonic_ns, sleep
-from typing import Protocol
+from typing import Protocol, cast
 
 from device import wire
 from device.call import Device
 from device.cores import cpu_mask
 from device.errors import DeviceError, HostDiskFull
-from device.records import Clock, DeviceInfo, DeviceState, RunRequest
+from device.records import Clock, DeviceInfo, DeviceState, Provider, RunRequest
 from harness import doubts
 from harness.conditions import Limits, wait_until_cool
 from harness.plan import Turn
@@ -161,6 +161,8 @@ def failed(turn: Turn, device: DeviceInfo, run: Run, status: str, reason: str) -
 def _complete(request: RunRequest, turn: Turn, device: Device, run: Run) -> RunRequest:
     """The request with all that the case, the device and the run have to say about how it is run."""
     case, info = turn.case, device.info
+    # Which nodes another provider than the CPU's really took, only a profile tells.
+    profiled = (run.profile and turn.round == 0) or case.provider != "cpu"
     return replace(
         request,
         threads=case.threads,
@@ -169,8 +171,9 @@ def _complete(request: RunRequest, turn: Turn, device: Device, run: Run) -> RunR
         passes=case.passes,
         settle_ms=BOARD_SETTLE_MS if info.clock == "instructions" else 0,
         counters=info.clock == "wall",
-        profile_passes=PROFILE_PASSES[info.clock] if run.profile and turn.round == 0 else 0,
+        profile_passes=PROFILE_PASSES[info.clock] if profiled else 0,
         timeout_s=run.timeout_s,
+        provider=cast(Provider, case.provider),  # what is none has no bundle, so does not come here
     )
 
 

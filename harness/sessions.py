@@ -26,7 +26,7 @@ from harness.plan import Plan, Turn
 from harness.records import Record
 from harness.session import Run, WallTime
 from harness.stop import Stop
-from harness.subject import Subject
+from harness.subject import Bundles, Subject
 from harness.table import milliseconds
 
 _JOIN_S = 30  # for what is still running to end after a stop
@@ -66,6 +66,7 @@ def on(
     device: str,
     turns: Sequence[Turn],
     subject: Callable[[Turn], Subject],
+    bundles: Bundles,
     *,
     wait_s: float = 0,
     server: Server | None = None,
@@ -78,7 +79,7 @@ def on(
 
     def take(listener: Listener, stop: Stop) -> None:
         watcher = listener.watcher
-        with prepare.opened(plan, device, watcher, wait_s=wait_s, server=server) as devices:
+        with prepare.opened(plan, device, watcher, bundles, wait_s=wait_s, server=server) as devices:
             plans.require_same_device(plan, device, devices[0].info)
             listener.met(devices[0].info)
             run = Run(plan.run, plan.commit, plan.timeout_s, plan.limits, plan.profile, _time(device))

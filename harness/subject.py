@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -37,11 +38,12 @@ class Bundles:
         self._lock = threading.Lock()
         self._found: dict[tuple[str, str], Bundle] = {}
 
-    def get(self, abi: str, runtime: str) -> Bundle:
-        """Raises BundleError."""
+    def get(self, abi: str, runtime: str, provider: str, on_step: Callable[[str], None] = lambda _: None) -> Bundle:
+        """Built first, where need be; `on_step` hears of that. Raises BundleError."""
+        runtime = bundle.bundle_runtime(runtime, provider)
         with self._lock:
             if (abi, runtime) not in self._found:
-                self._found[abi, runtime] = bundle.build(abi, runtime)
+                self._found[abi, runtime] = bundle.build(abi, runtime, on_step)
             return self._found[abi, runtime]
 
 
@@ -73,7 +75,7 @@ class ExportedNetwork:
         def local(file: ArtifactFile) -> File:
             return File(file.name, self.exported.folder / file.name, file.sha256, file.size_bytes)
 
-        used = self.bundles.get(case.abi or device.abi, case.runtime)
+        used = self.bundles.get(case.abi or device.abi, case.runtime, case.provider)
         request = RunRequest(
             bundle=used,
             model_files=tuple(local(file) for file in self.exported.model_files),

@@ -16,7 +16,7 @@ from device import bundle as bundles
 from device.errors import BundleError
 from device.records import Bundle, File
 from toolchain import compile as compiling
-from toolchain import wheels
+from toolchain import wheels, xnnpack
 from toolchain.compile import TOOLCHAINS
 from toolchain.errors import BuildError
 
@@ -100,6 +100,8 @@ def test_the_command_starts_the_runner_with_the_bundles_own_loader(built: Bundle
         ("armeabi-v7a", "caffe2", ("neon",)),
         ("arm64-v8a", "caffe2", ("neon",)),
         ("x86_64", "caffe2", ("avx2",)),
+        ("armeabi-v7a", "onnxruntime-xnnpack", ("neon",)),
+        ("x86_64", "onnxruntime-xnnpack", ("avx2", "avx512f")),
         ("x86_64", "null", ()),
     ],
 )
@@ -123,6 +125,53 @@ def test_the_null_runtime_needs_nothing_but_the_compilers_libraries(abi: str) ->
         "libm.so.6",
         "libstdc++.so.6",
     }
+
+
+@pytest.mark.parametrize("abi", xnnpack.PACKAGES)
+def test_the_bundle_with_xnnpack_is_whole_with_a_libc_and_loader_that_belong_together(abi: str) -> None:
+    built = bundles.build(abi, bundles.bundle_runtime("onnxruntime", "xnnpack"))
+    assert (built.runtime, built.runtime_version) == (bundles.XNNPACK, xnnpack.VERSION)
+    files = {file.name: file for file in built.files}
+    assert {"tenpass-onnxruntime", "libonnxruntime.so", xnnpack.KERNELS, "libtenpass_clc.so"} <= files.keys()
+    for file in built.files:
+        assert needed(file) <= files.keys()
+        assert f"Machine:                           {MACHINE[abi]}\n" in readelf("--file-header", file)
+    loader = TOOLCHAINS[abi].loader
+    carried = {name: path for name, path in xnnpack.libraries(abi).items() if name in (loader, "libc.so.6")}
+    assert carried.keys() == {loader, "libc.so.6"}
+    assert len({path.parent for path in carried.values()}) == 1
+    for name, path in carried.items():
+        assert build_id(File(name, path, "", 0)) == build_id(files[name])
+    assert built.size_bytes < 40_000_000
+
+
+def build_id(file: File) -> str:
+    [found] = [line for line in readelf("--notes", file).splitlines() if "Build ID: " in line]
+    return found
+
+
+def test_there_is_no_bundle_with_xnnpack_for_an_abi_whose_build_many_a_core_cannot_run() -> None:
+    with pytest.raises(BundleError, match="no ONNX Runtime with XNNPACK for ABI arm64-v8a, only for armeabi-v7a"):
+        bundles.build("arm64-v8a", bundles.XNNPACK)
+
+
+def test_the_cpus_provider_is_every_runtimes_own_build() -> None:
+    for runtime in bundles.RUNTIMES:
+        assert bundles.bundle_runtime(runtime, "cpu") == runtime
+
+
+@pytest.mark.parametrize(
+    ("runtime", "provider", "says"),
+    [
+        ("onnxruntime", "nnapi", "ONNX Runtime built for Android's own libc"),
+        ("caffe2", "xnnpack", "no bundle of caffe2 has an execution provider xnnpack"),
+        ("caffe2", "nnapi", "no bundle of caffe2 has an execution provider nnapi"),
+        ("onnxruntime", "cuda", "no bundle of onnxruntime has an execution provider cuda"),
+    ],
+)
+def test_a_provider_that_no_bundle_has_is_refused(runtime: str, provider: str, says: str) -> None:
+    with pytest.raises(BundleError, match=f"{says}.*use --provider cpu"):
+        bundles.bundle_runtime(runtime, provider)
 
 
 # --- made once, mended when broken --------------------------------------------------------------------
@@ -192,7 +241,7 @@ def test_an_unknown_abi_is_refused_with_those_that_there_are() -> None:
 
 
 def test_an_unknown_runtime_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(BundleError, match=r"no runtime tflite; there are onnxruntime, caffe2"):
+    with pytest.raises(BundleError, match=r"no runtime tflite; there are onnxruntime, onnxruntime-xnnpack, caffe2"):
         bundles.build("x86_64", "tflite")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -9,10 +10,11 @@ import shlex
 import signal
 import subprocess
 import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -20,12 +22,28 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from device import bundle as bundles
-from device.records import ELEMENT_BYTES, PROVIDERS, Bundle, Measurement, OutputTensor
+from device.call import Device
+from device.choose import open_devices
+from device.host import HostDevice
+from device.records import (
+    ELEMENT_BYTES,
+    PROVIDERS,
+    Bundle,
+    ElementType,
+    File,
+    InputTensor,
+    Measurement,
+    OutputTensor,
+    RunRequest,
+)
 from device.wire import EXIT_STATUS, Transcript
+from export.artifact import Artifact
 from export.pipeline import export_model
 from harness.prepare import EXPORTS
+from harness.subject import ExportedNetwork
 from models import registry
 from toolchain import compile as compiling
+from toolchain import xnnpack
 
 FEATURES, CLASSES = 6, 4
 MANY_PASSES = "1000000"  # more events than any pipe holds
@@ -458,6 +476,109 @@ def test_nodes_that_hold_others_have_no_times_of_their_own(runner: Runner) -> No
     ]
     onnx.save(model(nodes, [1, FEATURES], {"zero": np.array(0, np.float32)}), path)
     check_failed(runner.run("--profile-passes", "1", model=str(path)), "run_failed", says="'either' (If)")
+
+
+# --- XNNPACK, and boards ------------------------------------------------------------------------------
+
+
+def taken(run: Measurement) -> dict[str | None, int]:
+    """How many nodes each provider ran."""
+    assert run.profile is not None
+    return Counter(node.provider for node in run.profile.nodes)
+
+
+@pytest.mark.skipif(compiling.native().abi not in xnnpack.PACKAGES, reason="no XNNPACK for this machine")
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_xnnpack_takes_the_convolutions_and_leaves_the_rest_to_the_cpu(
+    threads: str, runner: Runner, tiny: Artifact, request_for: Callable[..., RunRequest]
+) -> None:
+    request = replace(
+        request_for(tiny, runner.bundle.abi, runtime=bundles.XNNPACK),
+        provider="xnnpack",
+        profile_passes=2,
+        threads=int(threads),
+    )
+    run = HostDevice().run(request, lambda _: None)
+    assert PROVIDERS["xnnpack"] in run.providers
+    assert {node.op for node in run.profile.nodes if node.provider == PROVIDERS["xnnpack"]} == {"Conv", "Gemm"}
+    assert taken(run).keys() == {PROVIDERS["xnnpack"], PROVIDERS["cpu"]}
+    assert ExportedNetwork(tiny).check(request.output_path, run).passed
+
+
+@pytest.mark.skipif(compiling.native().abi not in xnnpack.PACKAGES, reason="no XNNPACK for this machine")
+def test_the_build_with_xnnpack_leaves_all_to_the_cpu_where_it_is_not_asked_for_and_has_our_own_operator(
+    runner: Runner, request_for: Callable[..., RunRequest]
+) -> None:
+    fused = export_model(registry.get("clcnet-tiny"), EXPORTS, igc="fused")
+    request = replace(request_for(fused, runner.bundle.abi, runtime=bundles.XNNPACK), profile_passes=1)
+    run = HostDevice().run(request, lambda _: None)
+    assert taken(run) == {PROVIDERS["cpu"]: len(run.profile.nodes)}
+    assert "ChannelLocalChain" in {node.op for node in run.profile.nodes}
+    assert ExportedNetwork(fused).check(request.output_path, run).passed
+
+
+@pytest.fixture(scope="module")
+def phone() -> Iterator[Device]:
+    """The emulated Cortex-A7 board, for all tests here that want one."""
+    (device,) = open_devices("board:cortex-a7")
+    yield device
+    device.close()
+
+
+@pytest.mark.board
+def test_a_board_runs_a_network_on_xnnpack_and_tells_which_nodes_it_took(
+    phone: Device, tiny: Artifact, request_for: Callable[..., RunRequest]
+) -> None:
+    request = replace(request_for(tiny, phone.info.abi, runtime=bundles.XNNPACK), provider="xnnpack", profile_passes=1)
+    phone.push(request, lambda _: None)
+    run = phone.run(request, lambda _: None)
+    assert (run.runtime, run.runtime_version) == ("onnxruntime", xnnpack.VERSION)
+    convolutions = sum(node.op == "Conv" for node in run.profile.nodes)
+    assert convolutions > 10
+    assert taken(run)[PROVIDERS["xnnpack"]] == convolutions + 1  # and the classifier
+    assert taken(run)[PROVIDERS["cpu"]] > 0
+    assert ExportedNetwork(tiny).check(request.output_path, run).passed
+
+
+@pytest.mark.board
+def test_a_board_takes_several_inputs_of_several_types_and_gives_all_outputs_back(
+    phone: Device, tmp_path: Path
+) -> None:
+    types = {"ids": TensorProto.INT64, "s": TensorProto.BOOL, "half": TensorProto.FLOAT16, "x": TensorProto.FLOAT}
+    inputs = [
+        np.array([[1, -2, 2**62], [4, 5, 6]]),
+        np.array(True),
+        np.array([[0.5, -1, 2], [65504, 0, 1]], np.float16),
+        np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3),
+    ]
+    onnx.save(of_several(types), tmp_path / "any.onnx")
+    request = RunRequest(
+        bundle=bundles.build(phone.info.abi),
+        model_files=(local_file(tmp_path / "any.onnx"),),
+        inputs=tuple(
+            InputTensor(
+                with_bytes(tmp_path / f"{index}.bin", values), cast(ElementType, values.dtype.name), values.shape
+            )
+            for index, values in enumerate(inputs)
+        ),
+        output_path=tmp_path / "output.bin",
+        passes=2,
+    )
+    phone.push(request, lambda _: None)
+    run = phone.run(request, lambda _: None)
+    assert [output.type for output in run.outputs] == ["int64", "bool", "float16", "float32"]
+    assert [output.shape for output in run.outputs] == [(2, 3), (), (2, 3), (2, 3)]
+    assert (tmp_path / "output.bin").read_bytes() == b"".join(values.tobytes() for values in inputs)
+
+
+def local_file(path: Path) -> File:
+    content = path.read_bytes()
+    return File(path.name, path, hashlib.sha256(content).hexdigest(), len(content))
+
+
+def with_bytes(path: Path, values: np.ndarray) -> File:
+    path.write_bytes(values.tobytes())
+    return local_file(path)
 
 
 # --- failures: one error event, the last line, and the exit status of its kind ------------------------

@@ -486,7 +486,11 @@ def main(arguments: list[str] | None = None) -> int:
         if options.update_lock:
             print("\n".join(update_lock(options.packages) or ["nothing has changed"]))
         else:
-            print("\n".join(str(folder) for folder in ensure((pin.package, pin.arch) for pin in committed_pins())))
+            print(
+                "\n".join(
+                    str(folder) for folder in ensure((pin.package, pin.arch, pin.suite) for pin in committed_pins())
+                )
+            )
     except DebianError as error:
         print(f"debian: {error}", file=sys.stderr)
         return 3

@@ -26,7 +26,7 @@ from harness.plan import Turn
 from harness.prepare import Files, Networks, networks_of
 from harness.records import Record, record_adapter
 from harness.stop import Stop
-from harness.subject import Subject
+from harness.subject import Bundles, Subject
 
 #: Files that runs have sent, by their sha256.
 STORE = Path(__file__).resolve().parent.parent.parent / "build" / "farm"
@@ -138,18 +138,21 @@ def _take(order: Order, send: Callable[..., None], stop: Stop) -> None:
 
     # What the plan knows of devices has their names on the farm, and is compared in `met`.
     plan = replace(order.plan, devices=(order.local_name,), device_infos={})
+    bundles = Bundles()
     with TemporaryDirectory(prefix="tenpass-") as folder:
-        subject = _networks(order.networks, Path(folder))
+        subject = _networks(order.networks, Path(folder), bundles)
 
         def announced(turn: Turn) -> Subject:
             send("turn", [turn.round, turn.case.id])
             return subject(turn)
 
-        session = sessions.on(plan, order.local_name, order.turns, announced, wait_s=order.wait_s, server=adb_server)
+        session = sessions.on(
+            plan, order.local_name, order.turns, announced, bundles, wait_s=order.wait_s, server=adb_server
+        )
         session(sessions.Listener(met, keep, _Watcher(send)), stop)
 
 
-def _networks(sent: dict[Files, Artifact | str], folder: Path) -> Networks:
+def _networks(sent: dict[Files, Artifact | str], folder: Path, bundles: Bundles) -> Networks:
     """The networks of an order, with their files in `folder`. Raises ExportError for a file that is damaged here."""
     here: dict[Files, Artifact | ExportError] = {}
     for number, (files, network) in enumerate(sent.items()):
@@ -164,7 +167,7 @@ def _networks(sent: dict[Files, Artifact | str], folder: Path) -> Networks:
             if file_sha256(path) != file.sha256:
                 _stored(file.sha256).unlink()
                 raise ExportError(f"{file.name}: damaged in {STORE}, and removed; run again")
-    return networks_of(here)
+    return networks_of(here, bundles)
 
 
 def _keep_alive(lease: _Lease, send: Callable[..., None]) -> None:
