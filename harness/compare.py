@@ -10,13 +10,24 @@ may not be compared (other device, clock or model files).
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 
 import click
 
 from harness.command import guarded
 from harness.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE
 from harness.verdicts import EXACT_FACTOR, FACTOR
+
+
+class _Factor(click.FloatRange):
+    """A range that NaN is outside of, too: it is neither below nor above any limit."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        factor = super().convert(value, param, ctx)
+        return self.fail(f"{value} is no number.", param, ctx) if math.isnan(factor) else factor
+
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
@@ -28,7 +39,7 @@ _STDOUT = Path("-")
 @click.argument("new", type=_FOLDER)
 @click.option(
     "--factor",
-    type=click.FloatRange(1, min_open=True, max=100),
+    type=_Factor(1, min_open=True, max=100),
     default=FACTOR,
     show_default=True,
     help="A time that is so many times the other is different, where a test over the rounds says so, too. A smaller "
@@ -36,7 +47,7 @@ _STDOUT = Path("-")
 )
 @click.option(
     "--exact-factor",
-    type=click.FloatRange(1, max=100),
+    type=_Factor(1, max=100),
     default=EXACT_FACTOR,
     show_default=True,
     help="The same of exact figures: modelled times, counted instructions.",

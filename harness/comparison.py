@@ -54,6 +54,11 @@ class ComparedCase:
     told: Told | None = None
 
     @property
+    def is_exact(self) -> bool:
+        """Whether the figure itself decides."""
+        return self.figure == INSTRUCTIONS or self.record.device.clock == "instructions"
+
+    @property
     def record(self) -> Record:
         """The newest that ended well, else the first: what all share."""
         both = (*self.new, *self.base)

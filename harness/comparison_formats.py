@@ -59,11 +59,11 @@ def _runs(comparison: Comparison) -> list[str]:
 
 
 def _legend(comparison: Comparison) -> list[str]:
-    exact = [case for case in comparison.cases if case.told is not None and case.told.low is None]
+    exact = [case for case in comparison.cases if case.told is not None and case.is_exact]
     lines = []
     if len(exact) < sum(case.told is not None for case in comparison.cases):
         lines.append(
-            "Times are those of the fastest pass of all rounds, which other programs have disturbed least; a "
+            "Times are geometric means of the fastest passes of the rounds that other programs left undisturbed; a "
             f"difference counts from a factor of {comparison.factor:g} on, where a test over the rounds says so, too."
         )
     if exact:

@@ -6,16 +6,22 @@ Elsewhere a statistical test and a factor must both say so, as in airspeed veloc
 beside it, so that ten of them are not ten observations.
 
 What else runs on a machine only ever adds time, and often to a process from its first pass to its last. So a round
-counts as its fastest pass, and a run's time is the fastest pass of all its rounds (Chen and Revels 2016, Robust
-benchmarking in noisy environments, arXiv:1608.04295), which is believed where enough other passes came near it.
+counts as its fastest pass (Chen and Revels 2016, Robust benchmarking in noisy environments, arXiv:1608.04295), and
+rounds that were disturbed throughout do not count; where too few are left, nothing is told.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness.statistics import CONFIDENCE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 #: What became of a case. "same": no difference that counts could have been missed; "cant_tell": one could.
 #: "failed": not measured well, or its output found wrong, in one run or both; "missing": not in one of the runs.
@@ -31,28 +37,28 @@ WORDS: dict[Verdict, str] = {
     "missing": "missing",
 }
 
-#: A choice, by what was measured (see `by_rounds`): the fastest passes of two runs of the same thing are closer.
+#: A choice, by what was measured (see `by_rounds`): two runs of the same thing are closer, as a rule.
 FACTOR = 1.06
 
 #: A choice: times on a clock that counts instructions repeat to a few parts in ten thousand (README.md, "How to read
 #: the numbers"), and arguments of another length move an emulator's counts by up to 0.1 % (device/emulator/README.md).
 EXACT_FACTOR = 1.001
 
-#: A choice: two rounds are told apart from two by chance once in six times.
-FEWEST_ROUNDS = 3
+#: Choices: a single round, also one that is left of several, cannot be told from a disturbed one.
+FEWEST_ROUNDS, FEWEST_UNDISTURBED = 3, 2
 
-#: Of Mann and Whitney's test over all rounds, two-sided.
-P_VALUE = 0.05
+#: Choices, by what was measured (see `by_rounds`). A round was left undisturbed when its fastest pass was no stroke of
+#: luck, as so large a part of its passes took at most NEAR times as long, and when it is not a slow one: its fastest
+#: pass took at most ALIKE times as long as that of the fastest such round. All of them together must have so many
+#: passes that are near.
+NEAR = 1.05
+NEAR_LEAST_SHARE = 0.2
+FEWEST_NEAR = 20
+ALIKE = 1.06
 
-#: Of Rosenbaum's test, one-sided, which looks at the fastest rounds alone. A choice: of five rounds against five, two
-#: of the one must be faster than all of the other (p = 0.22), as three of five may have been disturbed. It guards
-#: against a single lucky round; what keeps false alarms rare is the factor.
-FASTEST_P_VALUE = 0.25
-
-#: Choices, by what was measured (see `by_rounds`): a run's fastest pass is believed when so many passes, itself among
-#: them, took at most so many times as long. On a machine that is too busy they do not, and then nothing is told.
-SETTLED_PASSES = 20
-SETTLED_WITHIN = 1.05
+#: Of Mann and Whitney's test over the undisturbed rounds, two-sided. A choice: two rounds against three reach 0.2. It
+#: keeps single rounds from deciding; that false alarms are rarer than that is the factor's doing.
+P_VALUE = 0.2
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ class Told:
     """What the figures of one case say. `ratio` is the new figure over the old one: above 1 is slower.
 
     `base` and `new` are in the unit that was given. `low` and `high` are the ratio's interval, `p_value` is Mann and
-    Whitney's over all rounds; None where there is none. `reason` says in words why the verdict is what it is.
+    Whitney's; None where there is none. `reason` says in words why the verdict is what it is.
     """
 
     verdict: Verdict
@@ -100,16 +106,13 @@ def by_figure(base: Sequence[float], new: Sequence[float], factor: float = EXACT
 
 
 def by_rounds(base: Sequence[Sequence[float]], new: Sequence[Sequence[float]], factor: float = FACTOR) -> Told:
-    """Of times, any unit, a sequence of passes for each round: what the fastest passes of the rounds say.
+    """Of times, any unit, a sequence of passes for each round: what the undisturbed rounds say.
 
-    Faster or slower is a case whose ratio of fastest passes is `factor` at least, where a test over the rounds says so,
-    too: Mann and Whitney's over all of them or, as disturbed rounds blur that one, Rosenbaum's over the fastest (1954,
-    Tables for a nonparametric test of location, Ann. Math. Statist. 25): so many of one run are faster than all of the
-    other.
-
-    The interval is the range of the quotients of all undisturbed rounds, those within 5 % of their run's fastest. It
-    holds the true ratio with a confidence of 1 - 2 / binom(a + b, a) for a and b of them: 99 % for five and five, 97 %
-    for four and four, 90 % for three and three.
+    The ratio is that of the geometric means of their fastest passes. Faster or slower is a case whose ratio is `factor`
+    at least, where Mann and Whitney's test over the rounds finds a difference (p at most 0.2) and the interval holds
+    none of "no difference". The interval is that test's, too: the middle of all quotients of a round's time over one of
+    the other run's (Hodges and Lehmann 1963), 95 % wide, or all of them where that takes more rounds than there are (90
+    % for three rounds and three, 80 % for two and three).
 
     MEASURED
 
@@ -117,73 +120,83 @@ def by_rounds(base: Sequence[Sequence[float]], new: Sequence[Sequence[float]], f
     """
     if not base or not new or not all(map(len, (*base, *new))):
         raise ValueError("a comparison needs a round of both at least, and passes in each")
-    rounds = sorted(map(min, base)), sorted(map(min, new))
-    fastest_base, fastest_new = rounds[0][0], rounds[1][0]
-    ratio = fastest_new / fastest_base
-    low, high = _interval(*rounds)
-    p_value = _mann_whitney(*rounds)
-    verdict, reason = _verdict(base, new, rounds, ratio, p_value, factor)
-    return Told(verdict, fastest_base, fastest_new, ratio, low, high, p_value, reason)
+    import numpy as np
+
+    undisturbed = _undisturbed(base), _undisturbed(new)
+    all_rounds = [np.array([min(of_round) for of_round in run], dtype=float) for run in (base, new)]
+    shown = [left.fastest if len(left.fastest) else every for left, every in zip(undisturbed, all_rounds, strict=True)]
+    then, now = (float(np.exp(np.log(times).mean())) for times in shown)
+    why_not = _too_little("BASE", base, undisturbed[0]) or _too_little("NEW", new, undisturbed[1])
+    if why_not:
+        return Told("cant_tell", then, now, now / then, None, None, None, why_not)
+    low, high, p_value = _ranks(*shown)
+    counts = " and ".join(f"{len(times)} of {len(run)}" for times, run in zip(shown, (base, new), strict=True))
+    seen = f"p = {p_value:.2g}, {counts} rounds undisturbed"
+    verdict: Verdict
+    if 1 / factor < now / then < factor:
+        verdict, reason = "same", f"within {factor - 1:.0%}; {seen}"
+    elif p_value > P_VALUE or low <= 1 <= high:
+        verdict, reason = "cant_tell", f"rounds differ as much among themselves ({seen}); measure more (--rounds)"
+    else:
+        verdict, reason = _direction(now / then), seen
+    return Told(verdict, then, now, now / then, low, high, p_value, reason)
 
 
-def _verdict(
-    base: Sequence[Sequence[float]],
-    new: Sequence[Sequence[float]],
-    rounds: tuple[Sequence[float], Sequence[float]],
-    ratio: float,
-    p_value: float,
-    factor: float,
-) -> tuple[Verdict, str]:
-    fewest = min(map(len, rounds))
-    if fewest < FEWEST_ROUNDS:
+@dataclass(frozen=True)
+class _Undisturbed:
+    """The fastest passes of a run's undisturbed rounds, and how many passes came near them."""
+
+    fastest: NDArray[Any]
+    near: int
+
+
+def _undisturbed(run: Sequence[Sequence[float]]) -> _Undisturbed:
+    import numpy as np
+
+    times = [np.asarray(of_round, dtype=float) for of_round in run]
+    fastest = np.array([ns.min() for ns in times])
+    near = np.array([(ns <= ns.min() * NEAR).sum() for ns in times])
+    steady = near >= NEAR_LEAST_SHARE * np.array([len(ns) for ns in times])
+    if steady.any():
+        steady &= fastest <= fastest[steady].min() * ALIKE
+    return _Undisturbed(fastest[steady], int(near[steady].sum()))
+
+
+def _too_little(name: str, run: Sequence[Sequence[float]], left: _Undisturbed) -> str | None:
+    """Why a run says too little, and what to do; None where it does not."""
+    if len(run) < FEWEST_ROUNDS:
+        rounds = f"{len(run)} round{'' if len(run) == 1 else 's'}"
+        return f"{name} has {rounds}, {FEWEST_ROUNDS} are needed, 5 are better (--rounds 5)"
+    if len(left.fastest) < FEWEST_UNDISTURBED:
         return (
-            "cant_tell",
-            f"{_counted(fewest, 'round')} of one run; measure at least {FEWEST_ROUNDS}, better 5 (--rounds 5)",
+            f"other programs disturbed all but {len(left.fastest)} of {len(run)} rounds of {name}; let them end, or "
+            "measure more (--rounds, --passes)"
         )
-    for name, run in (("BASE", base), ("NEW", new)):
-        near, passes = _settled(run)
-        if near < SETTLED_PASSES:
-            return "cant_tell", (
-                f"only {near} of {passes} passes of {name} came within {SETTLED_WITHIN - 1:.0%} of its fastest, "
-                f"{SETTLED_PASSES} must; make more (--passes), or let other programs end"
-            )
-    if 1 / factor < ratio < factor:
-        return "same", f"less than {factor - 1:.0%}"
-    slow, fast = (rounds[1], rounds[0]) if ratio > 1 else rounds
-    chance = _rosenbaum(slow, fast)
-    if p_value > P_VALUE and chance > FASTEST_P_VALUE:
-        return "cant_tell", f"the fastest rounds of both overlap (p = {chance:.2f}); measure more of them (--rounds)"
-    return _direction(ratio), f"p = {p_value:.2g} over all rounds, {chance:.2g} over the fastest"
+    if left.near < FEWEST_NEAR:
+        return (
+            f"only {left.near} passes of {name} came within {NEAR - 1:.0%} of the fastest of their round, "
+            f"{FEWEST_NEAR} must; make more (--passes 100), or let other programs end"
+        )
+    return None
+
+
+def _ranks(base: NDArray[Any], new: NDArray[Any]) -> tuple[float, float, float]:
+    """Mann and Whitney's test of two samples: its interval of the ratio, and its p value."""
+    import numpy as np
+    from scipy.stats import mannwhitneyu
+
+    quotients = np.sort(np.divide.outer(new, base).ravel())
+
+    def is_rejected(dropped: int) -> bool:
+        """Whether the test still finds a difference with so many quotients on the wrong side of 1."""
+        between = math.sqrt(quotients[dropped - 1] * quotients[dropped])
+        return bool(mannwhitneyu(base * between, new).pvalue <= 1 - CONFIDENCE)
+
+    most = (len(quotients) - 1) // 2
+    dropped = bisect_left(range(1, most + 1), x=True, key=lambda number: not is_rejected(number))
+    p_value = mannwhitneyu(base, new).pvalue
+    return float(quotients[dropped]), float(quotients[-1 - dropped]), float(p_value)
 
 
 def _direction(ratio: float) -> Verdict:
     return "slower" if ratio > 1 else "faster"
-
-
-def _interval(base: Sequence[float], new: Sequence[float]) -> tuple[float, float]:
-    """Of sorted fastest passes of the rounds."""
-    slowest_base, slowest_new = (max(ns for ns in run if ns <= run[0] * SETTLED_WITHIN) for run in (base, new))
-    return new[0] / slowest_base, slowest_new / base[0]
-
-
-def _settled(run: Sequence[Sequence[float]]) -> tuple[int, int]:
-    """How many passes took hardly longer than the fastest of all rounds, and how many there are."""
-    passes = [ns for of_round in run for ns in of_round]
-    limit = min(passes) * SETTLED_WITHIN
-    return sum(ns <= limit for ns in passes), len(passes)
-
-
-def _mann_whitney(base: Sequence[float], new: Sequence[float]) -> float:
-    from scipy.stats import mannwhitneyu
-
-    return float(mannwhitneyu(base, new, alternative="two-sided").pvalue)
-
-
-def _rosenbaum(slow: Sequence[float], fast: Sequence[float]) -> float:
-    """How probable it is that by chance at least so many of `fast` are below all of `slow`, if they do not differ."""
-    below = sum(ns < min(slow) for ns in fast)
-    return math.comb(len(fast), below) / math.comb(len(fast) + len(slow), below)
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
