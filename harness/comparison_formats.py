@@ -90,7 +90,7 @@ def _row(case: ComparedCase) -> dict[str, str]:
         "Case": bounded.printable(case_title(record)),
         "BASE": _figure(case, told.base) if told else NOTHING,
         "NEW": _figure(case, told.new) if told else NOTHING,
-        "NEW / BASE": _ratio(case),
+        "NEW / BASE": ratio(case),
         "Verdict": WORDS[case.verdict],
         "Why": bounded.printable(case.reason),
         "Warnings": f"both: {same}" if same else "; ".join(doubts) or NOTHING,
@@ -102,12 +102,15 @@ def _figure(case: ComparedCase, value: float) -> str:
     return f"{value / 1e6:.3f}M instructions" if case.figure == INSTRUCTIONS else f"{milliseconds(value)} ms"
 
 
-def _ratio(case: ComparedCase) -> str:
+def ratio(case: ComparedCase) -> str:
+    """NEW over BASE with its interval, 0.956 [0.950, 0.963]; of exact figures 0.9560; ~0.956 where nothing is sure."""
     told = case.told
     if told is None:
         return NOTHING
-    if told.low is None or told.high is None:
+    if case.is_exact:
         return f"{told.ratio:.4f}"
+    if told.low is None or told.high is None:
+        return f"~{told.ratio:.3f}"
     return f"{told.ratio:.3f} [{told.low:.3f}, {told.high:.3f}]"
 
 
@@ -167,7 +170,7 @@ def _test_case(case: ComparedCase) -> ElementTree.Element:
     element = ElementTree.Element("testcase", names | seconds)
     message = f"{WORDS[case.verdict]}: {case.reason}"
     if case.told is not None:
-        message = f"{WORDS[case.verdict]}, NEW / BASE {_ratio(case)}: {case.reason}"
+        message = f"{WORDS[case.verdict]}, NEW / BASE {ratio(case)}: {case.reason}"
     if case.regression:
         ElementTree.SubElement(element, "failure", message=_in_xml(message), type=case.verdict)
     elif case.verdict in ("cant_tell", "missing", "failed"):
