@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, cycle
 from pathlib import Path
@@ -114,6 +114,12 @@ def write_samples(records: Sequence[Record], folder: Path) -> list[Path]:
         return []
     with _style():
         return _save(samples(panels), folder / "samples")
+
+
+def write_figure(draw: Callable[[], Figure], stem: Path) -> list[Path]:
+    """Writes what `draw` draws, in the style of all plots, as PNG and SVG beside `stem`; returns the files."""
+    with _style():
+        return _save(draw(), stem)
 
 
 @contextmanager
