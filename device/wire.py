@@ -50,6 +50,7 @@ EXIT_STATUS = {
     "unwritable": 14,
     "affinity": 15,
     "runtime_missing": 16,
+    "no_provider": 17,
 }
 
 _STRICT = ConfigDict(strict=True, extra="forbid")
@@ -166,6 +167,7 @@ class Failed:
         "unwritable",
         "affinity",
         "runtime_missing",
+        "no_provider",
     ]
     message: _Text
 

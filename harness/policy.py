@@ -74,6 +74,7 @@ _SKIPPED = (
     ("unwritable", "the runner cannot write the output"),
     ("affinity", "the CPUs that were asked for cannot be had"),
     ("runtime_missing", "the runner cannot load the runtime's library"),
+    ("no_provider", "the runtime's library lacks the execution provider that was asked for"),
 )
 
 RULES = {

@@ -85,7 +85,7 @@ def test_the_output_is_pytorchs(threads: str, run: Run, nets: Artifact, tmp_path
     assert ended.events[0]["runtime"] == "caffe2"
     assert ended.events[0]["runtime_version"] == "1.7.1"
     assert [event["event"] for event in ended.events] == ["hello", "loaded", *["pass"] * 4, "output", "end"]
-    assert ended.events[-2]["shape"] == list(nets.output.shape)
+    assert ended.events[-2]["tensors"] == [{"type": "float32", "shape": list(nets.output.shape)}]
     reference = read_values(nets.folder / nets.output.file.name, nets.output.shape)
     assert deviation(read_values(tmp_path / "output", nets.output.shape), reference).ok
 
@@ -98,6 +98,7 @@ def test_a_profile_tells_the_time_of_each_operator_in_the_order_of_the_net(run: 
     assert (whole["passes"], whole["nodes"]) == (3, len(nodes))
     assert {"Conv", "Relu", "FC"} <= {node["op"] for node in nodes}
     assert all(node["total_ns"] > 0 for node in nodes)
+    assert {node["provider"] for node in nodes} == {None}
     assert 0.9 * whole["total_ns"] < sum(node["total_ns"] for node in nodes) <= whole["total_ns"]
     assert len([event for event in ended.events if event["event"] == "pass"]) == 2
     outputs = [bytes([0x12, len(node["name"])]) + node["name"].encode() for node in nodes]  # OperatorDef.output
@@ -126,7 +127,17 @@ def test_one_file_or_three_are_refused(run: Run, contents: list[bytes]) -> None:
 
 
 def test_a_shape_that_is_not_the_nets_is_a_bad_input(run: Run) -> None:
-    refused(run(shape="1,3,32,128"), "bad_input", "the model takes (1, 3, 64, 64), --shape says (1, 3, 32, 128)")
+    refused(run(shape="1,3,32,128"), "bad_input", "takes (1, 3, 64, 64), --shape says (1, 3, 32, 128)")
+
+
+def test_an_input_of_another_type_or_a_second_one_is_a_bad_input(run: Run, nets: Artifact) -> None:
+    refused(run("--type", "int32"), "bad_input", "Caffe2 takes an input of float32, not of int32")
+    second = ["--input", str(nets.folder / nets.input.file.name), "--shape", "1,3,64,64"]
+    refused(run(*second), "bad_input", "Caffe2 takes one --input, not 2")
+
+
+def test_caffe2_has_no_provider_but_the_cpu(run: Run) -> None:
+    refused(run("--provider", "xnnpack"), "no_provider", "Caffe2 has no execution provider xnnpack")
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["init", "predict"])

@@ -76,7 +76,11 @@ def test_every_pass_tells_how_long_it_took_beyond_its_time_and_the_sample_is_lon
 ) -> None:
     ended = run(model, "--warmup", "2", "--passes", "3")
     assert ended.exit_status == 0
-    assert ended.events[-2] == {"event": "output", "shape": [1, 5], "bytes": 20}
+    assert ended.events[-2] == {
+        "event": "output",
+        "tensors": [{"type": "float32", "shape": [1, 5]}],
+        "bytes": 20,
+    }
     assert len(ended.output) == len(ended.samples_ns) == 5
     assert min(ended.output) >= 0
     for sample_ns, beyond_ns in zip(ended.samples_ns, ended.output, strict=True):

@@ -38,14 +38,21 @@ def stream(warmup: int = 1, passes: int = 2, profiled: int = 0) -> list[dict[str
 
     profile = [
         {"event": "profile", "passes": profiled, "total_ns": 300, "nodes": 2},
-        {"event": "node", "index": 0, "name": "conv1", "op": "Conv", "total_ns": 200},
-        {"event": "node", "index": 1, "name": "fc", "op": "Gemm", "total_ns": 50},
+        {
+            "event": "node",
+            "index": 0,
+            "name": "conv1",
+            "op": "Conv",
+            "total_ns": 200,
+            "provider": "CPUExecutionProvider",
+        },
+        {"event": "node", "index": 1, "name": "fc", "op": "Gemm", "total_ns": 50, "provider": None},
     ]
 
     return [
         {
             "event": "hello",
-            "wire": 2,
+            "wire": 3,
             "runner": "0.1.0",
             "abi": "x86_64",
             "pid": 7,
@@ -59,7 +66,7 @@ def stream(warmup: int = 1, passes: int = 2, profiled: int = 0) -> list[dict[str
         {"event": "loaded", "load_ns": 5},
         *(ended("warmup", index) for index in range(warmup)),
         *(ended("timed", index) for index in range(passes)),
-        {"event": "output", "shape": [1, 10], "bytes": 40},
+        {"event": "output", "tensors": [{"type": "float32", "shape": [1, 10]}], "bytes": 40},
         *(profile if profiled else []),
         {"event": "end", "warmup": warmup, "passes": passes, "peak_rss_bytes": 1000, "cpu_mask": 3},
     ]
@@ -86,6 +93,40 @@ def test_a_whole_stream_becomes_a_measurement_with_every_sample() -> None:
     assert (measured.machine, measured.cpu_features, measured.counters_error) == ("x86_64", ("avx2",), None)
 
 
+def test_several_outputs_are_read_in_their_order_each_with_its_type() -> None:
+    events = stream()
+    tensors = [{"type": "int64", "shape": [2, 3]}, {"type": "bool", "shape": []}, {"type": "float16", "shape": [0, 7]}]
+    next(event for event in events if event["event"] == "output").update(tensors=tensors, bytes=49)
+    measured = read(lines(events)).measurement()
+    assert measured.outputs == (
+        OutputTensor("int64", (2, 3)),
+        OutputTensor("bool", ()),
+        OutputTensor("float16", (0, 7)),
+    )
+    assert b"".join(wire.lines(measured)).count(b'"int64"') == 1
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        [],
+        [{"type": "float32", "shape": [10]}] * (wire.MAX_OUTPUTS + 1),
+        [{"type": "float", "shape": [10]}],
+        [{"type": "bfloat16", "shape": [20]}],
+        [{"shape": [10]}],
+        [{"type": "float32", "shape": [10], "name": "y"}],
+        [{"type": "float32", "shape": [1] * 17}],
+        [{"type": "float32", "shape": [-1, -10]}],
+    ],
+    ids=["none", "too many", "unknown type", "no type of numpy's", "no type", "a name", "too many sizes", "below 0"],
+)
+def test_outputs_that_the_protocol_does_not_know_are_refused(tensors: list[dict[str, Any]]) -> None:
+    events = stream()
+    next(event for event in events if event["event"] == "output").update(tensors=tensors, bytes=40)
+    with pytest.raises(WireError, match="not an event of the protocol"):
+        read(lines(events))
+
+
 def test_a_pass_keeps_its_temperature_in_degrees_and_its_counts_as_read() -> None:
     [first, _second] = read(lines(stream())).measurement().samples
     assert first.celsius == 41.5
@@ -101,7 +142,8 @@ def test_what_the_device_cannot_tell_is_none() -> None:
 
 def test_a_profile_is_read_with_every_node_in_order_and_apart_from_the_samples() -> None:
     measured = read(lines(stream(profiled=3)), profiled=3).measurement()
-    assert measured.profile == Profile(3, 300, (NodeTime("conv1", "Conv", 200), NodeTime("fc", "Gemm", 50)))
+    nodes = (NodeTime("conv1", "Conv", 200, "CPUExecutionProvider"), NodeTime("fc", "Gemm", 50, None))
+    assert measured.profile == Profile(3, 300, nodes)
     assert [sample.ns for sample in measured.samples] == [1000, 1001]
     assert read(lines(stream())).measurement().profile is None
 
@@ -205,7 +247,7 @@ def test_a_missing_field_is_refused_in_every_event(data: st.DataObject) -> None:
 
 def test_another_wire_version_is_refused_with_what_to_do() -> None:
     events = stream()
-    for other in (1, 3):
+    for other in (2, 4):
         events[0]["wire"] = other
         with pytest.raises(WireError, match="rebuild the bundle"):
             read(lines(events))

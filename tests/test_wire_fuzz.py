@@ -21,7 +21,7 @@ from test_wire import lines, read, stream
 
 from device import wire
 from device.errors import DeviceError, RunnerFailed
-from device.records import COUNTS, Counters, Measurement, NodeTime, Pass, Profile
+from device.records import COUNTS, ELEMENT_BYTES, Counters, Measurement, NodeTime, OutputTensor, Pass, Profile
 from device.wire import Transcript, WireError
 
 STREAMS = int(os.environ.get("TENPASS_FUZZ_STREAMS", "10000"))
@@ -53,7 +53,7 @@ def said(data: bytes) -> Measurement:
     ]
     counted = [("warmup", index) for index in range(WARMUP)] + [("timed", index) for index in range(PASSES)]
     assert [(one["phase"], one["index"]) for one in passes] == counted
-    assert (hello["wire"], end["warmup"], end["passes"]) == (2, WARMUP, PASSES)
+    assert (hello["wire"], end["warmup"], end["passes"]) == (3, WARMUP, PASSES)
     assert (profile["passes"], profile["nodes"]) == (PROFILED, len(nodes))
     assert [node["index"] for node in nodes] == list(range(len(nodes)))
     made = [as_pass(one) for one in passes]
@@ -71,9 +71,11 @@ def said(data: bytes) -> Measurement:
         samples=tuple(made[WARMUP:]),
         peak_rss_bytes=end["peak_rss_bytes"],
         cpu_mask=end["cpu_mask"],
-        output_shape=tuple(output["shape"]),
+        outputs=tuple(OutputTensor(one["type"], tuple(one["shape"])) for one in output["tensors"]),
         profile=Profile(
-            PROFILED, profile["total_ns"], tuple(NodeTime(node["name"], node["op"], node["total_ns"]) for node in nodes)
+            PROFILED,
+            profile["total_ns"],
+            tuple(NodeTime(node["name"], node["op"], node["total_ns"], node["provider"]) for node in nodes),
         ),
     )
 
@@ -232,6 +234,10 @@ COUNTED = st.none() | st.fixed_dictionaries(
     {"enabled_ns": SIZES, "running_ns": SIZES, "counts": st.dictionaries(st.sampled_from(COUNTS), SIZES)}
 )
 
+TENSORS = st.fixed_dictionaries(
+    {"type": st.sampled_from(sorted(ELEMENT_BYTES)), "shape": st.lists(st.integers(0, 40), max_size=4)}
+)
+
 
 @st.composite
 def streams(draw: st.DrawFn) -> list[dict[str, Any]]:
@@ -248,8 +254,10 @@ def streams(draw: st.DrawFn) -> list[dict[str, Any]]:
             event |= {"cpu": draw(st.none() | SIZES), "khz": draw(st.none() | SIZES), "counters": draw(COUNTED)}
             event["millicelsius"] = draw(st.none() | st.integers(-(2**31) + 1, 2**31 - 1))
         if event["event"] == "output":
-            event["shape"] = draw(st.lists(st.integers(0, 40), max_size=4))
-            event["bytes"] = 4 * math.prod(event["shape"])
+            event["tensors"] = draw(st.lists(TENSORS, min_size=1, max_size=4))
+            event["bytes"] = sum(ELEMENT_BYTES[one["type"]] * math.prod(one["shape"]) for one in event["tensors"])
+        if event["event"] == "node":
+            event["provider"] = draw(st.none() | TEXTS)
     return events
 
 
@@ -305,7 +313,9 @@ def test_whatever_a_runner_says_of_its_failure_is_one_printable_line(message: st
 )
 def test_an_output_of_another_size_than_its_shape_or_beyond_bounds_is_refused(shape: list[int], size: int) -> None:
     events = stream()
-    next(event for event in events if event["event"] == "output").update(shape=shape, bytes=size)
+    next(event for event in events if event["event"] == "output").update(
+        tensors=[{"type": "float32", "shape": shape}], bytes=size
+    )
     with pytest.raises(WireError, match="bytes"):
         read(lines(events))
 
@@ -362,7 +372,7 @@ def test_a_profile_with_names_beyond_all_measure_is_refused_by_the_sum_of_its_by
     nodes = next(event for event in events if event["event"] == "profile")
     nodes["nodes"] = 1000
     transcript = read(lines(events[:-3]), profiled=1)
-    node = {"event": "node", "op": "Conv", "total_ns": 1, "name": "n" * 4000}
+    node = {"event": "node", "op": "Conv", "total_ns": 1, "provider": None, "name": "n" * 4000}
     many = (json.dumps(node | {"index": index}).encode() + b"\n" for index in range(1000))
     assert drained(many, transcript) < 120_000
 

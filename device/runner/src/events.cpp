@@ -9,7 +9,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;  // fields in the order of PROTOCOL.md
 
-constexpr int kWireVersion = 2;
+constexpr int kWireVersion = 3;
 constexpr std::size_t kMaxTextBytes = 2000;  // well within what the host takes in one line
 
 #if defined(__arm__)
@@ -75,8 +75,14 @@ void Events::pass(const Pass& pass) {
                    {"counters", pass.counts ? as_json(*pass.counts) : Json(nullptr)}});
 }
 
-void Events::output(const OutputView& output) {
-  write(out_, Json{{"event", "output"}, {"shape", output.shape}, {"bytes", output.bytes}});
+void Events::output(const std::vector<OutputView>& outputs) {
+  Json tensors = Json::array();
+  std::size_t bytes = 0;
+  for (const auto& output : outputs) {
+    tensors.push_back({{"type", type_name(output.type)}, {"shape", output.shape}});
+    bytes += output.bytes;
+  }
+  write(out_, Json{{"event", "output"}, {"tensors", tensors}, {"bytes", bytes}});
 }
 
 void Events::profile(int passes, const Profile& profile) {
@@ -90,7 +96,8 @@ void Events::profile(int passes, const Profile& profile) {
                      {"index", index++},
                      {"name", shortened(node.name)},
                      {"op", shortened(node.op)},
-                     {"total_ns", node.total_ns}});
+                     {"total_ns", node.total_ns},
+                     {"provider", node.provider ? Json(shortened(*node.provider)) : Json(nullptr)}});
   }
 }
 

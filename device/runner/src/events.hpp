@@ -14,6 +14,8 @@
 namespace tenpass {
 
 constexpr std::size_t kMaxNodes = 65'536;  // that the host takes of a profile
+constexpr std::size_t kMaxOutputs = 256;  // that it takes, and of so many dimensions
+constexpr std::size_t kMaxOutputRank = 16;
 
 // What the system says of itself, and why it does not count, if it was asked to.
 struct Machine {
@@ -40,7 +42,7 @@ class Events {
   void hello(const Engine& engine, const Machine& machine);
   void loaded(std::int64_t load_ns);
   void pass(const Pass& pass);
-  void output(const OutputView& output);
+  void output(const std::vector<OutputView>& outputs);
   void profile(int passes, const Profile& profile);  // with all its nodes
   void end(int warmup, int passes, std::int64_t peak_rss_bytes, std::uint64_t cpu_mask);
   void error(const Failure& failure);

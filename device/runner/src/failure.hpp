@@ -15,6 +15,7 @@ enum class Status {
   unwritable = 14,
   affinity = 15,
   runtime_missing = 16,
+  no_provider = 17,
 };
 
 inline const char* status_name(Status status) {
@@ -27,6 +28,7 @@ inline const char* status_name(Status status) {
     case Status::unwritable: return "unwritable";
     case Status::affinity: return "affinity";
     case Status::runtime_missing: return "runtime_missing";
+    case Status::no_provider: return "no_provider";
   }
   return "run_failed";
 }

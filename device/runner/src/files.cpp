@@ -26,12 +26,6 @@ ReadFile open_to_read(const std::string& path) {
   return file;
 }
 
-std::string as_text(const Shape& shape) {
-  std::string text;
-  for (const auto size : shape) text += (text.empty() ? "" : ",") + std::to_string(size);
-  return text;
-}
-
 }  // namespace
 
 void require_readable(const std::string& path) {
@@ -41,29 +35,30 @@ void require_readable(const std::string& path) {
   }
 }
 
-std::vector<float> read_tensor(const std::string& path, const Shape& shape) {
-  std::size_t elements = 1;
-  for (const auto size : shape) elements *= static_cast<std::size_t>(size);
+Tensor read_tensor(const std::string& path, ElementType type, const Shape& shape) {
+  const std::size_t wanted = tensor_bytes(type, shape);
   const ReadFile file = open_to_read(path);
-  std::vector<float> values(elements);
-  const std::size_t bytes = std::fread(values.data(), 1, elements * sizeof(float), file.get());
-  const bool more = bytes == elements * sizeof(float) && std::fgetc(file.get()) != EOF;
+  Tensor tensor{type, shape, std::vector<char>(wanted)};
+  const std::size_t bytes = std::fread(tensor.bytes.data(), 1, wanted, file.get());
+  const bool more = bytes == wanted && std::fgetc(file.get()) != EOF;
   if (std::ferror(file.get()) != 0) throw failure(Status::unreadable, "read", path);
-  if (more || bytes != elements * sizeof(float)) {
+  if (more || bytes != wanted) {
     throw Failure(Status::bad_input, "'" + path + "' holds " + (more ? "more than " : "") +
-                                         std::to_string(bytes) + " bytes, --shape " + as_text(shape) +
-                                         " of float32 needs " + std::to_string(elements * sizeof(float)));
+                                         std::to_string(bytes) + " bytes, " + as_text(type, shape) + " needs " +
+                                         std::to_string(wanted));
   }
-  return values;
+  return tensor;
 }
 
 OutputFile::OutputFile(const std::string& path) : path_(path), file_(std::fopen(path.c_str(), "wb")) {
   if (!file_) throw failure(Status::unwritable, "write", path_);
 }
 
-void OutputFile::write(const OutputView& tensor) {
-  if (std::fwrite(tensor.data, 1, tensor.bytes, file_.get()) != tensor.bytes) {
-    throw failure(Status::unwritable, "write", path_);
+void OutputFile::write(const std::vector<OutputView>& tensors) {
+  for (const auto& tensor : tensors) {
+    if (std::fwrite(tensor.data, 1, tensor.bytes, file_.get()) != tensor.bytes) {
+      throw failure(Status::unwritable, "write", path_);
+    }
   }
   // What was buffered goes out here: a full device may show itself only now.
   if (std::fclose(file_.release()) != 0) throw failure(Status::unwritable, "write", path_);

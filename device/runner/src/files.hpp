@@ -6,24 +6,24 @@
 #include <string>
 #include <vector>
 
-#include "engine.hpp"
+#include "tensor.hpp"
 
 namespace tenpass {
 
 // Throws Failure(unreadable) unless the first byte of the file, if it has any, can be read.
 void require_readable(const std::string& path);
 
-// A file of float32, exactly as many as the shape says.
+// A file of raw values, exactly as many as the shape says.
 // Throws Failure(unreadable) or, if it holds more or fewer, Failure(bad_input).
-std::vector<float> read_tensor(const std::string& path, const Shape& shape);
+Tensor read_tensor(const std::string& path, ElementType type, const Shape& shape);
 
 // Opened before the work starts, so that an hour's run does not end on a wrong path.
 class OutputFile {
  public:
   explicit OutputFile(const std::string& path);  // Throws Failure(unwritable).
 
-  // All of it, or Failure(unwritable). To be called once.
-  void write(const OutputView& tensor);
+  // All of them, one after the other, or Failure(unwritable). To be called once.
+  void write(const std::vector<OutputView>& tensors);
 
  private:
   struct Close {

@@ -15,7 +15,10 @@ constexpr int kMaxPasses = 1'000'000;
 constexpr int kMaxSettleMs = 60'000;
 constexpr int kMaxProfilePasses = 100;  // a choice: runtimes keep all events of all passes in memory
 constexpr int kMaxDeadlineSeconds = 7 * 24 * 3600;
-constexpr std::int64_t kMaxElements = std::numeric_limits<std::int32_t>::max() / 4;  // of float32: 2 GB
+constexpr std::int64_t kMaxInputBytes = std::numeric_limits<std::int32_t>::max();  // of each: 2 GB
+constexpr std::size_t kMaxInputs = 256;  // a choice
+constexpr std::size_t kMaxRank = 16;  // a choice
+constexpr const char* kScalar = "scalar";
 
 // "0x3" as a number. The 0x is asked for, so that nobody's 11 means CPUs 0 and 1 here and 0, 1 and 3 there.
 std::uint64_t parse_mask(const std::string& text) {
@@ -29,18 +32,29 @@ std::uint64_t parse_mask(const std::string& text) {
   return mask;
 }
 
+ElementType parse_type(const std::string& text) {
+  if (const auto type = type_named(text)) return *type;
+  std::string all;
+  for (const auto& name : type_names()) all += (all.empty() ? "" : ", ") + name;
+  throw Failure(Status::usage, "--type takes one of " + all + ", not '" + text + "'");
+}
+
 // "1,3,224,224" as sizes.
-Shape parse_shape(const std::string& text) {
+Shape parse_shape(const std::string& text, ElementType type) {
   Shape shape;
+  if (text == kScalar) return shape;
+  const std::int64_t most = kMaxInputBytes / static_cast<std::int64_t>(element_bytes(type));
   std::int64_t elements = 1;
   std::istringstream parts(text + ",");
   for (std::string part; std::getline(parts, part, ',');) {
     const bool number = !part.empty() && part.size() <= 10 &&
                         part.find_first_not_of("0123456789") == std::string::npos;
     const std::int64_t size = number ? std::stoll(part) : 0;
-    if (size < 1 || size > kMaxElements / elements) {
-      throw Failure(Status::usage, "--shape takes sizes such as 1,3,224,224, in all at most " +
-                                       std::to_string(kMaxElements) + " elements, not '" + text + "'");
+    if (size < 1 || size > most / elements || shape.size() == kMaxRank) {
+      throw Failure(Status::usage, "--shape takes at most " + std::to_string(kMaxRank) +
+                                       " sizes from 1 on, such as 1,3,224,224, in all at most " +
+                                       std::to_string(most) + " elements of " + type_name(type) + ", or " + kScalar +
+                                       ", not '" + text + "'");
     }
     elements *= size;
     shape.push_back(size);
@@ -48,20 +62,47 @@ Shape parse_shape(const std::string& text) {
   return shape;
 }
 
+// Each --input with its own --type and --shape; without any --type, all are of float32.
+std::vector<Input> parse_inputs(const std::vector<std::string>& paths, const std::vector<std::string>& types,
+                                const std::vector<std::string>& shapes) {
+  const bool typed = !types.empty();
+  if (shapes.size() != paths.size() || (typed && types.size() != paths.size()) || paths.size() > kMaxInputs) {
+    throw Failure(Status::usage, "each --input needs its --shape and, unless all are of float32, its --type, and at most " +
+                                     std::to_string(kMaxInputs) + " are taken; there are " +
+                                     std::to_string(paths.size()) + " --input, " + std::to_string(shapes.size()) +
+                                     " --shape, " + std::to_string(types.size()) + " --type");
+  }
+  std::vector<Input> inputs;
+  for (std::size_t index = 0; index < paths.size(); ++index) {
+    const ElementType type = typed ? parse_type(types[index]) : ElementType::float32;
+    inputs.push_back({paths[index], type, parse_shape(shapes[index], type)});
+  }
+  return inputs;
+}
+
 }  // namespace
 
 std::optional<Options> parse_options(int argc, const char* const* argv, std::ostream& help) {
   Options options;
-  std::string shape;
+  std::vector<std::string> inputs, types, shapes;
   std::string mask;
   CLI::App app{"Times passes of a network; speaks JSON lines on stdout (see PROTOCOL.md)."};
 
   app.add_option("--model", options.models, "model file; given once per file that the runtime needs")
       ->required()
       ->allow_extra_args(false);
-  app.add_option("--input", options.input, "input tensor: raw little-endian float32, C order")->required();
-  app.add_option("--shape", shape, "shape of the input, such as 1,3,224,224")->required();
-  app.add_option("--output", options.output, "where the output tensor is written, in the same form")->required();
+  app.add_option("--input", inputs, "input tensor: raw little-endian values, C order; once per input of the model")
+      ->required()
+      ->allow_extra_args(false);
+  app.add_option("--type", types, "what its elements are, such as int64; all are float32 if it is never given")
+      ->allow_extra_args(false);
+  app.add_option("--shape", shapes, "its shape, such as 1,3,224,224, or scalar; once per --input")
+      ->required()
+      ->allow_extra_args(false);
+  app.add_option("--output", options.output, "where the output tensors are written, one after the other, in that form")
+      ->required();
+  app.add_option("--provider", options.provider, "the runtime's execution provider: cpu, xnnpack or nnapi")
+      ->check(CLI::IsMember(kProviders));
   app.add_option("--threads", options.threads, "threads of the runtime, ours included")
       ->check(CLI::Range(1, kMaxThreads));
   app.add_option("--cpus", mask, "CPUs to run on, as a mask such as 0x3; default: as the kernel likes");
@@ -84,7 +125,7 @@ std::optional<Options> parse_options(int argc, const char* const* argv, std::ost
     throw Failure(Status::usage, error.what());
   }
   if (!mask.empty()) options.cpu_mask = parse_mask(mask);
-  options.shape = parse_shape(shape);
+  options.inputs = parse_inputs(inputs, types, shapes);
   return options;
 }
 

@@ -11,11 +11,20 @@
 
 namespace tenpass {
 
+// What --provider may be; what a runtime really has, its engine says.
+inline const std::vector<std::string> kProviders{"cpu", "xnnpack", "nnapi"};
+
+struct Input {
+  std::string path;
+  ElementType type;
+  Shape shape;
+};
+
 struct Options {
   std::vector<std::string> models;
-  std::string input;
-  Shape shape;
+  std::vector<Input> inputs;  // in the order of the model's
   std::string output;
+  std::string provider = "cpu";
   int threads = 1;
   std::optional<std::uint64_t> cpu_mask;
   int warmup = 1;

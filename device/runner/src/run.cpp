@@ -40,6 +40,24 @@ Profile profile(const Options& options, Engine& engine, System& system) {
   return profile;
 }
 
+std::vector<Tensor> read_inputs(const std::vector<Input>& inputs) {
+  std::vector<Tensor> tensors;
+  for (const auto& input : inputs) tensors.push_back(read_tensor(input.path, input.type, input.shape));
+  return tensors;
+}
+
+// Throws Failure(run_failed) for more than the wire can tell of.
+void require_tellable(const std::vector<OutputView>& outputs) {
+  for (const auto& output : outputs) {
+    if (outputs.size() > kMaxOutputs || output.shape.size() > kMaxOutputRank) {
+      throw Failure(Status::run_failed, "the network has " + std::to_string(outputs.size()) + " outputs, one of " +
+                                            std::to_string(output.shape.size()) + " dimensions; at most " +
+                                            std::to_string(kMaxOutputs) + " of at most " +
+                                            std::to_string(kMaxOutputRank) + " are taken");
+    }
+  }
+}
+
 void measure(const Options& options, const MakeEngine& make_engine, System& system, Events& events) {
   if (options.deadline_seconds > 0) system.end_after(options.deadline_seconds);
   // Both before the runtime makes its threads.
@@ -50,27 +68,28 @@ void measure(const Options& options, const MakeEngine& make_engine, System& syst
   events.hello(*engine, {system.machine(), system.cpu_features(), counters_error});
 
   for (const auto& model : options.models) require_readable(model);
-  const auto input = phase(Status::bad_input, "cannot hold the input",
-                           [&] { return read_tensor(options.input, options.shape); });
+  const auto inputs =
+      phase(Status::bad_input, "cannot hold the inputs", [&] { return read_inputs(options.inputs); });
   OutputFile output_file(options.output);
 
   const std::int64_t start_ns = system.now_ns();
   phase(Status::bad_model, "cannot load '" + options.models.front() + "'",
-        [&] { engine->load(options.models, options.threads); });
+        [&] { engine->load(options.models, options.threads, options.provider); });
   const std::int64_t load_ns = system.now_ns() - start_ns;
   events.loaded(load_ns);
 
-  phase(Status::bad_input, "cannot set the input", [&] { engine->set_input(options.shape, input); });
-  const OutputView output = phase(Status::run_failed, "the network failed", [&] {
+  phase(Status::bad_input, "cannot set the inputs", [&] { engine->set_inputs(inputs); });
+  const auto outputs = phase(Status::run_failed, "the network failed", [&] {
     timed_loop("warmup", options.warmup, options.settle_ms, *engine, system, events);
     timed_loop("timed", options.passes, options.settle_ms, *engine, system, events);
-    return engine->output();
+    return engine->outputs();
   });
+  require_tellable(outputs);
 
   const std::uint64_t cpu_mask = system.cpu_mask();
   const std::int64_t peak_rss_bytes = system.peak_rss_bytes();
-  output_file.write(output);
-  events.output(output);
+  output_file.write(outputs);
+  events.output(outputs);
   if (options.profile_passes > 0) {
     events.profile(options.profile_passes, profile(options, *engine, system));
   }

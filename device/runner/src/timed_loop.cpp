@@ -7,6 +7,7 @@ namespace tenpass {
 void timed_loop(const char* phase, int passes, int settle_ms, Engine& engine, System& system, Events& events) {
   for (int index = 0; index < passes; ++index) {
     if (settle_ms > 0) system.sleep_ms(settle_ms);
+    engine.prepare_run();
     system.start_counters();
     const std::int64_t start_ns = system.now_ns();
     mark_pass_begin();

@@ -35,25 +35,32 @@ class FakeEngine final : public Engine {
   std::string name() const override { return "fake"; }
   std::string version() const override { return "1.2.3"; }
   std::vector<std::string> providers() const override { return {"FakeProvider"}; }
-  void load(const std::vector<std::string>& files, int threads) override {
+  void load(const std::vector<std::string>& files, int threads, const std::string& provider) override {
     log_.push_back("load");
     model_files = files;
     used_threads = threads;
+    used_provider = provider;
     if (on_load) on_load();
   }
-  void set_input(const Shape& shape, const std::vector<float>& values) override {
-    log_.push_back("set_input");
-    if (on_set_input) on_set_input();
-    input_shape = shape;
-    result = values;
+  void set_inputs(const std::vector<Tensor>& inputs) override {
+    log_.push_back("set_inputs");
+    if (on_set_inputs) on_set_inputs();
+    tensors = inputs;
   }
+  void prepare_run() override { log_.push_back("prepare"); }
   void run() override {
     log_.push_back("run");
     ++runs;
     if (runs == fail_in_run) throw std::runtime_error("no more\nmemory");
   }
-  OutputView output() override {
-    return {{1, static_cast<std::int64_t>(result.size())}, result.data(), result.size() * sizeof(float)};
+  std::vector<OutputView> outputs() override {
+    std::vector<OutputView> views;
+    for (const auto* made : {&tensors, &more_outputs}) {
+      for (const auto& tensor : *made) {
+        views.push_back({tensor.type, tensor.shape, tensor.bytes.data(), tensor.bytes.size()});
+      }
+    }
+    return views;
   }
 
   Profile profile(int passes, System& system, const std::string& folder) override {
@@ -64,17 +71,18 @@ class FakeEngine final : public Engine {
     return {system.now_ns(), nodes};
   }
 
-  std::function<void()> on_load, on_set_input;
+  std::function<void()> on_load, on_set_inputs;
   int fail_in_run = 0;
   bool fail_in_profile = false;
   int profiled_passes = 0;
   std::string profile_folder;
-  std::vector<NodeTime> nodes{{"conv1", "Conv", 170}, {"fc", "Gemm", 80}};
+  std::vector<NodeTime> nodes{{"conv1", "Conv", 170, "FakeProvider"}, {"fc", "Gemm", 80}};
   int runs = 0;
   int used_threads = 0;
   std::vector<std::string> model_files;
-  Shape input_shape;
-  std::vector<float> result;  // the input, unchanged
+  std::string used_provider;
+  std::vector<Tensor> tensors;  // the inputs, which are the first outputs, too
+  std::vector<Tensor> more_outputs;
 
  private:
   Log& log_;

@@ -22,11 +22,16 @@ class TemporaryFolder {
 
   std::string path(const std::string& name) const { return (path_ / name).string(); }
 
-  std::string with_floats(const std::string& name, const std::vector<float>& values) const {
+  template <typename Value>
+  std::string with_values(const std::string& name, const std::vector<Value>& values) const {
     std::ofstream file(path(name), std::ios::binary);
     file.write(reinterpret_cast<const char*>(values.data()),
-               static_cast<std::streamsize>(values.size() * sizeof(float)));
+               static_cast<std::streamsize>(values.size() * sizeof(Value)));
     return path(name);
+  }
+
+  std::string with_floats(const std::string& name, const std::vector<float>& values) const {
+    return with_values(name, values);
   }
 
   std::string with_text(const std::string& name, const std::string& text) const {

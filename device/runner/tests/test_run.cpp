@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 #include <fstream>
 #include <functional>
 #include <iterator>
@@ -76,7 +77,7 @@ using Names = std::vector<std::string>;
 TEST_CASE_FIXTURE(Program, "a good run tells its story in order") {
   CHECK(run_with({"--warmup", "2", "--passes", "3"}) == 0);
   CHECK(event_names() == Names{"hello", "loaded", "pass", "pass", "pass", "pass", "pass", "output", "end"});
-  CHECK(events[0]["wire"] == 2);
+  CHECK(events[0]["wire"] == 3);
   CHECK(events[0]["pid"] == getpid());
   CHECK(events[0]["runtime"] == "fake");
   CHECK(events[0]["runtime_version"] == "1.2.3");
@@ -85,8 +86,8 @@ TEST_CASE_FIXTURE(Program, "a good run tells its story in order") {
   CHECK(events[0]["cpu_features"] == Json{"neon"});
   CHECK(events[0]["counters_error"].is_null());
   CHECK(events[1]["load_ns"] == 1014);
-  CHECK(events[7]["shape"] == Json{1, 6});
-  CHECK(events[7]["bytes"] == 24);
+  CHECK(out.text().find(R"({"event":"output","tensors":[{"type":"float32","shape":[1,6]}],"bytes":24})") !=
+        std::string::npos);
   CHECK(events[8] == Json{{"event", "end"}, {"warmup", 2}, {"passes", 3}, {"peak_rss_bytes", 4096}, {"cpu_mask", 15}});
 }
 
@@ -102,8 +103,8 @@ TEST_CASE_FIXTURE(Program, "warm-ups are kept apart from timed passes, each coun
 
 TEST_CASE_FIXTURE(Program, "each event has left before the work goes on") {
   CHECK(run_with({"--warmup", "0", "--passes", "1"}) == 0);
-  CHECK(log == Log{"make_engine", "event", "now", "load", "now", "event", "set_input", "start", "now", "run", "now",
-                   "stop", "cpu", "khz", "celsius", "counts", "event", "mask", "event", "event"});
+  CHECK(log == Log{"make_engine", "event", "now", "load", "now", "event", "set_inputs", "prepare", "start", "now",
+                   "run", "now", "stop", "cpu", "khz", "celsius", "counts", "event", "mask", "event", "event"});
 }
 
 TEST_CASE_FIXTURE(Program, "the output file holds the output tensor") {
@@ -114,7 +115,77 @@ TEST_CASE_FIXTURE(Program, "the output file holds the output tensor") {
   CHECK(reinterpret_cast<const float*>(bytes.data())[5] == 6.0F);
 }
 
-TEST_CASE_FIXTURE(Program, "the engine gets all model files, the threads and the shape") {
+TEST_CASE_FIXTURE(Program, "several tensors go in and come out in their order, each as it is") {
+  const std::string flag = folder.with_text("flag", std::string(1, '\1'));
+  const std::string ids = folder.with_values<std::int64_t>("ids", {7, -8});
+  std::vector<Tensor> taken;
+  FakeEngine* made = nullptr;
+  prepare = [&](FakeEngine& engine) { made = &engine; };
+  out.on_line = [&] { taken = made->tensors; };
+  CHECK(run_with({"--type", "float32", "--input", flag, "--type", "bool", "--shape", "scalar", "--input", ids, "--type",
+                  "int64", "--shape", "2,1"}) == 0);
+  REQUIRE(taken.size() == 3);
+  CHECK(taken[1].type == ElementType::boolean);
+  CHECK(taken[1].shape.empty());
+  CHECK(taken[2].type == ElementType::int64);
+  CHECK(taken[2].shape == Shape{2, 1});
+  CHECK(out.text().find(R"("tensors":[{"type":"float32","shape":[1,6]},{"type":"bool","shape":[]},)"
+                        R"({"type":"int64","shape":[2,1]}],"bytes":41})") != std::string::npos);
+  std::ifstream file(output, std::ios::binary);
+  const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+  REQUIRE(bytes.size() == 24 + 1 + 16);
+  CHECK(bytes[24] == 1);
+  std::int64_t last = 0;
+  std::memcpy(&last, bytes.data() + 33, 8);
+  CHECK(last == -8);
+}
+
+TEST_CASE_FIXTURE(Program, "more outputs than the wire takes have failed to run") {
+  prepare = [](FakeEngine& engine) { engine.more_outputs.resize(kMaxOutputs); };
+  check_failed(run_with(), "run_failed", 13);
+  CHECK(events.back()["message"].get<std::string>().find("257 outputs") != std::string::npos);
+}
+
+TEST_CASE_FIXTURE(Program, "an output of more dimensions than the wire takes has failed to run") {
+  prepare = [](FakeEngine& engine) {
+    engine.more_outputs = {{ElementType::int8, Shape(kMaxOutputRank + 1, 1), {'x'}}};
+  };
+  check_failed(run_with(), "run_failed", 13);
+  CHECK(events.back()["message"].get<std::string>().find("17 dimensions") != std::string::npos);
+}
+
+TEST_CASE_FIXTURE(Program, "the engine gets the provider, the CPU's where none is named") {
+  std::string provider;
+  prepare = [&](FakeEngine& engine) { engine.on_load = [&] { provider = engine.used_provider; }; };
+  CHECK(run_with() == 0);
+  CHECK(provider == "cpu");
+  CHECK(run_with({"--provider", "nnapi"}) == 0);
+  CHECK(provider == "nnapi");
+}
+
+TEST_CASE_FIXTURE(Program, "a provider that the engine lacks is a failure of its own") {
+  prepare = [](FakeEngine& engine) { engine.on_load = [] { require_cpu("xnnpack", "the fake"); }; };
+  check_failed(run_with(), "no_provider", 17);
+  CHECK(events.back()["message"] == "the fake has no execution provider xnnpack, only the CPU");
+}
+
+TEST_CASE_FIXTURE(Program, "an engine of one float32 input takes none of another type") {
+  prepare = [](FakeEngine& engine) {
+    engine.on_set_inputs = [] { the_one_float32({{ElementType::int8, {1}, {'x'}}}, "the fake"); };
+  };
+  check_failed(run_with(), "bad_input", 12);
+  CHECK(events.back()["message"] == "the fake takes an input of float32, not of int8");
+}
+
+TEST_CASE_FIXTURE(Program, "an engine of one float32 input takes no second") {
+  prepare = [](FakeEngine& engine) {
+    engine.on_set_inputs = [] { the_one_float32(std::vector<Tensor>(2), "the fake"); };
+  };
+  check_failed(run_with(), "bad_input", 12);
+  CHECK(events.back()["message"] == "the fake takes one --input, not 2");
+}
+
+TEST_CASE_FIXTURE(Program, "the engine gets all model files and the threads") {
   const std::string second = folder.with_text("second", "any");
   std::vector<std::string> files;
   int threads = 0;
@@ -165,8 +236,10 @@ TEST_CASE_FIXTURE(Program, "a profile follows the output: its passes whole, then
   CHECK(events[5]["passes"] == 3);
   CHECK(events[5]["total_ns"].get<int>() > 0);
   CHECK(events[5]["nodes"] == 2);
-  CHECK(events[6] == Json{{"event", "node"}, {"index", 0}, {"name", "conv1"}, {"op", "Conv"}, {"total_ns", 170}});
-  CHECK(events[7] == Json{{"event", "node"}, {"index", 1}, {"name", "fc"}, {"op", "Gemm"}, {"total_ns", 80}});
+  CHECK(events[6] == Json{{"event", "node"}, {"index", 0}, {"name", "conv1"}, {"op", "Conv"}, {"total_ns", 170},
+                          {"provider", "FakeProvider"}});
+  CHECK(events[7] == Json{{"event", "node"}, {"index", 1}, {"name", "fc"}, {"op", "Gemm"}, {"total_ns", 80},
+                          {"provider", nullptr}});
 }
 
 TEST_CASE_FIXTURE(Program, "a profile comes after all that the timed passes leave, in the output's folder") {
@@ -265,7 +338,7 @@ TEST_CASE_FIXTURE(Program, "an engine may say itself which failure it is") {
 }
 
 TEST_CASE_FIXTURE(Program, "a shape that does not fit the model is bad input") {
-  prepare = [](FakeEngine& engine) { engine.on_set_input = [] { throw std::runtime_error("rank 4"); }; };
+  prepare = [](FakeEngine& engine) { engine.on_set_inputs = [] { throw std::runtime_error("rank 4"); }; };
   check_failed(run_with(), "bad_input", 12);
   CHECK(event_names() == Names{"hello", "loaded", "error"});
 }

@@ -11,7 +11,7 @@
 #include <caffe2/core/tensor.h>
 #include <caffe2/core/workspace.h>
 
-#include <algorithm>
+#include <cstring>
 #include <fstream>
 #include <set>
 
@@ -66,19 +66,14 @@ caffe2::NetDef read_net(const std::string& path) {
   return net;
 }
 
-std::string as_text(const Shape& shape) {
-  std::string text = "(";
-  for (const auto size : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(size);
-  return text + ")";
-}
-
 class Caffe2 final : public Engine {
  public:
   std::string name() const override { return "caffe2"; }
   std::string version() const override { return kVersion; }
   std::vector<std::string> providers() const override { return {"CPU"}; }
 
-  void load(const std::vector<std::string>& model_files, int threads) override {
+  void load(const std::vector<std::string>& model_files, int threads, const std::string& provider) override {
+    require_cpu(provider, "Caffe2");
     if (model_files.size() != 2) {
       throw Failure(Status::usage, "Caffe2 takes two --model, the init net and the predict net, not " +
                                        std::to_string(model_files.size()));
@@ -110,15 +105,16 @@ class Caffe2 final : public Engine {
     if (!net_) throw Failure(Status::bad_model, "cannot load '" + predict_path + "'");
   }
 
-  void set_input(const Shape& shape, const std::vector<float>& values) override {
-    if (!input_shape_.empty() && shape != input_shape_) {
-      throw Failure(Status::bad_input,
-                    "the model takes " + as_text(input_shape_) + ", --shape says " + as_text(shape));
+  void set_inputs(const std::vector<Tensor>& inputs) override {
+    const Tensor& input = the_one_float32(inputs, "Caffe2");
+    if (!input_shape_.empty() && input.shape != input_shape_) {
+      throw Failure(Status::bad_input, "the model's input '" + input_name_ + "' takes " + as_text(input_shape_) +
+                                           ", --shape says " + as_text(input.shape));
     }
     guarded(Status::bad_input, "cannot set the input", [&] {
-      auto* const tensor = caffe2::BlobGetMutableTensor(workspace_.GetBlob(input_name_), shape,
+      auto* const tensor = caffe2::BlobGetMutableTensor(workspace_.GetBlob(input_name_), input.shape,
                                                         at::dtype<float>().device(caffe2::CPU));
-      std::copy(values.begin(), values.end(), tensor->mutable_data<float>());
+      std::memcpy(tensor->mutable_data<float>(), input.bytes.data(), input.bytes.size());
     });
   }
 
@@ -132,7 +128,7 @@ class Caffe2 final : public Engine {
     if (!ran) throw Failure(Status::run_failed, "the network failed, Caffe2 does not say why");
   }
 
-  OutputView output() override {
+  std::vector<OutputView> outputs() override {
     const caffe2::Blob* const blob = workspace_.GetBlob(output_name_);
     if (blob == nullptr || !caffe2::BlobIsTensorType(*blob, caffe2::CPU)) {
       throw Failure(Status::run_failed, "the network did not make its output '" + output_name_ + "'");
@@ -142,7 +138,7 @@ class Caffe2 final : public Engine {
       throw Failure(Status::bad_model, "the network's output '" + output_name_ + "' is not a float32 tensor");
     }
     const auto sizes = tensor.sizes();
-    return {Shape(sizes.begin(), sizes.end()), tensor.raw_data(), tensor.nbytes()};
+    return {{ElementType::float32, Shape(sizes.begin(), sizes.end()), tensor.raw_data(), tensor.nbytes()}};
   }
 
   // A simple net's pass is no more than its operators, one after the other (caffe2/core/net_simple.h).

@@ -89,7 +89,8 @@ class Null final : public Engine {
   std::string version() const override { return "1"; }
   std::vector<std::string> providers() const override { return {"CPU"}; }
 
-  void load(const std::vector<std::string>& model_files, int /*threads*/) override {
+  void load(const std::vector<std::string>& model_files, int /*threads*/, const std::string& provider) override {
+    require_cpu(provider, "the null runtime");
     if (model_files.size() != 1) {
       throw Failure(Status::usage, "the null runtime takes one --model, not " + std::to_string(model_files.size()));
     }
@@ -107,7 +108,7 @@ class Null final : public Engine {
     told_ns_.resize(kMaxPasses);  // now, so that no pass has to
   }
 
-  void set_input(const Shape& /*shape*/, const std::vector<float>& /*values*/) override {}
+  void set_inputs(const std::vector<Tensor>& inputs) override { the_one_float32(inputs, "the null runtime"); }
 
   // What a pass tells is written down in the next one, once that has begun: before and after, all is the harness's.
   void run() override {
@@ -116,9 +117,10 @@ class Null final : public Engine {
     last_ns_ = work_(start_ns, nominal_ns_);
   }
 
-  OutputView output() override {
+  std::vector<OutputView> outputs() override {
     write_down();
-    return {{1, static_cast<std::int64_t>(passes_)}, told_ns_.data(), passes_ * sizeof(float)};
+    const Shape shape{1, static_cast<std::int64_t>(passes_)};
+    return {{ElementType::float32, shape, told_ns_.data(), passes_ * sizeof(float)}};
   }
 
  private:

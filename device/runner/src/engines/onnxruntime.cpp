@@ -2,15 +2,17 @@
 //
 // The library is opened at run time, so that one runner works with every release from kOldestApi on, and says
 // itself that the library is missing. Spinning of the intra-op threads between operators is left as the
-// library has it by default.
+// library has it by default, but with XNNPACK, which has threads of its own.
 #define ORT_API_MANUAL_INIT
 #include <onnxruntime_cxx_api.h>
+#include <onnxruntime_session_options_config_keys.h>
 
 #include <dlfcn.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <map>
 #include <memory>
@@ -30,16 +32,25 @@ constexpr const char* kLibrary = "libonnxruntime.so";
 constexpr const char* kOperators = "libtenpass_clc.so";  // our own, in the same folder
 constexpr std::uint32_t kOldestApi = 14;  // has all that is called below
 
-const OrtApiBase& open_library() {
+// What ONNX Runtime calls the providers that may be asked for.
+const std::map<std::string, std::string> kProviderNames{{"cpu", "CPUExecutionProvider"},
+                                                        {"xnnpack", "XnnpackExecutionProvider"},
+                                                        {"nnapi", "NnapiExecutionProvider"}};
+
+void* open_library() {
   // Recent releases start a thread that uploads telemetry.
   setenv("ORT_DISABLE_TELEMETRY", "1", 1);
   // Never closed: its threads and static objects live as long as the process.
   void* const library = dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) throw Failure(Status::runtime_missing, dlerror());
-  using GetApiBase = const OrtApiBase* (*)();
-  const auto get_api_base = reinterpret_cast<GetApiBase>(dlsym(library, "OrtGetApiBase"));
-  if (get_api_base == nullptr) throw Failure(Status::runtime_missing, dlerror());
-  return *get_api_base();
+  return library;
+}
+
+template <typename Function>
+Function* function(void* library, const char* name) {
+  const auto found = reinterpret_cast<Function*>(dlsym(library, name));
+  if (found == nullptr) throw Failure(Status::runtime_missing, dlerror());
+  return found;
 }
 
 // The newest API that both the headers and the library know.
@@ -51,27 +62,78 @@ const OrtApi* newest_api(const OrtApiBase& base) {
                 std::string(kLibrary) + " " + base.GetVersionString() + " is too old for this runner");
 }
 
-std::string as_text(const Shape& shape) {
-  std::string text = "(";
-  for (const auto size : shape) {
-    if (text.size() > 1) text += ", ";
-    text += size < 0 ? "any" : std::to_string(size);
+constexpr std::pair<ONNXTensorElementDataType, ElementType> kElementTypes[] = {
+    {ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, ElementType::float32},
+    {ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16, ElementType::float16},
+    {ONNX_TENSOR_ELEMENT_DATA_TYPE_DOUBLE, ElementType::float64},
+    {ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8, ElementType::int8},
+    {ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8, ElementType::uint8},
+    {ONNX_TENSOR_ELEMENT_DATA_TYPE_INT16, ElementType::int16},
+    {ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT16, ElementType::uint16},
+    {ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32, ElementType::int32},
+    {ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT32, ElementType::uint32},
+    {ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64, ElementType::int64},
+    {ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT64, ElementType::uint64},
+    {ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL, ElementType::boolean},
+};
+
+// An input or output of the model. A negative size stands for any; no sizes are those of a scalar, or of a tensor of
+// which the model does not say how many dimensions it has: the API does not tell these apart.
+struct Slot {
+  std::string name;
+  ElementType type;
+  Shape shape;
+
+  bool takes(const Shape& given) const {
+    const auto fits = [](std::int64_t size, std::int64_t wanted) { return wanted < 0 || size == wanted; };
+    return shape.empty() || std::equal(given.begin(), given.end(), shape.begin(), shape.end(), fits);
   }
-  return text + ")";
+
+  bool has_one_shape() const {
+    return !shape.empty() && std::all_of(shape.begin(), shape.end(), [](std::int64_t size) { return size >= 0; });
+  }
+};
+
+// `what` is "input" or "output".
+Slot as_slot(const std::string& what, const std::string& name, const Ort::TypeInfo& info) {
+  const std::string which = "the model's " + what + " '" + name + "'";
+  if (info.GetONNXType() != ONNX_TYPE_TENSOR) {
+    throw Failure(Status::bad_model, which + " is no tensor (a sequence, a map or optional); only tensors are taken");
+  }
+  const auto tensor = info.GetTensorTypeAndShapeInfo();
+  const auto known = std::find_if(std::begin(kElementTypes), std::end(kElementTypes),
+                                  [&](const auto& pair) { return pair.first == tensor.GetElementType(); });
+  if (known == std::end(kElementTypes)) {
+    const bool text = tensor.GetElementType() == ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING;
+    throw Failure(Status::bad_model, which + (text ? " holds strings" : " is of a type that is not of numpy's") +
+                                         "; only tensors of numbers and bools are taken");
+  }
+  return {name, known->second, tensor.GetShape()};
 }
 
-// A negative size in the model stands for any.
-bool fits(const Shape& shape, const Shape& model_shape) {
-  return std::equal(shape.begin(), shape.end(), model_shape.begin(), model_shape.end(),
-                    [](std::int64_t size, std::int64_t wanted) { return wanted < 0 || size == wanted; });
+ONNXTensorElementDataType runtimes_own(ElementType type) {
+  return std::find_if(std::begin(kElementTypes), std::end(kElementTypes),
+                      [&](const auto& pair) { return pair.second == type; })
+      ->first;
 }
 
-void require_float_tensor(const Ort::TypeInfo& type, const char* what, const std::string& name) {
-  if (type.GetONNXType() != ONNX_TYPE_TENSOR ||
-      type.GetTensorTypeAndShapeInfo().GetElementType() != ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT) {
-    throw Failure(Status::bad_model,
-                  std::string("the model's ") + what + " '" + name + "' is not a float32 tensor");
-  }
+// "2 (a: int64 (1, any), b: float32 ())"
+std::string as_text(const std::vector<Slot>& slots) {
+  std::string text;
+  for (const auto& slot : slots) text += (text.empty() ? "" : ", ") + slot.name + ": " + as_text(slot.type, slot.shape);
+  return std::to_string(slots.size()) + " (" + text + ")";
+}
+
+std::vector<const char*> names_of(const std::vector<Slot>& slots) {
+  std::vector<const char*> names;
+  for (const auto& slot : slots) names.push_back(slot.name.c_str());
+  return names;
+}
+
+std::vector<Ort::Value> without_values(std::size_t count) {
+  std::vector<Ort::Value> values;
+  while (values.size() < count) values.emplace_back(nullptr);
+  return values;
 }
 
 // The times of the nodes from what ONNX Runtime's profiler has written: an array of events, a node's in the order in
@@ -92,13 +154,17 @@ std::vector<NodeTime> node_times(const std::string& path, int passes) {
       continue;
     }
     name.resize(name.size() - kSuffix.size());
-    const std::string op = event.at("args").at("op_name");
+    const auto& args = event.at("args");
+    const std::string op = args.at("op_name");
     if (op == "If" || op == "Loop" || op == "Scan") {
       throw Failure(Status::run_failed, "the network's node '" + name + "' (" + op +
                                             ") holds others: their times cannot be told apart");
     }
-    const auto [position, is_new] = positions.try_emplace({name, event.at("args").at("node_index")}, nodes.size());
-    if (is_new) nodes.push_back({name, op, 0});
+    const auto [position, is_new] = positions.try_emplace({name, args.at("node_index")}, nodes.size());
+    if (is_new) {
+      const std::string provider = args.value("provider", "");
+      nodes.push_back({name, op, 0, provider.empty() ? std::nullopt : std::optional(provider)});
+    }
     nodes[position->second].total_ns += event.at("dur").get<std::int64_t>() * 1000;
   }
   if (runs != passes + 1) {
@@ -110,7 +176,7 @@ std::vector<NodeTime> node_times(const std::string& path, int passes) {
 
 class OnnxRuntime final : public Engine {
  public:
-  OnnxRuntime() : base_(open_library()) {
+  OnnxRuntime() : library_(open_library()), base_(*function<const OrtApiBase*()>(library_, "OrtGetApiBase")()) {
     Ort::InitApi(newest_api(base_));
     env_ = Ort::Env(ORT_LOGGING_LEVEL_WARNING, "tenpass");
   }
@@ -119,72 +185,125 @@ class OnnxRuntime final : public Engine {
   std::string version() const override { return base_.GetVersionString(); }
   std::vector<std::string> providers() const override { return Ort::GetAvailableProviders(); }
 
-  void load(const std::vector<std::string>& model_files, int threads) override {
+  void load(const std::vector<std::string>& model_files, int threads, const std::string& provider) override {
     if (model_files.size() != 1) {
       throw Failure(Status::usage,
                     "ONNX Runtime takes one --model, not " + std::to_string(model_files.size()));
     }
     model_file_ = model_files.front();
     threads_ = threads;
+    provider_ = provider;
+    require_provider();
     session_ = Ort::Session(env_, model_file_.c_str(), session_options());
 
-    if (session_.GetInputCount() != 1 || session_.GetOutputCount() != 1) {
-      throw Failure(Status::bad_model, "the model has " + std::to_string(session_.GetInputCount()) +
-                                           " inputs and " + std::to_string(session_.GetOutputCount()) +
-                                           " outputs; one of each is supported");
-    }
     Ort::AllocatorWithDefaultOptions allocator;
-    input_name_ = session_.GetInputNameAllocated(0, allocator).get();
-    output_name_ = session_.GetOutputNameAllocated(0, allocator).get();
-    require_float_tensor(session_.GetInputTypeInfo(0), "input", input_name_);
-    require_float_tensor(session_.GetOutputTypeInfo(0), "output", output_name_);
+    for (std::size_t index = 0; index < session_.GetInputCount(); ++index) {
+      const std::string name = session_.GetInputNameAllocated(index, allocator).get();
+      inputs_.push_back(as_slot("input", name, session_.GetInputTypeInfo(index)));
+    }
+    for (std::size_t index = 0; index < session_.GetOutputCount(); ++index) {
+      const std::string name = session_.GetOutputNameAllocated(index, allocator).get();
+      outputs_.push_back(as_slot("output", name, session_.GetOutputTypeInfo(index)));
+    }
+    input_names_ = names_of(inputs_);
+    output_names_ = names_of(outputs_);
+    output_values_ = without_values(outputs_.size());
   }
 
-  void set_input(const Shape& shape, const std::vector<float>& values) override {
-    const auto type = session_.GetInputTypeInfo(0);
-    const Shape model_shape = type.GetTensorTypeAndShapeInfo().GetShape();
-    if (!fits(shape, model_shape)) {
-      throw Failure(Status::bad_input,
-                    "the model takes " + as_text(model_shape) + ", --shape says " + as_text(shape));
+  void set_inputs(const std::vector<Tensor>& inputs) override {
+    if (inputs.size() != inputs_.size()) {
+      throw Failure(Status::bad_input, "the model's inputs are " + as_text(inputs_) + ", --input is given for " +
+                                           std::to_string(inputs.size()));
     }
-    // In memory of the runtime's own, which is aligned as its kernels like it.
     Ort::AllocatorWithDefaultOptions allocator;
-    input_ = Ort::Value::CreateTensor<float>(allocator, shape.data(), shape.size());
-    std::copy(values.begin(), values.end(), input_.GetTensorMutableData<float>());
+    for (std::size_t index = 0; index < inputs.size(); ++index) {
+      const Tensor& given = inputs[index];
+      const Slot& wanted = inputs_[index];
+      if (given.type != wanted.type || !wanted.takes(given.shape)) {
+        throw Failure(Status::bad_input, "the model's input '" + wanted.name + "' (number " +
+                                             std::to_string(index + 1) + ") takes " +
+                                             as_text(wanted.type, wanted.shape) + ", --type and --shape say " +
+                                             as_text(given.type, given.shape));
+      }
+      // In memory of the runtime's own, which is aligned as its kernels like it.
+      input_values_.push_back(
+          Ort::Value::CreateTensor(allocator, given.shape.data(), given.shape.size(), runtimes_own(given.type)));
+      std::memcpy(input_values_.back().GetTensorMutableRawData(), given.bytes.data(), given.bytes.size());
+    }
   }
 
-  // The first run makes the output tensor, those that follow write into it.
+  // Where the model does not say which shape an output has, it may depend on the data, and the next run's be another.
+  void prepare_run() override {
+    for (std::size_t index = 0; index < outputs_.size(); ++index) {
+      if (!outputs_[index].has_one_shape()) output_values_[index] = Ort::Value{nullptr};
+    }
+  }
+
+  // The first run makes the output tensors, those that follow write into them, but for those given back meanwhile.
   void run() override {
-    const char* const input_name = input_name_.c_str();
-    const char* const output_name = output_name_.c_str();
-    session_.Run(run_options_, &input_name, &input_, 1, &output_name, &output_, 1);
+    session_.Run(run_options_, input_names_.data(), input_values_.data(), input_values_.size(), output_names_.data(),
+                 output_values_.data(), output_values_.size());
   }
 
-  OutputView output() override {
-    const auto info = output_.GetTensorTypeAndShapeInfo();
-    return {info.GetShape(), output_.GetTensorData<float>(), info.GetElementCount() * sizeof(float)};
+  std::vector<OutputView> outputs() override {
+    std::vector<OutputView> views;
+    for (std::size_t index = 0; index < outputs_.size(); ++index) {
+      const Ort::Value& value = output_values_[index];
+      const Slot& slot = outputs_[index];
+      if (!value.HasValue() || !value.IsTensor()) {
+        throw Failure(Status::run_failed, "the network did not make its output '" + slot.name + "'");
+      }
+      const auto info = value.GetTensorTypeAndShapeInfo();
+      views.push_back({slot.type, info.GetShape(), value.GetTensorRawData(),
+                       info.GetElementCount() * element_bytes(slot.type)});
+    }
+    return views;
   }
 
   // In a session of its own: a profiler costs time, also in passes that nobody asks it about.
   Profile profile(int passes, System& system, const std::string& folder) override {
-    output_ = Ort::Value{nullptr};
+    output_values_ = without_values(outputs_.size());
     session_ = Ort::Session{nullptr};  // first, so that the weights are held once
     const ScratchFolder scratch(folder);
     auto options = session_options();
     options.EnableProfiling((scratch.path() + "/profile").c_str());
     session_ = Ort::Session(env_, model_file_.c_str(), options);
     run();  // gets the memory, and is left out
-    const std::int64_t start_ns = system.now_ns();
-    for (int pass = 0; pass < passes; ++pass) run();
-    const std::int64_t total_ns = system.now_ns() - start_ns;
+    std::int64_t total_ns = 0;
+    for (int pass = 0; pass < passes; ++pass) {
+      prepare_run();
+      const std::int64_t start_ns = system.now_ns();
+      run();
+      total_ns += system.now_ns() - start_ns;
+    }
     Ort::AllocatorWithDefaultOptions allocator;
     return {total_ns, node_times(session_.EndProfilingAllocated(allocator).get(), passes)};
   }
 
  private:
+  void require_provider() const {
+    const auto has = providers();
+    if (std::find(has.begin(), has.end(), kProviderNames.at(provider_)) != has.end()) return;
+    std::string all;
+    for (const auto& name : has) all += (all.empty() ? "" : ", ") + name;
+    throw Failure(Status::no_provider, std::string(kLibrary) + " " + version() + " has no " +
+                                           kProviderNames.at(provider_) + "; it has " + all);
+  }
+
   Ort::SessionOptions session_options() const {
-    Ort::SessionOptions options;  // no provider appended: the CPU's
+    Ort::SessionOptions options;  // with no provider appended, all is the CPU's
     options.SetIntraOpNumThreads(threads_);
+    if (provider_ == "xnnpack") {
+      // As ONNX Runtime's documentation recommends (XNNPACK Execution Provider, "Recommended configuration"), so that
+      // its threads and XNNPACK's do not keep each other from the cores.
+      options.AppendExecutionProvider("XNNPACK", {{"intra_op_num_threads", std::to_string(threads_)}});
+      options.AddConfigEntry(kOrtSessionOptionsConfigAllowIntraOpSpinning, "0");
+      options.SetIntraOpNumThreads(1);
+    } else if (provider_ == "nnapi") {
+      // Not one of those that are appended by name (nnapi_provider_factory.h; 0: no flags).
+      using Append = OrtStatus*(OrtSessionOptions*, std::uint32_t);
+      Ort::ThrowOnError(function<Append>(library_, "OrtSessionOptionsAppendExecutionProvider_Nnapi")(options, 0));
+    }
     options.SetInterOpNumThreads(1);
     options.SetExecutionMode(ORT_SEQUENTIAL);
     options.SetGraphOptimizationLevel(ORT_ENABLE_ALL);
@@ -192,16 +311,20 @@ class OnnxRuntime final : public Engine {
     return options;
   }
 
+  void* library_;
   const OrtApiBase& base_;
   Ort::Env env_{nullptr};
   Ort::Session session_{nullptr};
   Ort::RunOptions run_options_{nullptr};
   std::string model_file_;
   int threads_ = 1;
-  std::string input_name_;
-  std::string output_name_;
-  Ort::Value input_{nullptr};
-  Ort::Value output_{nullptr};
+  std::string provider_;
+  std::vector<Slot> inputs_;
+  std::vector<Slot> outputs_;
+  std::vector<const char*> input_names_;  // these point into the slots
+  std::vector<const char*> output_names_;
+  std::vector<Ort::Value> input_values_;
+  std::vector<Ort::Value> output_values_;
 };
 
 }  // namespace
