@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,7 @@ from device.choose import open_devices, reserve
 from device.errors import BundleError
 from device.lock import DeviceLock
 from export.artifact import Artifact, ExportError
+from export.own import export_own
 from export.pipeline import export_model
 from harness import replay
 from harness.plan import Plan, Turn
@@ -75,7 +76,7 @@ def met(plan: Plan, found: Ready) -> Plan:
 
 
 def _exported(plan: Plan, display: Display, lock: DeviceLock | None) -> Ready:
-    artifacts = _export(plan.cases, plan.checkpoints, display)
+    artifacts = _export(plan, display)
 
     def subject(turn: Turn) -> Subject:
         made = artifacts[_files_of(turn.case)]
@@ -104,27 +105,42 @@ def _recorded(recording: replay.Recording) -> Ready:
     return Ready([replay.ReplayDevice(recording)], subject)
 
 
-#: Model, format, igc: cases that differ in nothing of these run the same files.
-_Files = tuple[str, str, str | None]
+#: Model, format, igc, precision: cases that differ in nothing of these run the same files.
+_Files = tuple[str, str, str | None, str]
 
 
 def _files_of(case: Case) -> _Files:
-    return (case.model, case.format, case.igc)
+    return (case.model, case.format, case.igc, case.precision)
 
 
-def _export(
-    cases: Sequence[Case], checkpoints: Mapping[str, str], display: Display
-) -> dict[_Files, Artifact | ExportError]:
+def _export(plan: Plan, display: Display) -> dict[_Files, Artifact | ExportError]:
     """Each model in each format and form, or why there is none: an export that fails does not stop the others."""
     made: dict[_Files, Artifact | ExportError] = {}
-    with display.stage("export", total=len(cases)) as stage:
-        for case in cases:
-            stage.detail(", ".join(part for part in _files_of(case) if part))
-            spec = registry.get(case.model)
-            weights = Path(checkpoints[case.model]) if case.model in checkpoints else None
-            try:
-                made[_files_of(case)] = export_model(spec, EXPORTS, weights, format_name=case.format, igc=case.igc)
-            except ExportError as error:
-                made[_files_of(case)] = error
+    with display.stage("export", total=len(plan.cases)) as stage:
+        for case in plan.cases:
+            files = _files_of(case)
+            if files not in made:
+                stage.detail(", ".join(part for part in files if part))
+                try:
+                    made[files] = _exported_case(plan, case)
+                except ExportError as error:
+                    made[files] = error
             stage.advance()
     return made
+
+
+def _exported_case(plan: Plan, case: Case) -> Artifact:
+    calibration = Path(plan.calibrations[case.model]) if case.model in plan.calibrations else None
+    for own in plan.own_models:
+        if own.name == case.model:
+            return export_own(own, EXPORTS, precision=case.precision, calibration=calibration)
+    weights = Path(plan.checkpoints[case.model]) if case.model in plan.checkpoints else None
+    return export_model(
+        registry.get(case.model),
+        EXPORTS,
+        weights,
+        format_name=case.format,
+        igc=case.igc,
+        precision=case.precision,
+        calibration=calibration,
+    )
