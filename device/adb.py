@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from device import adb_server, bundle, call, probe
-from device.adb_server import Connection, server_port
+from device.adb_server import Connection, Server, default_server
 from device.errors import (
     DeviceLost,
     DeviceUnavailable,
@@ -69,8 +69,8 @@ class ShellResult:
 class Shell:
     """Commands on one device, over adb's shell protocol 2: stdout, stderr and exit status kept apart."""
 
-    def __init__(self, serial: str, port: int, timeouts: Timeouts = DEFAULT) -> None:
-        self.serial, self.port = serial, port
+    def __init__(self, serial: str, server: Server, timeouts: Timeouts = DEFAULT) -> None:
+        self.serial, self.server = serial, server
         self._timeouts = timeouts
         self._open: set[Connection] = set()
 
@@ -142,7 +142,7 @@ class Shell:
 
     @contextlib.contextmanager
     def _transport(self, deadline: Deadline) -> Iterator[Connection]:
-        with Connection(self.port, deadline, self._timeouts.connect_s) as connection:
+        with Connection(self.server, deadline, self._timeouts.connect_s) as connection:
             self._open.add(connection)
             try:
                 connection.request(f"host:transport:{self.serial}")
@@ -152,10 +152,10 @@ class Shell:
 
     def _broken(self, reason: str) -> DeviceLost:
         """Why a connection broke: the server is gone, or it says what it knows of the device."""
-        if not adb_server.answers(self.port):
-            return ServerGone(f"{self.serial}: the adb server on port {self.port} went away; see `adb devices`")
+        if not adb_server.answers(self.server):
+            return ServerGone(f"{self.serial}: the adb server {self.server} went away; see `adb devices`")
         try:
-            adb_server.require_usable(self.serial, self.port, _PING_S)
+            adb_server.require_usable(self.serial, self.server, _PING_S)
         except DeviceLost as error:
             return type(error)(f"{self.serial}: the connection broke: {error}")
         except DeviceUnavailable as error:
@@ -164,8 +164,8 @@ class Shell:
 
 
 #: Has an emulated board up and reached, within so many seconds, booted anew if it must be or (True) in any case; says
-#: its serial and its adb server's port.
-Revive = Callable[[float, bool], tuple[str, int]]
+#: its serial and its adb server.
+Revive = Callable[[float, bool], tuple[str, Server]]
 
 
 class AdbDevice:
@@ -179,19 +179,23 @@ class AdbDevice:
         self,
         serial: str,
         *,
-        port: int | None = None,
+        server: Server | None = None,
         name: str | None = None,
         timeouts: Timeouts = DEFAULT,
         on_close: Callable[[], None] = lambda: None,
         revive: Revive | None = None,
     ) -> None:
-        self.serial, self.port = serial, port or server_port()
+        self.serial, self.server = serial, server or default_server()
         self._name, self._timeouts = name or serial, timeouts
         self._on_close, self._revive = on_close, revive
-        if not adb_server.answers(self.port):
-            adb_server.start(self.port, timeouts.connect_s)
-        adb_server.require_usable(serial, self.port, timeouts.connect_s)
-        self.shell = Shell(serial, self.port, timeouts)
+        try:
+            adb_server.require_usable(serial, self.server, timeouts.connect_s)
+        except ServerGone:
+            if adb_server.answers(self.server):
+                raise
+            adb_server.start(self.server, timeouts.connect_s)
+            adb_server.require_usable(serial, self.server, timeouts.connect_s)
+        self.shell = Shell(serial, self.server, timeouts)
         self._info = self._ask_info()
         tools = self._ask(f"command -v {' || command -v '.join(_HASH_TOOLS)}").split()
         self._hash_tool = PurePosixPath(tools[0]).name if tools else None
@@ -285,14 +289,14 @@ class AdbDevice:
             try:
                 if self._revive is not None:
                     self._move(*self._revive(deadline.left_s(), False))
-                elif not adb_server.answers(self.port):
-                    adb_server.start(self.port, deadline.left_s(self._timeouts.connect_s))
+                elif not adb_server.answers(self.server):
+                    adb_server.start(self.server, deadline.left_s(self._timeouts.connect_s))
                 if self._reached(half if reboot else deadline):
                     found = self._ask_info(deadline)
                     break
                 if rejoin.passed:
                     rejoin = Deadline(_REJOIN_EVERY_S)
-                    adb_server.rejoin(self.serial, self.port, deadline.left_s(_PING_S))
+                    adb_server.rejoin(self.serial, self.server, deadline.left_s(_PING_S))
                 reason = "it does not answer"
             except DeviceUnavailable as error:
                 reason = str(error)
@@ -347,10 +351,10 @@ class AdbDevice:
             return False
         return answer.stdout.strip() == b"here"
 
-    def _move(self, serial: str, port: int) -> None:
-        if (serial, port) != (self.serial, self.port):
-            self.serial, self.port = serial, port
-            self.shell = Shell(serial, port, self._timeouts)
+    def _move(self, serial: str, server: Server) -> None:
+        if (serial, server) != (self.serial, self.server):
+            self.serial, self.server = serial, server
+            self.shell = Shell(serial, server, self._timeouts)
 
     def _restart(self, deadline: Deadline) -> None:
         if self._revive is not None:

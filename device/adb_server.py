@@ -1,4 +1,4 @@
-"""The adb server on this machine: its host protocol (AOSP, adb: SERVICES.TXT and OVERVIEW.TXT), and having one.
+"""The adb server, on this machine or another: its host protocol (AOSP, adb: SERVICES.TXT and OVERVIEW.TXT), having one.
 
 The client is our own, of few lines, because every wait must end at a deadline, and because adbutils' starts a server
 whenever it meets none. A server that runs is never ended: others use it.
@@ -12,6 +12,8 @@ import re
 import socket
 import subprocess
 import tempfile
+import threading
+import time
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -26,10 +28,29 @@ from device.errors import (
 )
 from device.timeouts import Deadline, Timeouts
 
-_HOST = "127.0.0.1"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_DEFAULT_PORT = 5037  # AOSP, adb.h: DEFAULT_ADB_PORT
+_ANSWERS_S = 5.0  # a choice: another machine may be far, and a server have its queue full for seconds
+_HOST_AND_PORT = re.compile(r"(\[(?P<ipv6>[0-9a-fA-F:.]+)\]|(?P<host>[A-Za-z0-9._-]+))(:(?P<port>\d{1,5}))?")
+_APART_S = 0.001  # a choice: an adb server takes a connection in far less
 _CHUNK_BYTES = 64 * 1024
 _MAX_REQUEST_BYTES = 0xFFFF  # a request's length has four hexadecimal digits
 _TCP_SERIAL = re.compile(r"[^\s,]+:\d{1,5}")  # of a device that was reached with `adb connect`
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where an adb server listens. What is not on this machine is never started from here."""
+
+    port: int
+    host: str = "127.0.0.1"
+
+    @property
+    def is_here(self) -> bool:
+        return self.host in _LOOPBACK
+
+    def __str__(self) -> str:
+        return f"on port {self.port} of this machine" if self.is_here else f"at {self.host}:{self.port}"
 
 
 @dataclass(frozen=True)
@@ -40,12 +61,40 @@ class Attached:
     state: str  # "device" when it can be used
 
 
-def server_port() -> int:
+def default_server() -> Server:
     """Where adb's own tools look for the server. Raises DeviceUnavailable for a port that is no number."""
-    port = os.environ.get("ANDROID_ADB_SERVER_PORT", "5037")
-    if not (port.isascii() and port.isdecimal() and 0 < int(port) < 1 << 16):
+    port = os.environ.get("ANDROID_ADB_SERVER_PORT") or str(_DEFAULT_PORT)
+    if not _is_port(port):
         raise DeviceUnavailable(f"ANDROID_ADB_SERVER_PORT={port}: not a port number; unset it, or mend it")
-    return int(port)
+    return Server(int(port), os.environ.get("ANDROID_ADB_SERVER_ADDRESS") or "127.0.0.1")
+
+
+def parse_server(text: str) -> Server:
+    """The server that HOST, HOST:PORT or [IPV6]:PORT names. Raises ValueError for what is none."""
+    found = _HOST_AND_PORT.fullmatch(text)
+    port = (found["port"] or str(_DEFAULT_PORT)) if found else ""
+    if found is None or not _is_port(port):
+        raise ValueError(f"{text!r} is not HOST:PORT, such as 192.168.1.20:{_DEFAULT_PORT}")
+    return Server(int(port), found["ipv6"] or found["host"])
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 6 and 0 < int(text) < 1 << 16  # noqa: PLR2004
+
+
+#: When the next connection may be made, on the clock of time.monotonic().
+_next_s = 0.0
+_pacing = threading.Lock()
+
+
+def _pace() -> None:
+    """Keeps connections of many threads apart: what a server's queue has no room for comes again a second later."""
+    global _next_s  # noqa: PLW0603 -- one for the process, as there is one queue
+    with _pacing:
+        now_s = time.monotonic()
+        turn_s = max(now_s, _next_s)
+        _next_s = turn_s + _APART_S
+    time.sleep(turn_s - now_s)
 
 
 class Connection:
@@ -54,15 +103,15 @@ class Connection:
     Its methods raise ServerGone, TimeoutError when the deadline has passed, EOFError and OSError when it breaks.
     """
 
-    def __init__(self, port: int, deadline: Deadline, connect_s: float = Timeouts.connect_s) -> None:
+    def __init__(self, server: Server, deadline: Deadline, connect_s: float = Timeouts.connect_s) -> None:
         self._deadline = deadline
+        _pace()
         try:
-            self._socket = socket.create_connection((_HOST, port), timeout=deadline.left_s(connect_s))
+            self._socket = socket.create_connection((server.host, server.port), timeout=deadline.left_s(connect_s))
         except OSError as error:
             reason = error.strerror or str(error)
-            raise ServerGone(
-                f"the adb server on port {port} of this machine is not there ({reason}); `adb start-server` starts one"
-            ) from None
+            how = "`adb start-server` starts one" if server.is_here else "there, `adb -a start-server` starts one"
+            raise ServerGone(f"the adb server {server} is not there ({reason}); {how}") from None
 
     def __enter__(self) -> Self:
         return self
@@ -137,45 +186,51 @@ ADVICE = {
 }
 
 
-def ask(service: str, port: int, limit_s: float = Timeouts.connect_s) -> str:
+def ask(service: str, server: Server, limit_s: float = Timeouts.connect_s) -> str:
     """The server's answer to a host request. Raises DeviceUnavailable's children."""
     try:
-        with Connection(port, Deadline(limit_s)) as connection:
+        with Connection(server, Deadline(limit_s)) as connection:
             connection.request(service)
             return connection.block()
     except (OSError, EOFError) as error:
         reason = "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
-        raise ServerGone(f"the adb server on port {port} did not answer ({reason}); see `adb devices`") from None
+        raise ServerGone(f"the adb server {server} did not answer ({reason}); see `adb devices`") from None
 
 
-def listed(port: int, limit_s: float = Timeouts.connect_s) -> list[Attached]:
+def listed(server: Server, limit_s: float = Timeouts.connect_s) -> list[Attached]:
     """Every device that the adb server lists, whatever its state. Raises ServerGone when there is no server."""
-    lines = [line.partition("\t") for line in ask("host:devices", port, limit_s).splitlines()]
+    lines = [line.partition("\t") for line in ask("host:devices", server, limit_s).splitlines()]
     return [Attached(serial, state.strip()) for serial, _tab, state in lines if state]
 
 
-def attached(port: int | None = None, limit_s: float = Timeouts.connect_s) -> list[Attached]:
+def attached(server: Server | None = None, limit_s: float = Timeouts.connect_s) -> list[Attached]:
     """As `listed`, but the server is started when there is none. Raises DeviceUnavailable when there is no adb."""
-    port = port or server_port()
-    if not answers(port):
-        start(port, limit_s)
-    return listed(port, limit_s)
+    server = server or default_server()
+    if not answers(server):
+        start(server, limit_s)
+    return listed(server, limit_s)
 
 
-def answers(port: int) -> bool:
-    """Whether anything listens where the server should; nothing is started."""
-    with socket.socket() as connection:
-        connection.settimeout(1)
-        return connection.connect_ex((_HOST, port)) == 0
+def answers(server: Server) -> bool:
+    """Whether anything listens where the server should; nothing is started. One that is slow to answer does."""
+    _pace()
+    try:
+        socket.create_connection((server.host, server.port), timeout=_ANSWERS_S).close()
+    except OSError:
+        return False
+    return True
 
 
-def start(port: int, limit_s: float = Timeouts.connect_s) -> None:
+def start(server: Server, limit_s: float = Timeouts.connect_s) -> None:
     """Starts an adb server, where none runs. Raises DeviceUnavailable when that cannot be done."""
     import adbutils
 
+    if not server.is_here:
+        raise ServerGone(f"no adb server answers {server}; there, `adb -a start-server` starts one")
+
     with tempfile.TemporaryFile() as said:
         try:
-            argv = [adbutils.adb_path(), "-P", str(port), "start-server"]
+            argv = [adbutils.adb_path(), "-P", str(server.port), "start-server"]
             subprocess.run(
                 argv, stdin=subprocess.DEVNULL, stdout=said, stderr=said, timeout=limit_s, check=True, cwd="/"
             )
@@ -188,9 +243,9 @@ def start(port: int, limit_s: float = Timeouts.connect_s) -> None:
             ) from None
 
 
-def require_usable(serial: str, port: int, limit_s: float = Timeouts.connect_s) -> None:
+def require_usable(serial: str, server: Server, limit_s: float = Timeouts.connect_s) -> None:
     """Raises DeviceUnavailable's children, with what to do, unless the server lists `serial` as ready."""
-    devices = {item.serial: item.state for item in listed(port, limit_s)}
+    devices = {item.serial: item.state for item in listed(server, limit_s)}
     if serial not in devices:
         found = ", ".join(f"{name} ({state})" for name, state in devices.items()) or "no device at all"
         raise DeviceLost(f"no device {serial!r}: adb lists {found}; see --list-devices")
@@ -200,13 +255,13 @@ def require_usable(serial: str, port: int, limit_s: float = Timeouts.connect_s) 
         raise kind(f"device {serial!r} is {state}: {ADVICE.get(state, 'see `adb devices`')}")
 
 
-def rejoin(serial: str, port: int, limit_s: float) -> None:
+def rejoin(serial: str, server: Server, limit_s: float) -> None:
     """Has the server connect to the device anew, as `adb reconnect` and `adb connect` do; others are left alone."""
     with contextlib.suppress(DeviceUnavailable):
         if _TCP_SERIAL.fullmatch(serial):
             # A server may hold on to the connection of a device that has gone: it must be told to let go first.
             with contextlib.suppress(DeviceLost):
-                ask(f"host:disconnect:{serial}", port, limit_s)
-            ask(f"host:connect:{serial}", port, limit_s)
+                ask(f"host:disconnect:{serial}", server, limit_s)
+            ask(f"host:connect:{serial}", server, limit_s)
         else:
-            ask(f"host-serial:{serial}:reconnect", port, limit_s)
+            ask(f"host-serial:{serial}:reconnect", server, limit_s)

@@ -29,6 +29,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from device import adb_server, board_image, lifeline
+from device.adb_server import Server
 from device.counting import Cache, Caches
 from device.errors import DeviceUnavailable
 from device.records import Clock
@@ -104,14 +105,14 @@ def definition(name: str) -> BoardDefinition:
 
 @dataclass
 class Board:
-    """A board that is up: an adb device `serial` at the private adb server on 127.0.0.1:`adb_server_port`.
+    """A board that is up: an adb device `serial` at the private adb server on `adb_server`.
 
     `counts_path` is where the emulator's counts go (see `CountingDevice`); None when it does not count.
     """
 
     definition: BoardDefinition
     serial: str
-    adb_server_port: int
+    adb_server: Server
     kernel_version: str
     log_path: Path
     counts_path: Path | None
@@ -136,29 +137,29 @@ class Board:
         """Whether the emulator runs; it may still be stuck."""
         return self._emulator.poll() is None
 
-    def revive(self, limit_s: float, again: bool = False) -> tuple[str, int]:
+    def revive(self, limit_s: float, again: bool = False) -> tuple[str, Server]:
         """Has the board reached over adb, booted anew on its disk when it has died, or (`again`) in any case.
 
-        The serial and the port of the adb server, which may be others then. Raises BoardUnavailable, in time.
+        The serial and the adb server, which may be others then. Raises BoardUnavailable, in time.
         """
         with self._changing:
             if self._given_up.is_set():
                 raise BoardUnavailable(f"the board {self.definition.name} has been switched off")
             deadline = Deadline(limit_s)
-            port = _adb_server()
+            server = _adb_server()
             if again or not self.alive():
                 lifeline.end(self._emulator)
-                _disconnect(self.serial, port)
+                _disconnect(self.serial, server)
                 _prepare_disk(self._slot.disk)
                 self._emulator, self.serial = _up(
-                    self.definition, self._image, self._slot, self._plugin, port, deadline, self._given_up
+                    self.definition, self._image, self._slot, self._plugin, server, deadline, self._given_up
                 )
-            elif port != self.adb_server_port:  # another server, which knows nothing yet
+            elif server != self.adb_server:  # another server, which knows nothing yet
                 _wait_for_adb(
-                    self.definition, self._emulator, self.log_path, self.serial, port, deadline, self._given_up
+                    self.definition, self._emulator, self.log_path, self.serial, server, deadline, self._given_up
                 )
-            self.adb_server_port = port
-            return self.serial, port
+            self.adb_server = server
+            return self.serial, server
 
     def close(self) -> None:
         """Write /data to its disk, and switch off. Once closed, nothing happens any more."""
@@ -167,9 +168,9 @@ class Board:
             if self._slot.closed:
                 return
             if self.alive():
-                _sync(self.serial, self.adb_server_port)
+                _sync(self.serial, self.adb_server)
             lifeline.end(self._emulator)
-            _disconnect(self.serial, self.adb_server_port)
+            _disconnect(self.serial, self.adb_server)
             self._slot.close()
 
     def __enter__(self) -> Self:
@@ -198,19 +199,19 @@ def boot(
     plugin = _plugin(described, _tool(emulator, "qemu-system-arm"), step) if count else None
     image = board_image.image(described.architecture, step)
     limit_s = _boot_timeout_s() if timeout_s is None else timeout_s
-    adb_port = _adb_server()
+    server = _adb_server()
     step(f"booting {described.title}")
     slot = _Slot.take(described.name)
     given_up = threading.Event()
     try:
-        process, serial = _up(described, image, slot, plugin, adb_port, Deadline(limit_s), given_up)
+        process, serial = _up(described, image, slot, plugin, server, Deadline(limit_s), given_up)
     except BaseException:
         slot.close()
         raise
     return Board(
         described,
         serial,
-        adb_port,
+        server,
         image.kernel_version,
         slot.log_path,
         slot.counts_path if plugin else None,
@@ -227,7 +228,7 @@ def _up(
     image: board_image.Image,
     slot: _Slot,
     plugin: Path | None,
-    adb_port: int,
+    server: Server,
     deadline: Deadline,
     given_up: threading.Event,
 ) -> tuple[subprocess.Popen[bytes], str]:
@@ -235,7 +236,7 @@ def _up(
     process, port = _start(described, image, slot, plugin)
     try:
         serial = f"127.0.0.1:{port}"
-        _wait_for_adb(described, process, slot.log_path, serial, adb_port, deadline, given_up)
+        _wait_for_adb(described, process, slot.log_path, serial, server, deadline, given_up)
     except BaseException:
         lifeline.end(process)
         raise
@@ -416,7 +417,7 @@ def _wait_for_adb(
     process: subprocess.Popen[bytes],
     log: Path,
     serial: str,
-    adb_port: int,
+    server: Server,
     deadline: Deadline,
     given_up: threading.Event,
 ) -> None:
@@ -429,9 +430,9 @@ def _wait_for_adb(
                 f"the board {described.name} ended while booting (status {process.returncode}): {_end_of(log)}"
             )
         if _STARTED in log.read_bytes():
-            adb_server.rejoin(serial, adb_port, deadline.left_s(_ADB_ANSWERS_S))
+            adb_server.rejoin(serial, server, deadline.left_s(_ADB_ANSWERS_S))
             with contextlib.suppress(DeviceUnavailable):
-                adb_server.require_usable(serial, adb_port, deadline.left_s(_ADB_ANSWERS_S))
+                adb_server.require_usable(serial, server, deadline.left_s(_ADB_ANSWERS_S))
                 return
         time.sleep(0.05)
     raise BoardUnavailable(
@@ -448,11 +449,11 @@ def _end_of(log: Path) -> str:
 # --- adb ----------------------------------------------------------------------------------------------
 
 _server_lock = threading.Lock()
-_server: list[tuple[subprocess.Popen[bytes], int]] = []
+_server: list[tuple[subprocess.Popen[bytes], Server]] = []
 
 
-def _adb_server() -> int:
-    """The port of this program's own adb server, started once; it leaves phones and the user's keys alone."""
+def _adb_server() -> Server:
+    """This program's own adb server, started once; it leaves phones and the user's keys alone."""
     with _server_lock:
         if _server and _server[0][0].poll() is None:
             return _server[0][1]
@@ -461,8 +462,8 @@ def _adb_server() -> int:
             port = _free_port()
             process = _start_adb_server(port)
             if _answers(process, port):
-                _server.append((process, port))
-                return port
+                _server.append((process, Server(port)))
+                return Server(port)
             lifeline.end(process)
         raise BoardUnavailable(f"adb's server does not start; see {_adb_log()}")
 
@@ -506,16 +507,16 @@ def _answers(process: subprocess.Popen[bytes], port: int, timeout_s: float = 10)
     return False
 
 
-def _sync(serial: str, adb_port: int) -> None:
+def _sync(serial: str, server: Server) -> None:
     from device.adb import Shell
 
     with contextlib.suppress(DeviceUnavailable):
-        Shell(serial, adb_port).run("sync", timeout_s=3)
+        Shell(serial, server).run("sync", timeout_s=3)
 
 
-def _disconnect(serial: str, adb_port: int) -> None:
+def _disconnect(serial: str, server: Server) -> None:
     with contextlib.suppress(DeviceUnavailable):
-        adb_server.ask(f"host:disconnect:{serial}", adb_port, limit_s=3)
+        adb_server.ask(f"host:disconnect:{serial}", server, limit_s=3)
 
 
 @atexit.register

@@ -1,19 +1,19 @@
-"""From the name a user gives to a device that is ready: `host`, `board:NAME`, or an adb serial."""
+"""From the names a user gives to devices that are ready: `host`, `board:NAME`, an adb serial, or `all` of these."""
 
 from __future__ import annotations
 
 import os
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from device.adb import AdbDevice
-from device.adb_server import Attached, answers, attached, server_port
+from device.adb_server import Attached, Server, answers, attached, default_server
 from device.call import Device
 from device.counting import CountingDevice
-from device.errors import DeviceNotChosen
+from device.errors import DeviceNotChosen, DeviceUnavailable
 from device.host import NAME as HOST
 from device.host import HostDevice
 from device.lock import DeviceLock
@@ -24,29 +24,42 @@ if TYPE_CHECKING:
 
 BOARD_PREFIX = "board:"
 DEFAULT_BOARD = "board:cortex-a7"
+ALL = "all"
 
 _USB_DEVICES = Path("/sys/bus/usb/devices")
 _ADB_INTERFACE = ("ff", "42", "01")  # class, subclass, protocol of adb's USB interface (AOSP, adb.h)
 
 
-def choose(named: str | None) -> str:
-    """The device to use: the one named, else ANDROID_SERIAL, else the one attached, else the default board.
+def choose(named: Sequence[str], server: Server | None = None) -> tuple[str, ...]:
+    """The devices to use: those named, else ANDROID_SERIAL, else the one attached, else the default board.
 
-    Raises DeviceNotChosen when several are attached, DeviceUnavailable when there is a server but no adb.
+    `all` are those that the adb server lists, usable or not: one that cannot be used is to be heard of. Raises
+    DeviceNotChosen when several are attached and none is named, DeviceUnavailable when there is no adb server where
+    one must be, or none of `all`.
     """
-    wanted = named or os.environ.get("ANDROID_SERIAL")
+    wanted = tuple(named) or tuple(filter(None, [os.environ.get("ANDROID_SERIAL")]))
+    if ALL in wanted:
+        found = [item.serial for item in attached_without_side_effects(server)]
+        if not found:
+            raise DeviceUnavailable(f"--device {ALL}: no device is attached; see --list-devices")
+        return tuple(dict.fromkeys(one for name in wanted for one in (found if name == ALL else [name])))
     if wanted:
-        return wanted
-    serials = [item.serial for item in attached_without_side_effects()]
+        return tuple(dict.fromkeys(wanted))
+    serials = [item.serial for item in attached_without_side_effects(server)]
     if len(serials) > 1:
-        raise DeviceNotChosen(f"several devices are attached; name one with --device: {', '.join(serials)}")
-    return serials[0] if serials else DEFAULT_BOARD
+        raise DeviceNotChosen(
+            f"several devices are attached; name some with --device, or --device {ALL}: {', '.join(serials)}"
+        )
+    return (serials[0] if serials else DEFAULT_BOARD,)
 
 
-def attached_without_side_effects() -> list[Attached]:
-    """As `attached`, but starts no adb server when there is none and no phone hangs on USB either."""
-    if answers(server_port()) or _adb_on_usb():
-        return attached()
+def attached_without_side_effects(server: Server | None = None) -> list[Attached]:
+    """As `attached`, but starts no adb server when there is none and no phone hangs on USB either.
+
+    A server that was named must be there: else raises ServerGone.
+    """
+    if server is not None or answers(default_server()) or _adb_on_usb():
+        return attached(server)
     return []
 
 
@@ -65,17 +78,19 @@ def open_devices(
     *,
     counting: bool = False,
     timeouts: Timeouts = DEFAULT,
+    server: Server | None = None,
 ) -> list[Device]:
     """The named device, ready; of a board as many as asked for, always in the same order of their data disks.
 
     Whoever calls has reserved it. `on_step` hears what is being waited for (a board boots in seconds). With `counting`,
-    a board's passes carry its emulator's counts; what is no board takes no notice. Raises DeviceUnavailable with what
-    to do. Boards die with this program, at the latest.
+    a board's passes carry its emulator's counts; what is no board takes no notice. `server` is the adb server that has
+    the device (default: this machine's); boards have their own. Raises DeviceUnavailable with what to do. Boards die
+    with this program, at the latest.
     """
     if name == HOST:
         return [HostDevice()]
     if not name.startswith(BOARD_PREFIX):
-        device = AdbDevice(name, timeouts=timeouts)
+        device = AdbDevice(name, timeouts=timeouts, server=server)
         device.take_over()
         return [device]
     boards = _boot(name.removeprefix(BOARD_PREFIX), count, on_step, counting)
@@ -90,7 +105,7 @@ def open_devices(
 def _device(name: str, board: Board, timeouts: Timeouts) -> Device:
     device = AdbDevice(
         board.serial,
-        port=board.adb_server_port,
+        server=board.adb_server,
         name=name,
         timeouts=timeouts,
         on_close=board.close,

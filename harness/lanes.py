@@ -1,9 +1,8 @@
-"""Cases side by side: one lane a device, each with its share of the plan. What a failure leads to is in policy.py."""
+"""The turns of one device: one lane a board, each with its share. What a failure leads to is in policy.py."""
 
 from __future__ import annotations
 
 import itertools
-import queue
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,8 +12,7 @@ from device.errors import DeviceError
 from harness.plan import Plan, Turn
 from harness.policy import MAX_ATTEMPTS, Then, rule_for
 from harness.records import Record
-
-_JOIN_TIMEOUT_S = 30
+from harness.stop import Stop
 
 
 def measure_all(
@@ -23,19 +21,18 @@ def measure_all(
     devices: Sequence[Device],
     measure: Callable[[Turn, Device], Record],
     keep: Callable[[Record], None],
-    tell: Callable[[str], None] = lambda _: None,
+    tell: Callable[[str], None],
+    stop: Stop,
 ) -> None:
-    """Takes these turns of the plan; `keep` gets each record, in the caller's thread, as it comes.
+    """Takes these turns of the plan on devices that share them, until they are done or `stop` is set.
 
-    The devices are closed after.
-    Cases are dealt out in turn and not by who is free, and a case stays with its device in every round, so that a
-    second run finds on each device what the first one pushed there. A case that is taken again has a record of each
-    attempt. A device that is given up leaves its other turns without records; `tell` hears why. What ends this early,
-    Ctrl-C too, ends the cases that are running, and none of them is kept.
+    `keep` gets each record as it comes, from the thread of its lane. Cases are dealt out in turn and not by who is
+    free, and a case stays with its device in every round, so that a second run finds on each device what the first one
+    pushed there. A case that is taken again has a record of each attempt. A device that is given up leaves its other
+    turns without records; `tell` hears why. Raises what a lane raised, when all have ended.
     """
-    results: queue.SimpleQueue[Record | BaseException | None] = queue.SimpleQueue()
-    stopped = threading.Event()
     places = {case.id: place for place, case in enumerate(plan.cases)}
+    failures: list[BaseException] = []
 
     def work(lane: int) -> None:
         try:
@@ -43,26 +40,27 @@ def measure_all(
                 if places[turn.case.id] % len(devices) == lane and not take(turn, devices[lane]):
                     return
         except BaseException as error:
-            results.put(error)
-        finally:
-            results.put(None)
+            failures.append(error)
+            stop.set()
 
     def take(turn: Turn, device: Device) -> bool:
         """Whether this lane goes on after the turn."""
         for attempt in itertools.count(1):
-            if stopped.is_set():
+            if stop.is_set():
                 return False
             record = replace(measure(turn, device), attempt=attempt)
-            results.put(record)
+            if stop.is_set():  # it ended because its device was closed: nothing is known of it
+                return False
+            keep(record)
             rule = rule_for(record)
             if rule is None or rule.then is Then.SKIP:
                 return True
             if rule.then in (Then.GIVE_UP, Then.STOP):
                 tell(f"{turn.id}: {record.error}; {rule.sentence}")
                 if rule.then is Then.STOP:
-                    stopped.set()
+                    stop.set()
                 return False
-            if rule.reconnect and not stopped.is_set() and not back(device, record):
+            if rule.reconnect and not back(device, record):
                 return False
             if attempt == MAX_ATTEMPTS:
                 return True
@@ -78,22 +76,11 @@ def measure_all(
             return False
         return True
 
-    threads = [threading.Thread(target=work, args=(lane,), daemon=True) for lane in range(len(devices))]
-    try:
-        for thread in threads:
-            thread.start()
-        at_work = len(threads)
-        while at_work:
-            result = results.get()
-            if isinstance(result, BaseException):
-                raise result
-            if result is None:
-                at_work -= 1
-            else:
-                keep(result)
-    finally:
-        stopped.set()
-        for device in devices:
-            device.close()
-        for thread in threads:
-            thread.join(_JOIN_TIMEOUT_S)
+    threads = [threading.Thread(target=work, args=(lane,), daemon=True) for lane in range(1, len(devices))]
+    for thread in threads:
+        thread.start()
+    work(0)
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]

@@ -7,6 +7,7 @@ import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,14 @@ class Plan:
     own_models: tuple[OwnModel, ...] = ()
     calibrations: dict[str, str] = field(default_factory=dict)
 
+    def lanes_of(self, device: str) -> int:
+        """How many boards of a device share its turns; other devices are one of a kind."""
+        return self.lanes if device.startswith("board:") else 1
+
+    def serial(self, device: str) -> str:
+        """What records call the device; a recording's have the name of what was recorded."""
+        return self.device_infos[device].serial if device in self.device_infos else device
+
     @property
     def rounds(self) -> int:
         return len({round_ for round_, _ in self.order})
@@ -131,6 +140,14 @@ def require_same(recorded: Plan, now: Plan, folder: Path) -> None:
         raise UsageError(f"--resume {folder}: not the run it was: {'; '.join(found)}; start a new run for that")
 
 
+def require_same_device(plan: Plan, device: str, found: DeviceInfo) -> None:
+    """Raises UsageError when the plan has met another device under this name: a run may not be taken up on it."""
+    then = plan.device_infos.get(device)
+    if then is not None and not then.is_same_as(found):
+        differs = f"{device}: {_short(then)} then, {_short(found)} now"
+        raise UsageError(f"--resume {plan.run}: not the run it was: {differs}; start a new run for that")
+
+
 def _short(value: object) -> str:
     text = str(value)
     most = 200
@@ -166,8 +183,14 @@ def _upgraded(content: dict[str, Any]) -> dict[str, Any]:
     return {**content, "schema_version": SCHEMA_VERSION, "devices": [device], "device_infos": infos}
 
 
+@cache  # it takes 50 ms to make
 def _adapter() -> TypeAdapter[Plan]:
     return TypeAdapter(Plan)
+
+
+@cache
+def device_adapter() -> TypeAdapter[DeviceInfo]:
+    return TypeAdapter(DeviceInfo)
 
 
 def write(plan: Plan, folder: Path) -> None:

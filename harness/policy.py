@@ -50,7 +50,8 @@ _LOST = (
     ("device_lost", "the device is no longer there, or the connection broke"),
     ("offline", "the adb server sees the device and cannot talk to it"),
     ("no_answer", "the device is there and does not answer in time"),
-    ("server_gone", "the adb server on this machine is not there"),
+    ("server_gone", "the adb server is not there"),
+    ("worker_lost", "the farm's worker that has the device is gone, or says nothing"),
 )
 _SKIPPED = (
     ("push_failed", "a file could not be put on the device"),
@@ -101,6 +102,12 @@ def rule_for(record: Record) -> Rule | None:
     if record.device.kind == "replay":
         return Rule(record.status, "as recorded", Then.SKIP)
     return RULES[record.status]
+
+
+def is_over(record: Record) -> bool:
+    """Whether the record's turn is not taken again."""
+    rule = rule_for(record)
+    return rule is None or rule.then is not Then.AGAIN or record.attempt >= MAX_ATTEMPTS
 
 
 def table() -> str:

@@ -1,124 +1,116 @@
-"""What a run needs before its first turn: the devices, ready, and each case's network, exported or recorded."""
+"""What a run needs before its first turn: each case's network, exported or recorded, and each device, ready."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING
 
 from device import bundle
+from device.adb_server import Server
 from device.call import Device
 from device.choose import open_devices, reserve
 from device.errors import BundleError
-from device.lock import DeviceLock
 from export.artifact import Artifact, ExportError
 from export.own import export_own
 from export.pipeline import export_model
 from harness import replay
 from harness.plan import Plan, Turn
-from harness.progress import Display
 from harness.records import Case
-from harness.subject import ExportedNetwork, Subject
+from harness.subject import Bundles, ExportedNetwork, Subject
 from models import registry
+
+if TYPE_CHECKING:
+    from harness.sessions import Watcher
 
 EXPORTS = Path(__file__).resolve().parent.parent / "build" / "export"
 
-
-@dataclass(frozen=True)
-class Ready:
-    """Devices to share the turns, and the network of each; `subject` raises ExportError where there is none.
-
-    `lock` keeps other runs from them.
-    """
-
-    devices: Sequence[Device]
-    subject: Callable[[Turn], Subject]
-    lock: DeviceLock | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for device in self.devices:
-            device.close()
-        if self.lock is not None:
-            self.lock.release()
+#: The network of a turn; raises ExportError where there is none.
+Networks = Callable[[Turn], Subject]
 
 
-def ready(plan: Plan, display: Display, wait_s: float = 0) -> Ready:
-    """What the plan names, telling on the display what is done; waits up to `wait_s` for another run with the device.
-
-    Raises DeviceError's children, and UsageError.
-    """
+def networks(plan: Plan, watcher: Watcher) -> Networks:
+    """The network of each case: exported now, or as it was recorded. Raises UsageError for a recording that is none."""
     if replay.is_one(plan.devices[0]):
         return _recorded(replay.read(plan.devices[0]))
-    lock = reserve(plan.devices[0], wait_s, on_wait=display.say)
-    try:
-        return _exported(plan, display, lock)
-    except BaseException:
-        if lock is not None:
-            lock.release()
-        raise
-
-
-def met(plan: Plan, found: Ready) -> Plan:
-    """The plan with what it has met: the device, and the files of each case's network."""
-    networks = {}
-    for turn in plan.turns():
-        with contextlib.suppress(ExportError):
-            networks[turn.case.id] = found.subject(turn).artifact.sha256
-    return replace(plan, device_infos={plan.devices[0]: found.devices[0].info}, networks=networks)
-
-
-def _exported(plan: Plan, display: Display, lock: DeviceLock | None) -> Ready:
-    artifacts = _export(plan, display)
+    artifacts = exported(plan, watcher)
+    bundles = Bundles()
 
     def subject(turn: Turn) -> Subject:
-        made = artifacts[_files_of(turn.case)]
+        made = artifacts[files_of(turn.case)]
         if isinstance(made, ExportError):
             raise made
-        return ExportedNetwork(made)
+        return ExportedNetwork(made, bundles)
 
-    with display.stage(f"ready {plan.devices[0]}") as stage:
-        devices = open_devices(
-            plan.devices[0], plan.lanes, on_step=stage.detail, counting=plan.counting, timeouts=plan.timeouts
-        )
-        # Now, for the compilers would disturb what is measured; what cannot be built fails its cases, with the reason.
-        for runtime in dict.fromkeys(case.runtime for case in plan.cases):
-            with contextlib.suppress(BundleError):
-                bundle.build(plan.cases[0].abi or devices[0].info.abi, runtime, on_step=stage.detail)
-    return Ready(devices, subject, lock)
+    return subject
 
 
-def _recorded(recording: replay.Recording) -> Ready:
+def with_networks(plan: Plan, subject: Networks) -> Plan:
+    """The plan with the files of each case's network."""
+    found = {}
+    for turn in plan.turns():
+        with contextlib.suppress(ExportError):
+            found[turn.case.id] = subject(turn).artifact.sha256
+    return replace(plan, networks=found)
+
+
+@contextlib.contextmanager
+def opened(
+    plan: Plan, device: str, watcher: Watcher, *, wait_s: float = 0, server: Server | None = None
+) -> Iterator[Sequence[Device]]:
+    """The device that the plan names so, ready and this run's alone, with as many boards as the plan has lanes.
+
+    Waits up to `wait_s` for another run with the device. Raises DeviceError's children, and UsageError.
+    """
+    if replay.is_one(device):
+        yield [replay.ReplayDevice(replay.read(device))]
+        return
+    with reserve(device, wait_s, on_wait=watcher.say) or contextlib.nullcontext(), contextlib.ExitStack() as open_ones:
+        with watcher.stage(f"ready {device}") as stage:
+            devices = open_devices(
+                device,
+                plan.lanes_of(device),
+                on_step=stage.detail,
+                counting=plan.counting,
+                timeouts=plan.timeouts,
+                server=server,
+            )
+            for one in devices:
+                open_ones.callback(one.close)
+            # Now, for the compilers would disturb what is measured; what cannot be built fails its cases, with the
+            # reason.
+            for runtime in dict.fromkeys(case.runtime for case in plan.cases):
+                with contextlib.suppress(BundleError):
+                    bundle.build(plan.cases[0].abi or devices[0].info.abi, runtime, on_step=stage.detail)
+        yield devices
+
+
+def _recorded(recording: replay.Recording) -> Networks:
     def subject(turn: Turn) -> Subject:
         record = recording.of(turn.case, turn.round)
         if record.artifact is None:
             raise ExportError(record.error or "the recording has nothing of its network")
         return replay.RecordedNetwork(record, turn.round)
 
-    return Ready([replay.ReplayDevice(recording)], subject)
+    return subject
 
 
 #: Model, format, igc, precision: cases that differ in nothing of these run the same files.
-_Files = tuple[str, str, str | None, str]
+Files = tuple[str, str, str | None, str]
 
 
-def _files_of(case: Case) -> _Files:
+def files_of(case: Case) -> Files:
     return (case.model, case.format, case.igc, case.precision)
 
 
-def _export(plan: Plan, display: Display) -> dict[_Files, Artifact | ExportError]:
+def exported(plan: Plan, watcher: Watcher) -> dict[Files, Artifact | ExportError]:
     """Each model in each format and form, or why there is none: an export that fails does not stop the others."""
-    made: dict[_Files, Artifact | ExportError] = {}
-    with display.stage("export", total=len(plan.cases)) as stage:
+    made: dict[Files, Artifact | ExportError] = {}
+    with watcher.stage("export", total=len(plan.cases)) as stage:
         for case in plan.cases:
-            files = _files_of(case)
+            files = files_of(case)
             if files not in made:
                 stage.detail(", ".join(part for part in files if part))
                 try:

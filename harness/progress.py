@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -38,6 +38,12 @@ class Display:
         with self._progress:
             yield self
 
+    def of_devices(self, turns: Mapping[str, int]) -> dict[str, Display | DeviceLine]:
+        """What each device's session is shown by: of several, each has one line, with so many turns to go."""
+        if len(turns) == 1:
+            return dict.fromkeys(turns, self)
+        return {device: DeviceLine(self, self._progress, device, total) for device, total in turns.items()}
+
     def say(self, words: str) -> None:
         """A line that stays."""
         self.console.print(words, style="yellow", markup=False, highlight=False, soft_wrap=True)
@@ -49,6 +55,42 @@ class Display:
             yield stage
         finally:
             stage.end()
+
+
+class DeviceLine:
+    """The one line of a device among several: how many of its turns are done, and what it is at."""
+
+    def __init__(self, display: Display, progress: Progress, device: str, turns: int) -> None:
+        self._display, self._device = display, device
+        self._line = Stage(progress, device, turns)
+
+    def say(self, words: str) -> None:
+        """A line that stays."""
+        self._display.say(f"{self._device}: {words}")
+
+    @contextmanager
+    def stage(self, description: str, total: int | None = None) -> Iterator[PartOfLine]:
+        """With a `total` it is a turn, and counts when it has ended."""
+        yield PartOfLine(self._line, description, total)
+        if total is not None:
+            self._line.advance()
+        self._line.detail("")
+
+
+class PartOfLine:
+    """What a device is at just now."""
+
+    def __init__(self, line: Stage, description: str, total: int | None) -> None:
+        self._line, self._description, self._total = line, description, total
+        self._steps = 0
+
+    def advance(self, steps: int = 1) -> None:
+        self._steps += steps
+
+    def detail(self, text: str) -> None:
+        """What is being done just now."""
+        so_far = "" if self._total is None else f" {self._steps}/{self._total}"
+        self._line.detail(f"{self._description}{so_far}: {text}")
 
 
 class Stage:

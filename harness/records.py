@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -173,6 +174,7 @@ class Record:
         return sum(ns for phase, ns in self.phases_ns.items() if phase != "passes")
 
 
+@cache  # it takes 100 ms to make
 def record_adapter() -> TypeAdapter[Record]:
     return TypeAdapter(Record)
 

@@ -16,8 +16,8 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,87 +25,46 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from device.cores import parse_cpus
+from device.adb_server import Server
 from device.probe import ABI_OF_MACHINE
 from device.timeouts import DEFAULT, Timeouts
-from export.artifact import IGC, ExportError
+from export.artifact import IGC
 from export.checkpoints import parse_weights
+from harness.cases import CONVOLUTIONS
 from harness.command import guarded
 from harness.conditions import Limits
 from harness.errors import EXIT_CASE_FAILED, EXIT_OK, UsageError
+from harness.options import AdbServer, Cpus, Names, Numbers
 from models import registry
 
 if TYPE_CHECKING:
-    from device.call import Device
-    from device.records import DeviceState
+    from device.records import DeviceInfo
     from harness.plan import Plan, Turn
-    from harness.prepare import Ready
-    from harness.progress import Display
-    from harness.records import Record
-    from harness.session import Run
+    from harness.records import Case, Record
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-#: Caffe2's engine for 3x3 depthwise convolutions -> the format whose nets ask for it.
-CONVOLUTIONS = {"as-converted": "caffe2", "DEPTHWISE_3x3": "caffe2-depthwise"}
-
-
 #: Options for when something fails: a run may be taken up again with others.
-FAULT_OPTIONS = ("command_timeout_s", "reconnect_timeout_s", "reboot", "wait_s")
-
-
-class Cpus(click.ParamType[str]):
-    """CPUs in words, in one canonical form."""
-
-    name = "cpus"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        try:
-            return parse_cpus(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class Names(click.ParamType[tuple[str, ...]]):
-    """Some of `known`, separated by commas."""
-
-    name = "names"
-
-    def __init__(self, known: Sequence[str]) -> None:
-        self.known = known
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        names = tuple(dict.fromkeys(name.strip() for name in str(value).split(",")))
-        if unknown := [name for name in names if name not in self.known]:
-            self.fail(f"{unknown[0]!r} is not one of {', '.join(self.known)}", param, ctx)
-        return names
-
-
-class Numbers(click.ParamType[tuple[int, ...]]):
-    """Whole numbers from `least` to `most`, separated by commas."""
-
-    name = "numbers"
-
-    def __init__(self, least: int, most: int) -> None:
-        self.least, self.most = least, most
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        texts = list(dict.fromkeys(text.strip() for text in str(value).split(",")))
-        wrong = [text for text in texts if not (text.isascii() and text.isdigit() and len(text) < 10)]  # noqa: PLR2004
-        wrong = wrong or [text for text in texts if not self.least <= int(text) <= self.most]
-        if wrong:
-            self.fail(f"{wrong[0]!r} is no number from {self.least} to {self.most}", param, ctx)
-        return tuple(int(text) for text in texts)
+FAULT_OPTIONS = ("command_timeout_s", "reconnect_timeout_s", "reboot", "wait_s", "adb_server")
 
 
 @click.command(help=__doc__, context_settings={"max_content_width": 100})
 @click.option(
     "--device",
-    "device_name",
+    "device_names",
     metavar="SERIAL",
+    multiple=True,
     help="An adb serial, board:NAME (an emulated board), host (this machine) or replay:FOLDER (the run recorded there, "
-    "its cases unless --models names some of them). Default: $ANDROID_SERIAL, the one attached device, else "
-    "board:cortex-a7.",
+    "its cases unless --models names some of them). Given several times, or as all (every attached device), the "
+    "devices are measured at the same time, each with a column in the report. Default: $ANDROID_SERIAL, the one "
+    "attached device, else board:cortex-a7.",
+)
+@click.option(
+    "--adb-server",
+    type=AdbServer(),
+    metavar="HOST:PORT",
+    help="The adb server that has the devices, on another machine perhaps. Default: this machine's "
+    "($ANDROID_ADB_SERVER_ADDRESS, $ANDROID_ADB_SERVER_PORT).",
 )
 @click.option(
     "--models",
@@ -279,7 +238,8 @@ class Numbers(click.ParamType[tuple[int, ...]]):
 @click.option("--list-models", is_flag=True, help="List what can be given as --models, and exit.")
 @guarded
 def main(
-    device_name: str | None,
+    device_names: tuple[str, ...],
+    adb_server: Server | None,
     models: str,
     runtime: str,
     convolution: str,
@@ -315,66 +275,81 @@ def main(
     if list_models:
         return _print_models()
     if list_devices:
-        return _print_devices()
+        return _print_devices(adb_server)
     timeouts = Timeouts(command_s=command_timeout_s, reconnect_s=reconnect_timeout_s)
+    where = Where(wait_s, adb_server)
     if clean_device:
-        return _clean_device(device_name, boards or 1, timeouts, wait_s)
-    from harness import plan, replay
-    from harness.records import SCHEMA_VERSION, Case
+        return _clean_device(device_names, boards or 1, timeouts, where)
+    from harness import cases, plan, replay
+    from harness.records import SCHEMA_VERSION
 
     if resume is not None and not _given_besides("resume", *FAULT_OPTIONS):
-        return _go(replace(plan.read(resume), timeouts=timeouts, reboot=reboot), resume, wait_s, again=True)
+        return _go(replace(plan.read(resume), timeouts=timeouts, reboot=reboot), resume, where, again=True)
     names = [name.strip() for name in models.split(",") if name.strip()]
     specs = list(dict.fromkeys(registry.get(name) for name in names))
     if not specs:
         raise UsageError("--models names no network; see --list-models")
     checkpoints = parse_weights(weights, [spec.name for spec in specs])
-    if device_name is not None and replay.is_one(device_name):
-        recording = replay.read(device_name)
-        chosen, lanes = device_name, 1
-        cases = tuple(case for case in recording.cases if case.model in names or not _given("models"))
-        if not cases:
-            raise UsageError(f"--models {models}: the recording has none of them")
-        rounds = rounds if _given("rounds") else recording.rounds
+    if any(replay.is_one(name) for name in device_names):
+        devices = device_names
+        planned, recorded_rounds = _recorded_cases(devices, names if _given("models") else None)
+        rounds = rounds if _given("rounds") else recorded_rounds
     else:
         from device.choose import choose
 
-        chosen = choose(device_name)
-        formats = {"onnxruntime": "onnx", "caffe2": CONVOLUTIONS[convolution]}
-        separable_ways = (None, "fused") if fuse_separable else (None,)
-        cases = tuple(
-            Case(spec.name, name, formats[name], way, count, cpus, abi, warmup, passes)
-            for spec in specs
-            for way in (igc if spec.has_clc_blocks else separable_ways if spec.has_separable_blocks else (None,))
-            for name in (("onnxruntime", "caffe2") if runtime == "all" else (runtime,))
-            for count in threads
-            if way != "fused" or name == "onnxruntime"
+        devices = choose(device_names, adb_server)
+        runtimes = ("onnxruntime", "caffe2") if runtime == "all" else (runtime,)
+        planned = cases.of(
+            specs,
+            cases.Choice(runtimes, convolution, igc, fuse_separable, threads, cpus, abi, warmup, passes),
         )
-        if not cases:
-            raise UsageError("--igc fused is for ONNX Runtime alone: add --runtime onnxruntime, or take another --igc")
-        lanes = _lanes(boards, chosen, len(cases))
-    folder = _results_folder(out, chosen) if resume is None else resume
+    folder = _results_folder(out, devices) if resume is None else resume
     seed = random.SystemRandom().getrandbits(32) if seed is None else seed
-    planned = plan.Plan(
-        schema_version=SCHEMA_VERSION,
-        run=folder.name,
-        utc=datetime.now(UTC).isoformat(timespec="seconds"),
-        commit=_commit(),
-        command=_command(),
-        devices=(chosen,),
-        cases=cases,
-        seed=seed,
-        order=plan.sequential(cases, rounds) if order == "sequential" else plan.shuffled(cases, rounds, seed),
-        limits=Limits(max_start_celsius, max_celsius, cool_timeout_s, strict),
-        timeout_s=timeout_s,
-        profile=profile,
-        counting=counting,
-        lanes=lanes,
-        checkpoints={model: str(path) for model, path in checkpoints.items()},
-        timeouts=timeouts,
-        reboot=reboot,
+    return _go(
+        plan.Plan(
+            schema_version=SCHEMA_VERSION,
+            run=folder.name,
+            utc=datetime.now(UTC).isoformat(timespec="seconds"),
+            commit=_commit(),
+            command=_command(),
+            devices=devices,
+            cases=planned,
+            seed=seed,
+            order=plan.sequential(planned, rounds) if order == "sequential" else plan.shuffled(planned, rounds, seed),
+            limits=Limits(max_start_celsius, max_celsius, cool_timeout_s, strict),
+            timeout_s=timeout_s,
+            profile=profile,
+            counting=counting,
+            lanes=_lanes(boards, devices, len(planned)),
+            checkpoints={model: str(path) for model, path in checkpoints.items()},
+            timeouts=timeouts,
+            reboot=reboot,
+        ),
+        folder,
+        where,
+        again=resume is not None,
     )
-    return _go(planned, folder, wait_s, again=resume is not None)
+
+
+@dataclass(frozen=True)
+class Where:
+    """How the devices are reached: the seconds to wait for another run with one, and the adb server that has them."""
+
+    wait_s: float
+    adb_server: Server | None
+
+
+def _recorded_cases(devices: Sequence[str], models: Sequence[str] | None) -> tuple[tuple[Case, ...], int]:
+    """The cases of the recording that is played, those of `models` alone if there are some, and its rounds."""
+    from harness import replay
+
+    if len(devices) > 1:
+        raise UsageError(f"--device {devices[0]}, {devices[1]}: a recording is played alone; name one device")
+    recording = replay.read(devices[0])
+    found = tuple(case for case in recording.cases if models is None or case.model in models)
+    if not found:
+        raise UsageError(f"--models {','.join(models or ())}: the recording has none of them")
+    return found, recording.rounds
 
 
 def _given(option: str) -> bool:
@@ -386,112 +361,96 @@ def _given_besides(*options: str) -> bool:
     return any(_given(name) for name in click.get_current_context().params if name not in options)
 
 
-def _go(planned: Plan, folder: Path, wait_s: float, *, again: bool) -> int:
+def _go(planned: Plan, folder: Path, where: Where, *, again: bool) -> int:
     """Measures what the plan has and `folder` lacks. The exit code says whether all is well."""
     try:
-        records = _run(planned, folder, wait_s, again=again)
+        records, failures = _run(planned, folder, where, again=again)
     finally:
         with contextlib.suppress(OSError):
             folder.rmdir()  # only an empty one goes: nothing came of the run
-    return _print_results(planned, records, folder)
+    return _print_results(planned, records, failures, folder)
 
 
-def _run(planned: Plan, folder: Path, wait_s: float, *, again: bool) -> list[Record]:
-    """Measures every turn; when Ctrl-C comes, what is measured is kept and the report is made from it."""
-    from harness import plan, prepare, replay, report
-    from harness.lanes import measure_all
+def _run(planned: Plan, folder: Path, where: Where, *, again: bool) -> tuple[list[Record], dict[str, Exception]]:
+    """Measures every turn on every device; the records, and why a device has none, or not all.
+
+    When Ctrl-C comes, what is measured is kept and the report is made from it. Raises the error of the last device
+    that could be measured on, when nothing was.
+    """
+    from harness import plan, prepare, report, sessions
     from harness.progress import Display
     from harness.records import Journal
-    from harness.session import Run, WallTime
 
-    time = replay.RecordedTime() if replay.is_one(planned.devices[0]) else WallTime()
-    run = Run(planned.run, planned.commit, planned.timeout_s, planned.limits, planned.profile, time)
     display = Display()
+    failures: dict[str, Exception] = {}
     with display.shown():
         if again:
             plan.require_same(plan.read(folder), planned, folder)
-        ready = prepare.ready(planned, display, wait_s)
-        with ready:
-            met = prepare.met(planned, ready)
-            if again:
-                plan.require_same(plan.read(folder), met, folder)
-            else:
-                plan.write(met, folder)
-            turns = _missing(met, folder) if again else met.turns()
-            with Journal(folder) as journal:
-                try:
-                    measure_all(
-                        met,
-                        turns,
-                        ready.devices,
-                        lambda turn, device: _measure(turn, ready, device, run, display),
-                        journal.append,
-                        display.say,
-                    )
-                except KeyboardInterrupt:
-                    display.say("interrupted: what is finished is kept; --resume goes on")
-    return report.write(folder)[0]
+            planned = replace(planned, device_infos=plan.read(folder).device_infos)
+        networks = prepare.networks(planned, display)
+        planned = prepare.with_networks(planned, networks)
+        if again:
+            plan.require_same(plan.read(folder), planned, folder)
+        turns = {device: _missing(planned, device, folder) for device in planned.devices}
+
+        def met(device: str, info: DeviceInfo) -> None:
+            nonlocal planned
+            planned = replace(planned, device_infos={**planned.device_infos, device: info})
+            plan.write(planned, folder)
+
+        with Journal(folder) as journal:
+            try:
+                failures = sessions.take_all(
+                    {
+                        device: sessions.on(
+                            planned, device, missing, networks, wait_s=where.wait_s, server=where.adb_server
+                        )
+                        for device, missing in turns.items()
+                        if missing
+                    },
+                    display.of_devices({device: len(missing) for device, missing in turns.items()}),
+                    met,
+                    journal.append,
+                )
+            except KeyboardInterrupt:
+                display.say("interrupted: what is finished is kept; --resume goes on")
+    if failures and len(failures) == len(planned.devices):
+        raise next(iter(failures.values()))
+    return report.write(folder)[0], failures
 
 
-def _missing(planned: Plan, folder: Path) -> list[Turn]:
-    """The turns that have not ended well so far."""
+def _missing(planned: Plan, device: str, folder: Path) -> list[Turn]:
+    """The turns of a device that have not ended well so far."""
     from harness import records as journal
 
     if not (folder / journal.FILE_NAME).exists():
         return planned.turns()
     records = journal.read(folder, on_torn=lambda words: click.echo(words, err=True))
-    done = {(record.round, record.id) for record in records if record.status == "ok"}
-    return [turn for turn in planned.turns() if (turn.round, turn.case.id) not in done]
+    done = {(record.device.serial, record.round, record.id) for record in records if record.status == "ok"}
+    serial = planned.serial(device)
+    return [turn for turn in planned.turns() if (serial, turn.round, turn.case.id) not in done]
 
 
-def _measure(turn: Turn, ready: Ready, device: Device, run: Run, display: Display) -> Record:
-    from device import wire
-    from harness import session
-    from harness.conditions import hottest
-    from harness.table import milliseconds
+def _lanes(boards: int | None, devices: Sequence[str], cases: int) -> int:
+    """How many boards of a device measure side by side.
 
-    try:
-        subject = ready.subject(turn)
-    except ExportError as error:
-        return session.failed_export(turn, device, run, str(error))
-    with display.stage(turn.id, total=turn.case.warmup + turn.case.passes) as stage:
-        pushed_bytes = 0
-
-        def on_bytes(count: int) -> None:
-            nonlocal pushed_bytes
-            pushed_bytes += count
-            stage.detail(f"push {pushed_bytes / 1e6:.1f} MB")
-
-        def on_state(state: DeviceState, waited_s: float) -> None:
-            limit_celsius, found = run.limits.max_start_celsius, hottest(state)
-            if limit_celsius is not None and found is not None:
-                zone, celsius = found
-                stage.detail(f"cooling to {limit_celsius:g} °C: {zone} at {celsius:.1f} °C, {waited_s:.0f} s")
-
-        def on_event(event: wire.Event) -> None:
-            if isinstance(event, wire.PassEnded):
-                stage.advance()
-                stage.detail(f"{event.phase} pass: {milliseconds(event.ns)} ms")
-            elif isinstance(event, wire.Hello):
-                stage.detail(f"load, {event.runtime} {event.runtime_version}")
-
-        return session.measure(turn, subject, device, run, on_event=on_event, on_bytes=on_bytes, on_state=on_state)
-
-
-def _lanes(boards: int | None, device_name: str, cases: int) -> int:
-    """How many devices measure side by side. Raises UsageError for more than one of what would disturb another."""
+    Raises UsageError for more than one of what would disturb another.
+    """
     from device.choose import is_deterministic_board
 
-    if is_deterministic_board(device_name):
-        return min(boards or min(2, os.cpu_count() or 1), cases)
-    if boards not in (None, 1):
-        raise UsageError(f"--boards {boards}: {device_name} is no board with a deterministic clock; leave it out")
-    return 1
+    others = [device for device in devices if not is_deterministic_board(device)]
+    if others and boards not in (None, 1):
+        raise UsageError(f"--boards {boards}: {others[0]} is no board with a deterministic clock; leave it out")
+    if others:
+        return 1
+    share = (os.cpu_count() or 1) // len(devices)
+    return min(boards or max(1, min(2, share)), cases)
 
 
-def _results_folder(out: Path | None, device_name: str) -> Path:
+def _results_folder(out: Path | None, devices: Sequence[str]) -> Path:
     """The folder of this run, made and writable. Raises UsageError; an earlier run's folder is never reused."""
-    safe = "".join(sign if sign.isalnum() or sign in "-." else "-" for sign in device_name)
+    named = devices[0] if len(devices) == 1 else f"{len(devices)}-devices"
+    safe = "".join(sign if sign.isalnum() or sign in "-." else "-" for sign in named)
     folder = out or REPOSITORY / "results" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{safe}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -517,19 +476,19 @@ def _command() -> str:
     return shlex.join(["python", "-m", "harness.run", *sys.argv[1:]])
 
 
-def _clean_device(named: str | None, count: int, timeouts: Timeouts, wait_s: float) -> int:
+def _clean_device(named: Sequence[str], count: int, timeouts: Timeouts, where: Where) -> int:
     from device.adb import REMOTE_ROOT, AdbDevice
     from device.choose import choose, open_devices, reserve
 
-    chosen = choose(named)
-    lock = reserve(chosen, wait_s, on_wait=lambda words: click.echo(words, err=True))
-    with lock or contextlib.nullcontext():
-        for device in open_devices(chosen, count, timeouts=timeouts):
-            if not isinstance(device, AdbDevice):
-                raise UsageError(f"--clean-device: nothing is ever pushed to {chosen}")
-            device.clean()
-            device.close()
-            click.echo(f"{chosen}: {REMOTE_ROOT} is removed")
+    for chosen in choose(named, where.adb_server):
+        lock = reserve(chosen, where.wait_s, on_wait=lambda words: click.echo(words, err=True))
+        with lock or contextlib.nullcontext():
+            for device in open_devices(chosen, count, timeouts=timeouts, server=where.adb_server):
+                if not isinstance(device, AdbDevice):
+                    raise UsageError(f"--clean-device: nothing is ever pushed to {chosen}")
+                device.clean()
+                device.close()
+                click.echo(f"{chosen}: {REMOTE_ROOT} is removed")
     return EXIT_OK
 
 
@@ -540,11 +499,11 @@ def _print_models() -> int:
     return EXIT_OK
 
 
-def _print_devices() -> int:
+def _print_devices(server: Server | None) -> int:
     from device.board import definitions
     from device.choose import BOARD_PREFIX, attached_without_side_effects
 
-    for item in attached_without_side_effects():
+    for item in attached_without_side_effects(server):
         click.echo(f"{item.serial:<24} adb: {item.state}")
     for board in definitions().values():
         click.echo(f"{BOARD_PREFIX + board.name:<24} emulated: {board.title}")
@@ -552,7 +511,7 @@ def _print_devices() -> int:
     return EXIT_OK
 
 
-def _print_results(planned: Plan, records: Sequence[Record], folder: Path) -> int:
+def _print_results(planned: Plan, records: Sequence[Record], failures: Mapping[str, Exception], folder: Path) -> int:
     """The table on stdout, what failed on stderr; the exit code says whether all is well."""
     from harness import table
 
@@ -564,15 +523,25 @@ def _print_results(planned: Plan, records: Sequence[Record], folder: Path) -> in
     if outside_s:
         click.echo(f"outside the passes the harness took {max(outside_s):.1f} s per case at most")
     click.echo(f"records, tables and plots: {folder}")
+    several = len(planned.devices) > 1
     failed = [record for record in records if record.status != "ok"]
-    measured = {(record.round, record.id) for record in records}
-    unmeasured = [turn for turn in planned.turns() if (turn.round, turn.case.id) not in measured]
     for record in failed:
+        where = f"{record.device.serial}: " if several else ""
         in_round = f", round {record.round + 1}" if record.round else ""
-        click.echo(f"failed: {record.id}{in_round}: {record.status}: {record.error}", err=True)
-    for turn in unmeasured:
-        click.echo(f"not measured: {turn.id}: the run ended before it", err=True)
-    return EXIT_CASE_FAILED if failed or unmeasured else EXIT_OK
+        click.echo(f"failed: {where}{record.id}{in_round}: {record.status}: {record.error}", err=True)
+    measured = {(record.device.serial, record.round, record.id) for record in records}
+    unmeasured = {
+        device: [turn for turn in planned.turns() if (planned.serial(device), turn.round, turn.case.id) not in measured]
+        for device in planned.devices
+    }
+    for device, turns in unmeasured.items():
+        if device in failures:
+            click.echo(f"failed: {device}: {failures[device]}; not measured: {len(turns)} cases", err=True)
+            continue
+        for turn in turns:
+            where = f"{device}: " if several else ""
+            click.echo(f"not measured: {where}{turn.id}: the run ended before it", err=True)
+    return EXIT_CASE_FAILED if failed or failures or any(unmeasured.values()) else EXIT_OK
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from device import wire
 from device.call import Device
 from device.cores import cpu_mask
 from device.errors import DeviceError, HostDiskFull
-from device.records import Clock, DeviceState, RunRequest
+from device.records import Clock, DeviceInfo, DeviceState, RunRequest
 from harness import doubts
 from harness.conditions import Limits, wait_until_cool
 from harness.plan import Turn
@@ -114,7 +114,7 @@ def measure(
     on_state: OnState = lambda _state, _waited_s: None,
 ) -> Record:
     """The record of `turn`: measured and checked, or failed with its reason. Raises no DeviceError."""
-    record = replace(_record(turn, device, run), artifact=subject.artifact)
+    record = replace(_record(turn, device.info, run), artifact=subject.artifact)
     phases = Phases()
 
     def follow(event: wire.Event) -> None:
@@ -153,9 +153,9 @@ def measure(
     return replace(record, warnings=doubts.of(record, run.limits), phases_ns=phases.ns)
 
 
-def failed_export(turn: Turn, device: Device, run: Run, reason: str) -> Record:
-    """The record of a case whose network could not be exported: nothing was run."""
-    return replace(_record(turn, device, run), status="export_failed", error=reason)
+def failed(turn: Turn, device: DeviceInfo, run: Run, status: str, reason: str) -> Record:
+    """The record of a case of which nothing is known but why."""
+    return replace(_record(turn, device, run), status=status, error=reason)
 
 
 def _complete(request: RunRequest, turn: Turn, device: Device, run: Run) -> RunRequest:
@@ -191,7 +191,7 @@ def _require_certainty(record: Record, limits: Limits) -> None:
         raise Doubtful(f"--strict: {'; '.join(doubt.message for doubt in against)}")
 
 
-def _record(turn: Turn, device: Device, run: Run) -> Record:
+def _record(turn: Turn, device: DeviceInfo, run: Run) -> Record:
     """A record of a case of which nothing is known yet."""
     return Record(
         schema_version=SCHEMA_VERSION,
@@ -202,7 +202,7 @@ def _record(turn: Turn, device: Device, run: Run) -> Record:
         utc=datetime.now(UTC).isoformat(timespec="seconds"),
         commit=run.commit,
         case=turn.case,
-        device=device.info,
+        device=device,
         status="ok",
         error=None,
         artifact=None,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -37,11 +38,27 @@ class Subject(Protocol):
         """The output in that file (raw little-endian values of `measurement.outputs`) against what it must be."""
 
 
+class Bundles:
+    """The runner bundles of one run: each is looked at once, whoever asks, for their many files are hashed then."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: dict[tuple[str, str], Bundle] = {}
+
+    def get(self, abi: str, runtime: str) -> Bundle:
+        """Raises BundleError."""
+        with self._lock:
+            if (abi, runtime) not in self._found:
+                self._found[abi, runtime] = bundle.build(abi, runtime)
+            return self._found[abi, runtime]
+
+
 @dataclass(frozen=True)
 class ExportedNetwork:
     """An artifact of this machine's; its outputs must be the reference's."""
 
     exported: Artifact
+    bundles: Bundles = field(default_factory=Bundles)
 
     @property
     def artifact(self) -> MeasuredArtifact:
@@ -64,7 +81,7 @@ class ExportedNetwork:
         )
 
     def prepare(self, case: Case, device: DeviceInfo, output: Path) -> tuple[RunRequest, MeasuredBundle]:
-        used = bundle.build(case.abi or device.abi, case.runtime)
+        used = self.bundles.get(case.abi or device.abi, case.runtime)
         request = RunRequest(
             bundle=used,
             model_files=tuple(_local(self.exported, file) for file in self.exported.model_files),

@@ -43,6 +43,7 @@ class Faults:
 class FakeAdb:
     root: Path
     devices: dict[str, str]
+    apart: bool = False  # each device has a folder of its own in the root, else all share it
     port: int = 0
     faults: Faults = field(default_factory=Faults)
     pushed_bytes: int = 0
@@ -62,8 +63,8 @@ PHONE = "ABC123"
 
 
 @contextlib.contextmanager
-def serving(root: Path, devices: dict[str, str]) -> Iterator[FakeAdb]:
-    fake = FakeAdb(root, devices)
+def serving(root: Path, devices: dict[str, str], *, apart: bool = False) -> Iterator[FakeAdb]:
+    fake = FakeAdb(root, devices, apart)
     ended = threading.Event()
     connections: set[socket.socket] = set()
     running: list[tuple[socketserver.BaseServer, threading.Thread]] = []
@@ -107,6 +108,7 @@ def serving(root: Path, devices: dict[str, str]) -> Iterator[FakeAdb]:
 
 
 def _answer(connection: socket.socket, fake: FakeAdb, ended: threading.Event) -> None:
+    root = fake.root
     while True:
         command = _read(connection, int(_read(connection, 4), 16)).decode(errors="surrogateescape")
         fake.requests.append(command)
@@ -126,13 +128,14 @@ def _answer(connection: socket.socket, fake: FakeAdb, ended: threading.Event) ->
                 known = {"offline": "device offline", "unauthorized": "device unauthorized.\nThis adb server's keys"}
                 connection.sendall(b"FAIL" + _block(known.get(state or "", f"device '{serial}' not found")))
                 return
+            root = fake.root / serial if fake.apart else root
             connection.sendall(b"OKAY")
             continue
         elif command == "reboot:":
             connection.sendall(b"OKAY")
         elif command.startswith("shell,v2,raw:"):
             connection.sendall(b"OKAY")
-            _shell(connection, command.removeprefix("shell,v2,raw:"), fake, ended)
+            _shell(connection, command.removeprefix("shell,v2,raw:"), fake, ended, root)
         return
 
 
@@ -150,7 +153,7 @@ def _cut(fake: FakeAdb) -> None:
         timer.start()
 
 
-def _shell(connection: socket.socket, command: str, fake: FakeAdb, ended: threading.Event) -> None:
+def _shell(connection: socket.socket, command: str, fake: FakeAdb, ended: threading.Event, root: Path) -> None:
     fake.commands.append(command)
     faults = fake.faults
     if faults.hang_always or (faults.hang_on and faults.hang_on in command):
@@ -169,7 +172,7 @@ def _shell(connection: socket.socket, command: str, fake: FakeAdb, ended: thread
         script = f"echo Filesystem 1K-blocks Used Available Use% Mounted; echo x 1 1 {faults.free_kib} 1% /"
     if faults.instead_of_the_runner is not None and is_runner:
         script = faults.instead_of_the_runner
-    script = script.replace("/data/local/tmp", str(fake.root))
+    script = script.replace("/data/local/tmp", str(root))
     with subprocess.Popen(
         # The command as the script's name: who looks for a runner by its command line finds what is run in its place.
         ["sh", "-c", script.encode(errors="surrogateescape"), *([command] if is_runner else [])],

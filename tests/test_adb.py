@@ -11,6 +11,7 @@ import pytest
 from fake_adb import FakeAdb, serving
 
 from device.adb import AdbDevice
+from device.adb_server import Server
 from device.errors import DeviceLost, DeviceUnavailable, NoSpace, PushFailed, RunnerFailed, RunTimedOut
 from device.probe import ABI_OF_MACHINE
 from device.records import RunRequest
@@ -34,7 +35,7 @@ def adb(tmp_path: Path) -> Iterator[FakeAdb]:
 
 @pytest.fixture
 def phone(adb: FakeAdb) -> AdbDevice:
-    return AdbDevice("ABC123", port=adb.port)
+    return AdbDevice("ABC123", server=Server(adb.port))
 
 
 @pytest.fixture
@@ -142,10 +143,10 @@ def test_a_model_that_the_runtime_refuses_keeps_the_runners_reason(
 )
 def test_a_device_that_cannot_be_used_is_named_with_what_to_do(adb: FakeAdb, serial: str, advice: str) -> None:
     with pytest.raises(DeviceUnavailable, match=advice):
-        AdbDevice(serial, port=adb.port)
+        AdbDevice(serial, server=Server(adb.port))
 
 
 def test_without_an_adb_that_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ADBUTILS_ADB_PATH", str(tmp_path / "no-adb"))
     with pytest.raises(DeviceUnavailable, match=r"no adb.*ADBUTILS_ADB_PATH"):
-        AdbDevice("ABC123", port=1)
+        AdbDevice("ABC123", server=Server(1))

@@ -25,7 +25,7 @@ SMALL = "cortex-a53"  # boots fastest
 
 def shell(booted: board.Board, command: str) -> str:
     """What a command prints on the board, which must succeed."""
-    adb = adbutils.AdbClient(host="127.0.0.1", port=booted.adb_server_port)
+    adb = adbutils.AdbClient(host="127.0.0.1", port=booted.adb_server.port)
     answer = adb.device(booted.serial).shell2(command, v2=True, timeout=60)
     assert answer.returncode == 0, answer.output
     return str(answer.output).strip()
@@ -185,7 +185,7 @@ def test_the_clock_counts_instructions(phone: board.Board) -> None:
 @pytest.mark.board
 def test_a_board_listens_on_loopback_only(phone: board.Board) -> None:
     assert listening(int(phone.serial.rpartition(":")[2])) == LOOPBACK
-    assert listening(phone.adb_server_port) == LOOPBACK
+    assert listening(phone.adb_server.port) == LOOPBACK
 
 
 @pytest.mark.board
@@ -211,7 +211,7 @@ def test_two_boards_run_at_once_and_a_synced_file_outlives_a_power_cut(
         with board.boot(board.DEFAULT) as second:
             assert second.serial != first.serial
             assert second.log_path != first.log_path
-            adb = adbutils.AdbClient(host="127.0.0.1", port=second.adb_server_port)
+            adb = adbutils.AdbClient(host="127.0.0.1", port=second.adb_server.port)
             adb.device(second.serial).sync.push(source, "/data/local/tmp/outlives")
             pushed = shell(second, "sync; sha256sum /data/local/tmp/outlives")
             shell(second, "echo unsynced > /data/local/tmp/unsynced")

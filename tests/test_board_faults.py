@@ -190,7 +190,7 @@ def test_a_run_that_is_terminated_leaves_no_runner_on_the_board(
     options = ["--device", booted.serial, "--models", "clcnet-tiny", "--passes", "100000", "--out", str(out)]
     with subprocess.Popen(
         [sys.executable, "-m", "harness.run", *options],
-        env=os.environ | {"ANDROID_ADB_SERVER_PORT": str(booted.adb_server_port)},
+        env=os.environ | {"ANDROID_ADB_SERVER_PORT": str(booted.adb_server.port)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

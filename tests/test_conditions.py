@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from synthetic import STATE
 
 from device.adb import AdbDevice
+from device.adb_server import Server
 from device.records import DeviceState
 from harness.conditions import POLL_INTERVAL_S, Limits, hottest, wait_until_cool
 
@@ -185,7 +186,7 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
 @pytest.fixture
 def phone(tmp_path: Path, tools: Tools) -> Iterator[AdbDevice]:
     with serving(tmp_path / "device", {"ABC123": "device"}) as fake:
-        yield AdbDevice("ABC123", port=fake.port)
+        yield AdbDevice("ABC123", server=Server(fake.port))
 
 
 def test_a_phone_tells_its_conditions_over_adb(phone: AdbDevice) -> None:

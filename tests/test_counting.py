@@ -368,7 +368,7 @@ def counting() -> Iterator[tuple[CountingDevice, Path]]:
     with board.boot(COUNTING_BOARD, count=True) as booted:
         assert booted.counts_path is not None
         assert not booted.counts_path.exists()
-        device = AdbDevice(booted.serial, port=booted.adb_server_port)
+        device = AdbDevice(booted.serial, server=booted.adb_server)
         yield CountingDevice(device, booted.counts_path, BOARD_CACHES[COUNTING_BOARD]), booted.counts_path
 
 

@@ -86,7 +86,7 @@ def test_the_quad_core_board_runs_threads_on_the_cores_that_were_asked_for(tmp_p
 
 
 def test_a_board_attached_by_its_serial_still_says_that_its_time_is_modelled(cortex_a7: AdbDevice) -> None:
-    again = AdbDevice(cortex_a7.serial, port=cortex_a7.port)
+    again = AdbDevice(cortex_a7.serial, server=cortex_a7.server)
     assert (again.info.kind, again.info.clock) == ("board", "instructions")
 
 
@@ -160,7 +160,7 @@ def test_a_board_that_dies_in_the_middle_is_a_lost_device_and_no_measurement(
     from device.board import boot
 
     with boot("cortex-a7") as board:
-        device = AdbDevice(board.serial, port=board.adb_server_port)
+        device = AdbDevice(board.serial, server=board.adb_server)
         request = request_for(tiny, device.info.abi, passes=1000)
         device.push(request, ignore)
 

@@ -30,6 +30,7 @@ from hypothesis import strategies as st
 from device import adb as adb_module
 from device import adb_server, call, errors, wire
 from device.adb import AdbDevice
+from device.adb_server import Server
 from device.errors import (
     DeviceBusy,
     DeviceError,
@@ -53,6 +54,7 @@ from harness.plan import Plan
 from harness.policy import RULES, Then
 from harness.records import Case, MeasuredBundle, Record
 from harness.run import main
+from harness.stop import Stop
 from harness.subject import ExportedNetwork
 
 MACHINE_ABI = ABI_OF_MACHINE[platform.machine()]
@@ -108,7 +110,7 @@ def planned(timeouts: Timeouts = QUICK, *, reboot: bool = False) -> Plan:
         utc="2026-11-23T12:00:00+00:00",
         commit=None,
         command="",
-        device=PHONE,
+        devices=(PHONE,),
         cases=TURNS,
         seed=0,
         order=plan.sequential(TURNS, 1),
@@ -143,9 +145,11 @@ def measured(
         before_turn(turn.order)
         return session.measure(turn, subject, device, run, on_event=on_event, on_bytes=on_bytes)
 
-    lanes.measure_all(
-        planned_, planned_.turns(), [phone], measure, kept.append, (said if said is not None else []).append
-    )
+    try:
+        tell = (said if said is not None else []).append
+        lanes.measure_all(planned_, planned_.turns(), [phone], measure, kept.append, tell, Stop())
+    finally:
+        phone.close()
     return kept
 
 
@@ -404,7 +408,7 @@ def test_without_a_server_and_without_adb_the_device_is_given_up_in_time(phone: 
 
 def test_a_server_that_takes_requests_and_never_answers_is_given_up_in_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, within(1), pytest.raises(ServerGone):
-        adb_server.listed(silent.getsockname()[1], limit_s=1)
+        adb_server.listed(Server(silent.getsockname()[1]), limit_s=1)
 
 
 @pytest.mark.parametrize("greeting", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"OKAYzzzz", b"FAILffff", b"OKAY", b""])

@@ -17,7 +17,7 @@ from fake_adb import FakeAdb, serving
 from device import adb as adb_module
 from device import call
 from device.adb import Shell, ShellFlooded
-from device.adb_server import Connection
+from device.adb_server import Connection, Server
 from device.errors import DeviceError, DeviceLost, NoAnswer, RunnerCrashed
 from device.host import HostDevice
 from device.probe import ABI_OF_MACHINE
@@ -85,7 +85,7 @@ def test_an_exit_status_without_a_value_is_no_end(shell: Shell, monkeypatch: pyt
 def test_a_runner_on_a_device_that_floods_is_an_error_at_once(
     adb: FakeAdb, request_for: Callable[..., RunRequest], tiny: Artifact
 ) -> None:
-    phone = adb_module.AdbDevice("ABC123", port=adb.port)
+    phone = adb_module.AdbDevice("ABC123", server=Server(adb.port))
     request = request_for(tiny, MACHINE_ABI)
     phone.push(request, lambda _: None)
     adb.faults.garbage_on_stdout = b"y" * 500_000

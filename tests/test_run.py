@@ -144,12 +144,12 @@ def test_a_checkpoint_changes_the_weights_and_is_named_in_the_record(tmp_path: P
 def test_a_named_device_comes_before_the_environments_and_that_before_the_attached(
     adb: FakeAdb, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert choose(None) == DEFAULT_BOARD
+    assert choose(()) == (DEFAULT_BOARD,)
     adb.devices["PHONE"] = "device"
-    assert choose(None) == "PHONE"
+    assert choose(()) == ("PHONE",)
     monkeypatch.setenv("ANDROID_SERIAL", "OTHER")
-    assert choose(None) == "OTHER"
-    assert choose("host") == "host"
+    assert choose(()) == ("OTHER",)
+    assert choose(["host"]) == ("host",)
 
 
 def test_several_attached_devices_and_none_named_is_a_usage_error_that_lists_them(adb: FakeAdb) -> None:
