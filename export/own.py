@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,8 +57,9 @@ class _Free:
     port: str
     axis: int
 
-    def is_called(self, name: str) -> bool:
-        return name in (self.key, f"{self.port}:{self.axis}")
+    @property
+    def place(self) -> str:
+        return f"{self.port}:{self.axis}"
 
 
 def export_own(
@@ -103,9 +104,17 @@ def export_own(
     return stored(own.name, out / ".".join(parts), recipe, make, anew=force)
 
 
-def free_dimensions(path: Path) -> list[str]:
-    """What --dim may name in the file, each once. Raises ExportError for what cannot be measured."""
-    return list(dict.fromkeys(one.key for one in _free(_opened(path))))
+def free_dimensions(path: Path) -> list[tuple[str, str]]:
+    """The free dimensions of the file's inputs: what each is called, and where it is, as INPUT:AXIS.
+
+    Raises ExportError for a file that cannot be measured.
+    """
+    return [(one.key, one.place) for one in _free(_opened(path))]
+
+
+def is_called(free: Iterable[tuple[str, str]], name: str) -> bool:
+    """Whether one of these free dimensions may be meant by `name`."""
+    return any(name in one for one in free)
 
 
 def require_unchanged(own: OwnModel) -> None:
@@ -305,7 +314,7 @@ def _fix(model: onnx.ModelProto, own: OwnModel, given: Mapping[str, tuple[int, .
     Tells in words which sizes it chose itself or was given. Raises ExportError that names all that have none.
     """
     free = _free(model)
-    unknown = [name for name in own.dims if not any(one.is_called(name) for one in free)]
+    unknown = [name for name in own.dims if not is_called([(one.key, one.place) for one in free], name)]
     if unknown:
         raise ExportError(f"{own.name}: no input has a free dimension {unknown[0]!r}; {_told(free)}")
     for port in _inputs(model):
@@ -314,7 +323,7 @@ def _fix(model: onnx.ModelProto, own: OwnModel, given: Mapping[str, tuple[int, .
     sizes: dict[str, int] = {}
     for one in free:
         shape = given.get(one.port, ())
-        named = [own.dims[name] for name in own.dims if one.is_called(name)]
+        named = [own.dims[name] for name in own.dims if name in (one.key, one.place)]
         from_inputs = [shape[one.axis]] if one.axis < len(shape) else []
         for size in named or from_inputs:
             if sizes.setdefault(one.key, size) != size:
@@ -337,7 +346,7 @@ def _told(free: Sequence[_Free]) -> str:
     if not free:
         return "all its sizes are fixed"
     keys = dict.fromkeys(one.key for one in free)
-    places = {key: ", ".join(f"{one.port}:{one.axis}" for one in free if one.key == key) for key in keys}
+    places = {key: ", ".join(one.place for one in free if one.key == key) for key in keys}
     said = ", ".join(key if places[key] == key else f"{key} ({places[key]})" for key in keys)
     return f"its free dimensions are {said}"
 
