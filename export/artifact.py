@@ -13,14 +13,17 @@ if TYPE_CHECKING:
 
 MANIFEST_NAME = "manifest.json"
 
-#: What the one input and the one output of every exported network are called.
+#: What the one input and the one output of every network of the registry are called.
 INPUT_NAME, OUTPUT_NAME = "input", "output"
 
 #: How interlaced grouped convolutions can be written (export/igc.py); the first is what the paper ran.
 IGC = ("grouped", "depthwise", "fused")
 
+#: What a network may compute in (export/precision.py).
+PRECISIONS = ("fp32", "fp16", "int8")
+
 #: Of the manifest; an artifact with another one is exported anew.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class ExportError(Exception):
@@ -48,31 +51,44 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Artifact:
-    """An exported network with the reference input and output that prove it.
+    """An exported network with the reference inputs and outputs that prove it, in the order of the model's.
 
-    `model_files` is what a runtime loads (one ONNX file; two nets for Caffe2).
-    `max_abs_error` and `output_spread` (largest minus smallest value of PyTorch's output) are from the
-    verification on this machine. `recipe_sha256` covers all that went into it: sources, options,
+    `model_files` is what a runtime loads (one ONNX file; two nets for Caffe2). The reference outputs are PyTorch's; of
+    a user's own file, or where the precision is not fp32, those of ONNX Runtime here without its optimizations.
+    `fp32_outputs` are those of the network in fp32, where it is in another precision.
+    `max_abs_error` and `output_spread` (largest minus smallest value of the reference) are from the
+    verification on this machine, of the output that deviates most; `tolerance` is the part of the spread that a device
+    may deviate. `recipe_sha256` covers all that went into it: sources, options,
     weights and tool versions; an artifact whose recipe is unchanged is up to date.
     """
 
     model: str
-    weights: str  # "seed 0", or the sha256 of a checkpoint
+    weights: str  # "seed 0", or the sha256 of a checkpoint; "the file's own"
     format: str  # one of export.formats.FORMATS
     igc: str | None  # one of IGC; None for a network without channel local convolutions
     folder: Path  # not in the manifest: a folder may be moved
     model_files: tuple[ArtifactFile, ...]
     onnx_size_bytes: int  # of the simplified ONNX file, which other formats are made from
-    input: Tensor
-    output: Tensor
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
     opset: int
     op_counts: dict[str, int]
-    mult_adds: int
+    mult_adds: int | None  # None where an operator's cannot be told
     params: int
     max_abs_error: float
     output_spread: float
     recipe_sha256: str
     tool_versions: dict[str, str]
+    tolerance: float
+    precision: str = PRECISIONS[0]
+    calibration: str | None = None  # on which data int8 was calibrated; None in other precisions
+    fp32_outputs: tuple[Tensor, ...] = ()
+    source: str | None = None  # a user's own file, and what was decided about it; None for the registry's networks
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a user's own file, whose output may be the same everywhere."""
+        return self.source is not None
 
     @property
     def model_size_bytes(self) -> int:
@@ -86,7 +102,8 @@ class Artifact:
     @property
     def files(self) -> tuple[ArtifactFile, ...]:
         """All files but the manifest."""
-        return (*self.model_files, self.input.file, self.output.file)
+        tensors = (*self.inputs, *self.outputs, *self.fp32_outputs)
+        return (*self.model_files, *(tensor.file for tensor in tensors))
 
 
 def describe(path: Path) -> ArtifactFile:

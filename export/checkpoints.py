@@ -1,4 +1,4 @@
-"""Which checkpoint each network gets, from what was said on a command line."""
+"""Which checkpoint, or other file, each network gets, from what was said on a command line."""
 
 from __future__ import annotations
 
@@ -13,18 +13,27 @@ def parse_weights(values: Iterable[str], names: Sequence[str]) -> dict[str, Path
 
     Raises ModelError for an option that fits none of `names`, or names a file that is not there.
     """
-    checkpoints: dict[str, Path] = {}
+    return files_by_model("--weights", values, names)
+
+
+def files_by_model(option: str, values: Iterable[str], names: Sequence[str]) -> dict[str, Path]:
+    """Model name -> file, from the values `FILE` (for the only one of `names`) or `NAME=FILE` of `option`.
+
+    Raises ModelError for a value that fits none of `names`, or names a file that is not there.
+    """
+    files: dict[str, Path] = {}
     for value in values:
         name, equals, file = value.partition("=")
         if not equals or Path(value).is_file():  # a file's own name may hold a "="
             if len(names) != 1:
-                raise ModelError(f"--weights {value}: of which model? Give NAME=FILE, or one name in --models")
+                known = f": {', '.join(names)}" if names else ""
+                raise ModelError(f"{option} {value}: of which model? Give NAME=FILE, or measure one alone{known}")
             name, file = names[0], value
         if name not in names:
-            raise ModelError(f"--weights {value}: {name!r} is not among --models {','.join(names)}; give NAME=FILE")
-        if name in checkpoints:
-            raise ModelError(f"--weights {value}: {name} is given a checkpoint twice")
+            raise ModelError(f"{option} {value}: {name!r} is not among the models {', '.join(names)}; give NAME=FILE")
+        if name in files:
+            raise ModelError(f"{option} {value}: {name} is given a file twice")
         if not Path(file).is_file():
-            raise ModelError(f"--weights {value}: there is no file {file!r}")
-        checkpoints[name] = Path(file)
-    return checkpoints
+            raise ModelError(f"{option} {value}: there is no file {file!r}")
+        files[name] = Path(file)
+    return files

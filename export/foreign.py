@@ -36,6 +36,7 @@ _VARINT, _LENGTH_DELIMITED = 0, 2
 _FIXED_BYTES = {1: 8, 5: 4}
 #: Types of which several elements share a byte; of the others numpy knows the size.
 _BITS = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
+_IR_OF_CONSTANTS = 4
 _QUOTED = 200  # characters of what a file says, in a message
 
 
@@ -62,6 +63,7 @@ def open_foreign(path: Path, *, most_bytes: int = MOST_BYTES) -> ModelProto:
             _too_large(name, most_bytes, "with its external data ")
         for one in external:
             one.load(name)
+        admit_constants(model)
         onnx.checker.check_model(model)
     except DecodeError:
         raise ExportError(f"{name}: not an ONNX file, or one that was cut short") from None
@@ -69,6 +71,16 @@ def open_foreign(path: Path, *, most_bytes: int = MOST_BYTES) -> ModelProto:
         # ValueError: also text that is not UTF-8; RuntimeError: what else onnx's C++ throws
         raise ExportError(f"{name}: not a valid ONNX file: {_one_line(str(error))}") from None
     return model
+
+
+def admit_constants(model: ModelProto) -> None:
+    """Gives a model with constants that are not among its inputs the first IR version that allows them.
+
+    Before it each had to be an input, too (onnx/docs/IR.md); runtimes never minded.
+    """
+    inputs = {port.name for port in model.graph.input}
+    if any(tensor.name not in inputs for tensor in model.graph.initializer):
+        model.ir_version = max(model.ir_version, _IR_OF_CONSTANTS)
 
 
 def _content(path: Path, name: str, most_bytes: int) -> bytes:

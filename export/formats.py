@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from export.artifact import PRECISIONS
 from export.to_onnx import DEFAULT_OPSET
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ class Format:
 
     `run` gives the output of the files in a folder for an input, on one CPU thread here. `what` the files are called
     in messages, `opset` is what the ONNX file is exported with by default, `custom_operators` says whether operators
-    that are not ONNX's can be run (igc fused), `tools` the versions of the format's own tools, `recipe` a text that
-    changes when one of those does.
+    that are not ONNX's can be run (igc fused), `precisions` which of PRECISIONS can be, `tools` the versions of the
+    format's own tools, `recipe` a text that changes when one of those does.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Format:
     convert: Callable[[Path, Path], dict[str, int]]
     run: Callable[[Path, NDArray[np.float32]], NDArray[np.float32]]
     custom_operators: bool = False
+    precisions: tuple[str, ...] = PRECISIONS[:1]
     tools: Mapping[str, str] = field(default_factory=dict)
     recipe: Callable[[], str] = lambda: ""
 
@@ -73,8 +75,28 @@ def _caffe2(name: str, engine: str) -> Format:
 FORMATS = {
     made.name: made
     for made in (
-        Format("onnx", "simplified", DEFAULT_OPSET, ("model.onnx",), _keep_onnx, _run_onnx, custom_operators=True),
+        Format(
+            "onnx",
+            "simplified",
+            DEFAULT_OPSET,
+            ("model.onnx",),
+            _keep_onnx,
+            _run_onnx,
+            custom_operators=True,
+            precisions=PRECISIONS,
+        ),
         _caffe2("caffe2", ""),
         _caffe2("caffe2-depthwise", "DEPTHWISE_3x3"),
     )
 }
+
+
+def refusal(form: Format, igc: str | None, precision: str) -> str | None:
+    """Why a network cannot be had in this format, with its channel local convolutions so, in this precision."""
+    if igc == "fused" and not form.custom_operators:
+        return f"{form.what} has no operator for igc fused; ONNX Runtime has, or take another igc"
+    if precision not in form.precisions:
+        return f"{form.what} runs no {precision} here; ONNX Runtime does, or take precision {form.precisions[0]}"
+    if igc == "fused" and precision != PRECISIONS[0]:
+        return f"igc fused computes in {PRECISIONS[0]} alone; for {precision} take another igc"
+    return None

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from export.artifact import PRECISIONS
 from toolchain import clc
 
 if TYPE_CHECKING:
@@ -23,20 +24,35 @@ TOOLS = ("torch", "onnx", "onnxsim", "onnxruntime", "numpy")
 SOURCE_FOLDERS = ("models", "export")
 
 
-def recipe_sha256(spec: ModelSpec, opset: int, weights: str, form: Format, igc: str | None = None) -> str:
+def recipe_sha256(
+    spec: ModelSpec,
+    opset: int,
+    weights: str,
+    form: Format,
+    igc: str | None = None,
+    precision: str = PRECISIONS[0],
+    calibration: str | None = None,
+) -> str:
     """The hash of the recipe for `spec` at `opset` in `form` with `weights` ("seed 0", or a checkpoint's sha256).
 
-    Raises ToolchainError when the tools of `form` or `igc` cannot be had.
+    `calibration` is the sha256 of a file of data for int8. Raises ToolchainError when the tools of `form` or `igc`
+    cannot be had.
     """
-    recipe = {
-        "spec": {key: value for key, value in asdict(spec).items() if key in {"name", "factory", "input_shape"}},
-        "opset": opset,
-        "weights": weights,
-        "format": [form.name, form.recipe()],
-        "igc": [igc, clc.recipe() if igc == "fused" else ""],
-        "tools": tool_versions(),
-        "sources": _source_hashes(),
-    }
+    return sha256_of(
+        {
+            "spec": {key: value for key, value in asdict(spec).items() if key in {"name", "factory", "input_shape"}},
+            "opset": opset,
+            "weights": weights,
+            "format": [form.name, form.recipe()],
+            "igc": [igc, clc.recipe() if igc == "fused" else ""],
+            "precision": [precision, calibration],
+        }
+    )
+
+
+def sha256_of(parts: dict[str, object]) -> str:
+    """The hash of a recipe with these parts, and with what is in all of them: the tools and our sources."""
+    recipe = {**parts, "tools": tool_versions(), "sources": _source_hashes()}
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 
 def simplify(source: Path, target: Path) -> None:
@@ -26,3 +24,7 @@ def count_operators(path: Path) -> dict[str, int]:
 
     model = onnx.load(path, load_external_data=False)
     return dict(sorted(Counter(node.op_type for node in model.graph.node).items()))
+
+
+if __name__ == "__main__":
+    simplify(*(Path(name) for name in sys.argv[1:3]))

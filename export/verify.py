@@ -1,9 +1,10 @@
-"""Does a runtime compute what PyTorch computes? Used on this machine, and on what devices give back."""
+"""Does a runtime compute what it should? Used on this machine, and on what devices give back."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,9 +16,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-#: The largest error that is allowed, as a part of the reference's spread. Another order of additions in float32
+#: The largest error that is allowed in fp32, as a part of the reference's spread. Another order of additions in float32
 #: makes about 1e-5 of it in these networks; one missing interlace makes 0.3 and more.
 RELATIVE_TOLERANCE = 1e-3
+
+#: A choice: a smaller spread, as a part of the largest value (or of 1, which a sigmoid's or softmax's error is relative
+#: to), bears no comparison: the tolerance would be less than eight times float32's own resolution (2^-23).
+CONSTANT_BELOW = 1e-3
 
 
 @dataclass(frozen=True)
@@ -38,35 +43,113 @@ class Deviation:
         return self.failure is None
 
 
-def deviation(output: NDArray[Any], reference: NDArray[Any]) -> Deviation:
-    """Compares `output` with `reference`; a comparison that would say nothing is a failure too."""
-    if reference.size == 0 or not np.isfinite(reference).all():
+def deviation(
+    output: NDArray[Any], reference: NDArray[Any], tolerance: float | None = None, *, may_be_constant: bool = False
+) -> Deviation:
+    """Compares `output` with `reference`, of any type of `tensors.TYPES`.
+
+    `tolerance` is for floating point numbers, a part of the reference's spread (default: RELATIVE_TOLERANCE). Above
+    that one, 8-bit integers are compared likewise: they are quantized numbers then. All other integers and bools must
+    be the same. A comparison that would say nothing is a failure, unless the reference `may_be_constant`: then a spread
+    below CONSTANT_BELOW that an error exceeds is told as 0, and the error counts as a part of the largest value (or of
+    CONSTANT_BELOW, where that is more).
+    """
+    tolerance = RELATIVE_TOLERANCE if tolerance is None else tolerance
+    if not may_be_constant and (reference.size == 0 or not np.isfinite(reference).all()):
         return Deviation(None, None, None, "the reference is empty or not finite")
-    spread = float(reference.max()) - float(reference.min())
+    wide = reference.astype(np.float64)
+    spread = float(wide.max()) - float(wide.min()) if wide.size else 0.0
+    if unlike := _unlike(output, reference):
+        return Deviation(None, spread, None, unlike)
+    error = float(np.abs(output.astype(np.float64) - wide).max()) if wide.size else 0.0
+    if spread == 0 and not may_be_constant:
+        return Deviation(error, spread, None, "the reference has the same value everywhere: it proves nothing")
+    magnitude = float(np.abs(wide).max(initial=0))
+    if may_be_constant and error > tolerance * spread and spread < CONSTANT_BELOW * max(magnitude, 1.0):
+        spread = 0.0
+    of, whole = ("spread", spread) if spread else ("largest value", max(magnitude, CONSTANT_BELOW))
+    relative = error / whole
+    failure = None
+    is_quantized = tolerance > RELATIVE_TOLERANCE and reference.dtype in (np.int8, np.uint8)
+    if reference.dtype.kind != "f" and not is_quantized:
+        if differing := int(np.count_nonzero(output != reference)):
+            failure = f"{differing} of its {output.size} values, which are {reference.dtype}, differ"
+    elif error > tolerance * whole:
+        failure = f"its largest error is {error:.3g}, {relative:.2g} of the {of} (allowed {tolerance:g})"
+    return Deviation(error, spread, relative, failure)
+
+
+def _unlike(output: NDArray[Any], reference: NDArray[Any]) -> str | None:
+    """Why the two cannot be compared value by value."""
     if output.shape != reference.shape:
-        return Deviation(None, spread, None, f"the output's shape is {output.shape}, not {reference.shape}")
+        return f"the output's shape is {output.shape}, not {reference.shape}"
+    if output.dtype.kind != reference.dtype.kind:
+        return f"the output's type is {output.dtype}, not {reference.dtype}"
     if not np.isfinite(output).all():
         bad = int(np.count_nonzero(~np.isfinite(output)))
-        return Deviation(None, spread, None, f"{bad} of the output's {output.size} values are not finite")
-    error = float(np.abs(output.astype(np.float64) - reference.astype(np.float64)).max())
-    if spread == 0:
-        return Deviation(error, spread, None, "the reference has the same value everywhere: it proves nothing")
-    relative = error / spread
-    failure = None
-    if relative > RELATIVE_TOLERANCE:
-        failure = f"its largest error is {error:.3g}, {relative:.2g} of the spread (allowed {RELATIVE_TOLERANCE:g})"
-    return Deviation(error, spread, relative, failure)
+        return f"{bad} of the output's {output.size} values are not finite"
+    return None
+
+
+def deviations(
+    outputs: Sequence[NDArray[Any]],
+    references: Mapping[str, NDArray[Any]],
+    tolerance: float | None = None,
+    *,
+    may_be_constant: bool = False,
+) -> Deviation:
+    """The worst deviation of several outputs from their references, by name in their order; see `deviation`.
+
+    With `may_be_constant` its spread is 0 only where no output has any.
+    """
+    if len(outputs) != len(references):
+        return Deviation(None, None, None, f"there are {len(outputs)} outputs, not {len(references)}")
+    found = []
+    for output, (name, reference) in zip(outputs, references.items(), strict=True):
+        one = deviation(output, reference, tolerance, may_be_constant=may_be_constant)
+        which = f"output {name!r}: " if len(references) > 1 and one.failure else ""
+        found.append(replace(one, failure=which + one.failure) if one.failure else one)
+    return max(found, key=lambda one: (not one.ok, bool(one.spread), one.relative or 0.0))
+
+
+def largest_part(outputs: Sequence[NDArray[Any]], references: Mapping[str, NDArray[Any]]) -> float | None:
+    """The largest error of outputs of floating point numbers, each as a part of its reference's spread.
+
+    None where no output has a spread, or one cannot be compared: another shape, or values that are not finite.
+    """
+    floats = [
+        (output, reference)
+        for output, reference in zip(outputs, references.values(), strict=True)
+        if reference.dtype.kind == "f" and reference.size and np.ptp(reference.astype(np.float64)) > 0
+    ]
+    parts = [deviation(output, reference).relative for output, reference in floats]
+    known = [part for part in parts if part is not None]
+    return max(known) if known and len(known) == len(parts) else None
 
 
 def run_onnx(model: Path, values: NDArray[np.float32]) -> NDArray[np.float32]:
     """The first output of the ONNX file `model` for the input `values`, by ONNX Runtime on one CPU thread here."""
+    output: NDArray[np.float32] = next(iter(run_onnx_on(model, [values]).values()))
+    return output
+
+
+def run_onnx_on(model: Path, inputs: Sequence[NDArray[Any]], *, optimized: bool = True) -> dict[str, NDArray[Any]]:
+    """All outputs by name, in their order, of the ONNX file `model`, by ONNX Runtime on one CPU thread here.
+
+    `inputs` are in the order of the model's. Not `optimized`, each operator is computed as the file has it; quantized
+    numbers then go through float32 between QuantizeLinear and DequantizeLinear.
+    """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # the same sums in the same order each time
+    options.log_severity_level = 4  # what goes wrong is an exception; the rest is how it runs a file
+    if not optimized:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     if library := operators_for(model):
         options.register_custom_ops_library(str(library))
     session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    output: NDArray[np.float32] = session.run(None, {session.get_inputs()[0].name: values})[0]
-    return output
+    names = [port.name for port in session.get_inputs()]
+    outputs = session.run(None, dict(zip(names, inputs, strict=True)))
+    return dict(zip((port.name for port in session.get_outputs()), outputs, strict=True))

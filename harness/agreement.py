@@ -77,8 +77,9 @@ def ratio(agreement: Agreement) -> Ratio:
 
 def _request(artifact: Artifact, output: Path, *, passes: int, warmup: int) -> RunRequest:
     from device import bundle
-    from device.records import File, InputTensor, RunRequest
+    from device.records import File, RunRequest
     from export.artifact import ArtifactFile
+    from harness.subject import input_tensors
     from toolchain import compile as compiling
 
     def local(file: ArtifactFile) -> File:
@@ -87,7 +88,7 @@ def _request(artifact: Artifact, output: Path, *, passes: int, warmup: int) -> R
     return RunRequest(
         bundle=bundle.build(compiling.native().abi),
         model_files=tuple(local(file) for file in artifact.model_files),
-        inputs=(InputTensor(local(artifact.input.file), "float32", artifact.input.shape),),
+        inputs=input_tensors(artifact),
         output_path=output,
         passes=passes,
         warmup=warmup,

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from export.artifact import PRECISIONS
+from export.formats import FORMATS, refusal
 from harness.errors import UsageError
 
 if TYPE_CHECKING:  # what the command line needs of this must not make --help wait
@@ -32,24 +34,57 @@ class Choice:
     abi: str | None
     warmup: int
     passes: int
+    precisions: tuple[str, ...] = PRECISIONS[:1]
+    providers: tuple[str, ...] = ("cpu",)
 
 
-def of(specs: Sequence[ModelSpec], choice: Choice) -> tuple[Case, ...]:
-    """The cases in the order of measurement. Raises UsageError when there is none."""
+def of(specs: Sequence[ModelSpec], choice: Choice, own: Sequence[str] = ()) -> tuple[Case, ...]:
+    """The cases in the order of measurement: networks of the registry, then the user's own models by their names.
+
+    Combinations that cannot be had are left out. Raises UsageError, saying why, when none is left.
+    """
     from harness.records import Case
 
     formats = {"onnxruntime": "onnx", "caffe2": CONVOLUTIONS[choice.convolution]}
-    cases = tuple(
-        Case(spec.name, runtime, formats[runtime], way, threads, choice.cpus, choice.abi, choice.warmup, choice.passes)
-        for spec in specs
-        for way in _ways(spec, choice)
+    networks = [(spec.name, _ways(spec, choice)) for spec in specs]
+    wanted = [
+        Case(
+            name,
+            runtime,
+            formats[runtime],
+            way,
+            threads,
+            choice.cpus,
+            choice.abi,
+            choice.warmup,
+            choice.passes,
+            precision,
+            provider,
+        )
+        for name, ways in (*networks, *((name, (None,)) for name in own))
+        for way in ways
+        for precision in choice.precisions
         for runtime in choice.runtimes
+        for provider in choice.providers
         for threads in choice.threads
-        if way != "fused" or runtime == "onnxruntime"
-    )
-    if not cases:
-        raise UsageError("--igc fused is for ONNX Runtime alone: add --runtime onnxruntime, or take another --igc")
-    return cases
+    ]
+    refused = {case.id: reason for case in wanted if (reason := _refusal(case, is_own=case.model in own))}
+    if len(refused) == len(wanted):
+        raise UsageError("; ".join(dict.fromkeys(refused.values())))
+    return tuple(case for case in wanted if case.id not in refused)
+
+
+def _refusal(case: Case, *, is_own: bool) -> str | None:
+    """Why there cannot be such a case."""
+    if case.igc == "fused" and case.runtime != "onnxruntime":
+        return "--igc fused is for ONNX Runtime alone: add --runtime onnxruntime, or take another --igc"
+    if is_own and case.runtime != "onnxruntime":
+        return "--model is for ONNX Runtime alone: add --runtime onnxruntime"
+    if case.provider != "cpu" and case.runtime != "onnxruntime":
+        return f"--provider {case.provider} is ONNX Runtime's: add --runtime onnxruntime, or --provider cpu"
+    if reason := refusal(FORMATS[case.format], case.igc, case.precision):
+        return f"--precision {case.precision}: {reason}"
+    return None
 
 
 def _ways(spec: ModelSpec, choice: Choice) -> tuple[str | None, ...]:

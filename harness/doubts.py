@@ -93,6 +93,7 @@ KINDS: dict[str, Kind] = {
     "low_battery": Kind("low battery", "charge the device first", strict=True),
     "app_in_front": Kind("app in front", "go to the home screen, or switch the screen off", strict=True),
     "governor": Kind("governor", "set the one that the device has by default, or performance", strict=True),
+    "output_constant": Kind("output constant", "give inputs that make a difference (--input)", strict=True),
     "32-bit": Kind("32-bit", "measure 64-bit code, too (--abi arm64-v8a)", strict=False),
     "no_simd": Kind("no NEON", "do not take it for what this processor can do", strict=False),
     "scaled_counters": Kind("counts scaled", "take the counts for estimates", strict=False),
@@ -398,6 +399,12 @@ def _instruction_set(record: Record, measured: Measurement, _: Limits) -> Iterat
         yield _doubt("no_simd", " and ".join(lacking))
 
 
+def _output_constant(record: Record, _measured: Measurement, __: Limits) -> Iterator[Doubt]:
+    if record.check is not None and record.check.passed and record.check.spread == 0:
+        seen = "each output has the same value everywhere, so that its check proves little"
+        yield _doubt("output_constant", seen)
+
+
 def _scaled_counters(_: Record, measured: Measurement, __: Limits) -> Iterator[Doubt]:
     shares = {
         index: sample.counters.share
@@ -430,6 +437,7 @@ _CHECKS: tuple[Callable[[Record, Measurement, Limits], Iterator[Doubt]], ...] = 
     _affinity_lost,
     _statistical,
     _governor,
+    _output_constant,
     _instruction_set,
     _scaled_counters,
 )

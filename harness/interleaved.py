@@ -55,8 +55,9 @@ def measure(
         if library := operators_for(model):
             options.register_custom_ops_library(str(library))
         sessions[name] = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-        values = tensors.read_values(artifact.folder / artifact.input.file.name, artifact.input.shape)
-        inputs[name] = {artifact.input.name: np.ascontiguousarray(values)}
+        inputs[name] = {
+            one.name: np.ascontiguousarray(tensors.read_tensor(artifact.folder, one)) for one in artifact.inputs
+        }
     samples: dict[str, list[int]] = {name: [] for name in artifacts}
     for turn in range(warmup + passes):
         for name, session in sessions.items():

@@ -15,6 +15,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from device.records import DeviceInfo
 from device.timeouts import DEFAULT, Timeouts
+from export.own import OwnModel
 from harness import bounded
 from harness.conditions import Limits
 from harness.errors import UsageError
@@ -46,8 +47,9 @@ class Plan:
 
     `order` is what was measured when: a round and the id of a case for each turn. Where it was shuffled, `seed`
     shuffles it again. Each of `devices` takes all of that, at the same time as the others; `lanes` boards of one device
-    share its turns. `checkpoints` are files by model; `counting` boards count instructions. `device_infos` and
-    `networks` (the sha256 of each case's model files; none where the export failed) are what the plan met when it
+    share its turns. `checkpoints` are files by model, `calibrations` those that int8 is calibrated with;
+    `own_models` are the user's files, which cases name as models. `counting` boards count instructions. `device_infos`
+    and `networks` (the sha256 of each case's model files; none where the export failed) are what the plan met when it
     began, so that a run which is taken up again can tell whether they are still the same; a device that was never met
     has none.
     `timeouts` and `reboot` (may a device that does not answer be restarted?) are for when something fails, and may be
@@ -75,6 +77,8 @@ class Plan:
     networks: dict[str, tuple[str, ...]] = field(default_factory=dict)
     timeouts: Timeouts = DEFAULT
     reboot: bool = False
+    own_models: tuple[OwnModel, ...] = ()
+    calibrations: dict[str, str] = field(default_factory=dict)
 
     def lanes_of(self, device: str) -> int:
         """How many boards of a device share its turns; other devices are one of a kind."""
@@ -96,12 +100,19 @@ class Plan:
 
 def differences(recorded: Plan, now: Plan) -> list[str]:
     """What of two plans is not the same, in words; what differs between any two runs (time, commit) does not count."""
-    names = ("devices", "cases", "order", "limits", "timeout_s", "profile", "counting", "lanes", "checkpoints")
+    names = (
+        *("devices", "cases", "order", "limits", "timeout_s", "profile", "counting", "lanes"),
+        *("checkpoints", "calibrations"),
+    )
     found = [
         f"{name}: {_short(getattr(recorded, name))} then, {_short(getattr(now, name))} now"
         for name in names
         if getattr(recorded, name) != getattr(now, name)
     ]
+    own_then, own_now = _own(recorded), _own(now)
+    for name in dict.fromkeys([*own_then, *own_now]):
+        if own_then.get(name) != own_now.get(name):
+            found.append(f"--model {name}: {_short(own_then.get(name))} then, {_short(own_now.get(name))} now")
     for device, then in recorded.device_infos.items():
         if (known := now.device_infos.get(device)) and not then.is_same_as(known):
             found.append(f"{device}: {_short(then)} then, {_short(known)} now")
@@ -109,6 +120,14 @@ def differences(recorded: Plan, now: Plan) -> list[str]:
         if now.networks.get(case) != files:
             found.append(f"the files of {case}: sha256 {_short(files)} then, {_short(now.networks.get(case))} now")
     return found
+
+
+def _own(plan: Plan) -> dict[str, str]:
+    """What of the user's own models must not change, by name: their bytes, sizes and inputs, wherever the files lie."""
+    return {
+        own.name: f"sha256 {own.sha256}, sizes {dict(sorted(own.dims.items()))}, inputs {own.inputs_sha256}"
+        for own in plan.own_models
+    }
 
 
 def require_same(recorded: Plan, now: Plan, folder: Path) -> None:

@@ -13,6 +13,7 @@ from device.call import Device
 from device.choose import open_devices, reserve
 from device.errors import BundleError
 from export.artifact import Artifact, ExportError
+from export.own import export_own
 from export.pipeline import export_model
 from harness import replay
 from harness.plan import Plan, Turn
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 EXPORTS = Path(__file__).resolve().parent.parent / "build" / "export"
 
-#: Model, format, igc: cases that differ in nothing of these run the same files.
-Files = tuple[str, str, str | None]
+#: Model, format, igc, precision: cases that differ in nothing of these run the same files.
+Files = tuple[str, str, str | None, str]
 
 #: The network of a turn; raises ExportError where there is none.
 Networks = Callable[[Turn], Subject]
@@ -98,21 +99,37 @@ def recorded(recording: replay.Recording) -> Networks:
 
 
 def files_of(case: Case) -> Files:
-    return (case.model, case.format, case.igc)
+    return (case.model, case.format, case.igc, case.precision)
 
 
 def exported(plan: Plan, watcher: Watcher) -> dict[Files, Artifact | ExportError]:
     """Each model in each format and form, or why there is none: an export that fails does not stop the others."""
     made: dict[Files, Artifact | ExportError] = {}
-    checkpoints = plan.checkpoints
     with watcher.stage("export", total=len(plan.cases)) as stage:
         for case in plan.cases:
-            stage.detail(", ".join(part for part in files_of(case) if part))
-            spec = registry.get(case.model)
-            weights = Path(checkpoints[case.model]) if case.model in checkpoints else None
-            try:
-                made[files_of(case)] = export_model(spec, EXPORTS, weights, format_name=case.format, igc=case.igc)
-            except ExportError as error:
-                made[files_of(case)] = error
+            files = files_of(case)
+            if files not in made:
+                stage.detail(", ".join(part for part in files if part))
+                try:
+                    made[files] = _exported_case(plan, case)
+                except ExportError as error:
+                    made[files] = error
             stage.advance()
     return made
+
+
+def _exported_case(plan: Plan, case: Case) -> Artifact:
+    calibration = Path(plan.calibrations[case.model]) if case.model in plan.calibrations else None
+    for own in plan.own_models:
+        if own.name == case.model:
+            return export_own(own, EXPORTS, precision=case.precision, calibration=calibration)
+    weights = Path(plan.checkpoints[case.model]) if case.model in plan.checkpoints else None
+    return export_model(
+        registry.get(case.model),
+        EXPORTS,
+        weights,
+        format_name=case.format,
+        igc=case.igc,
+        precision=case.precision,
+        calibration=calibration,
+    )

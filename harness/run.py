@@ -27,9 +27,10 @@ from click.core import ParameterSource
 
 from device.adb_server import Server
 from device.probe import ABI_OF_MACHINE
+from device.records import PROVIDERS
 from device.timeouts import DEFAULT, Timeouts
-from export.artifact import IGC
-from export.checkpoints import parse_weights
+from export.artifact import IGC, PRECISIONS
+from export.checkpoints import files_by_model, parse_weights
 from harness.cases import CONVOLUTIONS
 from harness.command import guarded
 from harness.conditions import Limits
@@ -87,7 +88,53 @@ FAULT_OPTIONS = (
     metavar="NAMES",
     default=",".join(registry.PAPER_TABLE6),
     show_default=True,
-    help="Networks, separated by commas, in the order of measurement.",
+    help="Networks, separated by commas, in the order of measurement. With --model: none, unless some are named.",
+)
+@click.option(
+    "--model",
+    "model_files",
+    type=click.Path(dir_okay=False),
+    metavar="FILE.onnx",
+    multiple=True,
+    help="An ONNX file of your own, measured under its file's name; may be given several times.",
+)
+@click.option(
+    "--dim",
+    "dims",
+    metavar="[MODEL:]NAME=SIZE",
+    multiple=True,
+    help="The size of a free dimension of a --model, by its name, or as INPUT:AXIS. A batch is 1 by default.",
+)
+@click.option(
+    "--input",
+    "inputs",
+    metavar="[MODEL=]FILE.npz",
+    multiple=True,
+    help="Values for the inputs of a --model, by their names. Default: random ones.",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    type=Names(PRECISIONS),
+    default=PRECISIONS[0],
+    show_default=True,
+    help=f"What the networks compute in: {', '.join(PRECISIONS)}, or several, separated by commas. For ONNX Runtime.",
+)
+@click.option(
+    "--calibration",
+    "calibrations",
+    metavar="[MODEL=]FILE.npz",
+    multiple=True,
+    help="Samples that int8 is calibrated with, by the names of the inputs. Default: --input, else random ones.",
+)
+@click.option(
+    "--provider",
+    "providers",
+    type=Names(tuple(PROVIDERS)),
+    default="cpu",
+    show_default=True,
+    help=f"ONNX Runtime's execution provider: {', '.join(PROVIDERS)}, or several, separated by commas. What it cannot "
+    "run, the CPU's does.",
 )
 @click.option(
     "--runtime",
@@ -259,6 +306,12 @@ def main(
     adb_server: Server | None,
     scheduler: str | None,
     models: str,
+    model_files: tuple[str, ...],
+    dims: tuple[str, ...],
+    inputs: tuple[str, ...],
+    precisions: tuple[str, ...],
+    calibrations: tuple[str, ...],
+    providers: tuple[str, ...],
     runtime: str,
     convolution: str,
     igc: tuple[str, ...],
@@ -299,16 +352,20 @@ def main(
     where = Where(adb_server, scheduler, tls, wait_s)
     if clean_device:
         return _clean_device(device_names, boards or 1, timeouts, where)
-    from harness import cases, plan, replay
+    from harness import cases, own_models, plan, replay
     from harness.records import SCHEMA_VERSION
 
     if resume is not None and not _given_besides("resume", *FAULT_OPTIONS):
         return _go(replace(plan.read(resume), timeouts=timeouts, reboot=reboot), resume, where, again=True)
     names = [name.strip() for name in models.split(",") if name.strip()]
-    specs = list(dict.fromkeys(registry.get(name) for name in names))
-    if not specs:
+    specs = list(dict.fromkeys(registry.get(name) for name in names if _given("models") or not model_files))
+    if not specs and not model_files:
         raise UsageError("--models names no network; see --list-models")
+    own = own_models.named(model_files, dims, inputs)
     checkpoints = parse_weights(weights, [spec.name for spec in specs])
+    calibration = files_by_model(
+        "--calibration", calibrations, [*(spec.name for spec in specs), *(one.name for one in own)]
+    )
     if any(replay.is_one(name) for name in device_names):
         devices = device_names
         planned, recorded_rounds = _recorded_cases(devices, names if _given("models") else None)
@@ -318,7 +375,10 @@ def main(
         runtimes = ("onnxruntime", "caffe2") if runtime == "all" else (runtime,)
         planned = cases.of(
             specs,
-            cases.Choice(runtimes, convolution, igc, fuse_separable, threads, cpus, abi, warmup, passes),
+            cases.Choice(
+                runtimes, convolution, igc, fuse_separable, threads, cpus, abi, warmup, passes, precisions, providers
+            ),
+            [one.name for one in own],
         )
     folder = _results_folder(out, devices) if resume is None else resume
     seed = random.SystemRandom().getrandbits(32) if seed is None else seed
@@ -341,6 +401,8 @@ def main(
             checkpoints={model: str(path) for model, path in checkpoints.items()},
             timeouts=timeouts,
             reboot=reboot,
+            own_models=own,
+            calibrations={model: str(path.resolve()) for model, path in calibration.items()},
         ),
         folder,
         where,
@@ -423,13 +485,14 @@ def _run(
 
     When Ctrl-C comes, what is measured is kept. Raises what kept the only device, or all of them, from being measured.
     """
-    from harness import plan, prepare, replay, sessions
+    from harness import own_models, plan, prepare, replay, sessions
     from harness.ledger import Ledger
     from harness.subject import Bundles
 
     recorded = plan.read(folder) if again else None
     if recorded is not None:
         plan.require_same(recorded, planned, folder)
+        own_models.require_unchanged(planned, folder)
         planned = replace(planned, device_infos=recorded.device_infos)
     exported = {} if replay.is_one(planned.devices[0]) else prepare.exported(planned, display)
     bundles = Bundles()

@@ -182,7 +182,9 @@ def _checked(record: Record, subject: Subject, request: RunRequest) -> Record:
     check = subject.check(request.output_path, record.measurement)
     if check.failure is None:
         return replace(record, check=check)
-    error = f"this is not the network that PyTorch computed: {check.failure}"
+    is_own = record.artifact is not None and record.artifact.source is not None
+    expected = "what ONNX Runtime computed here" if is_own else "the network that PyTorch computed"
+    error = f"this is not {expected}: {check.failure}"
     return replace(record, check=check, status="output_wrong", error=error)
 
 

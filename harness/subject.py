@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
 from device import bundle
-from device.records import Bundle, DeviceInfo, File, InputTensor, Measurement, RunRequest
+from device.records import Bundle, DeviceInfo, File, InputTensor, Measurement, OutputTensor, RunRequest
+from export import tensors
 from export.artifact import Artifact, ArtifactFile
-from export.verify import RELATIVE_TOLERANCE, deviation
+from export.verify import Deviation, deviations, largest_part
 from harness.records import Case, MeasuredArtifact, MeasuredBundle, OutputCheck
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from device.records import ElementType
 
 
 class Subject(Protocol):
@@ -49,7 +56,7 @@ class Bundles:
 
 @dataclass(frozen=True)
 class ExportedNetwork:
-    """An artifact of this machine's; its output must be PyTorch's."""
+    """An artifact of this machine's; its outputs must be the reference's."""
 
     exported: Artifact
     bundles: Bundles = field(default_factory=Bundles)
@@ -69,36 +76,65 @@ class ExportedNetwork:
             params=exported.params,
             export_max_abs_error=exported.max_abs_error,
             tool_versions=exported.tool_versions,
+            precision=exported.precision,
+            source=exported.source,
+            calibration=exported.calibration,
         )
 
     def prepare(self, case: Case, device: DeviceInfo, output: Path) -> tuple[RunRequest, MeasuredBundle]:
-        def local(file: ArtifactFile) -> File:
-            return File(file.name, self.exported.folder / file.name, file.sha256, file.size_bytes)
-
         used = self.bundles.get(case.abi or device.abi, case.runtime, case.provider)
         request = RunRequest(
             bundle=used,
-            model_files=tuple(local(file) for file in self.exported.model_files),
-            inputs=(InputTensor(local(self.exported.input.file), "float32", self.exported.input.shape),),
+            model_files=tuple(_local(self.exported, file) for file in self.exported.model_files),
+            inputs=input_tensors(self.exported),
             output_path=output,
         )
         return request, _measured_bundle(used)
 
     def check(self, output: Path, measurement: Measurement) -> OutputCheck:
-        reference_of = self.exported.output
-        dtype = np.dtype(reference_of.dtype).newbyteorder("<")
-        reference = np.fromfile(self.exported.folder / reference_of.file.name, dtype).reshape(reference_of.shape)
-        values = np.fromfile(output, dtype)
-        if values.size == int(np.prod(measurement.outputs[0].shape)):
-            values = values.reshape(measurement.outputs[0].shape)
-        found = deviation(values, reference)
+        exported = self.exported
+        references = {one.name: tensors.read_tensor(exported.folder, one) for one in exported.outputs}
+        fp32 = {one.name: tensors.read_tensor(exported.folder, one) for one in exported.fp32_outputs}
+        try:
+            values = read_outputs(output, measurement.outputs)
+        except ValueError as error:
+            found = Deviation(None, None, None, str(error))
+        else:
+            found = deviations(values, references, exported.tolerance, may_be_constant=exported.is_own)
         return OutputCheck(
             max_abs_error=found.max_abs_error,
             spread=found.spread,
             relative=found.relative,
-            tolerance=RELATIVE_TOLERANCE,
+            tolerance=exported.tolerance,
             failure=found.failure,
+            fp32_relative=largest_part(values, fp32) if fp32 and found.ok else None,
         )
+
+
+def input_tensors(artifact: Artifact) -> tuple[InputTensor, ...]:
+    """The artifact's reference inputs as the runner is given them."""
+    return tuple(
+        InputTensor(_local(artifact, one.file), cast("ElementType", one.dtype), one.shape) for one in artifact.inputs
+    )
+
+
+def read_outputs(path: Path, written: Sequence[OutputTensor]) -> list[NDArray[Any]]:
+    """The tensors that a runner wrote one after the other. Raises ValueError when the file has more or fewer bytes."""
+    content = path.read_bytes()
+    due_bytes = sum(one.size_bytes for one in written)
+    if len(content) != due_bytes:
+        raise ValueError(f"the output has {len(content)} bytes, tensors of these shapes {due_bytes}")
+    values, offset = [], 0
+    for one in written:
+        dtype = np.dtype(one.type).newbyteorder("<")
+        elements = np.frombuffer(content, dtype, math.prod(one.shape), offset).reshape(one.shape)
+        values.append(elements.astype(one.type))
+        offset += one.size_bytes
+    return values
+
+
+def _local(artifact: Artifact, file: ArtifactFile) -> File:
+    return File(file.name, artifact.folder / file.name, file.sha256, file.size_bytes)
 
 
 def _measured_bundle(used: Bundle) -> MeasuredBundle:

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import settings
 
 from device import bundle
-from device.records import File, InputTensor, RunRequest
+from device.records import File, RunRequest
 from export.artifact import Artifact, ArtifactFile, describe
 from export.pipeline import export_model
 from export.to_onnx import to_onnx
 from harness.prepare import EXPORTS
+from harness.subject import input_tensors
 from models import clcnet, registry, weights
 
 # The same commit gives the same verdict; TENPASS_EXPLORE=1 tries examples that nobody has tried yet.
@@ -85,7 +86,7 @@ def request_for(tmp_path: Path) -> Callable[..., RunRequest]:
         return RunRequest(
             bundle=bundle.build(abi, runtime),
             model_files=tuple(local(file) for file in artifact.model_files),
-            inputs=(InputTensor(local(artifact.input.file), "float32", artifact.input.shape),),
+            inputs=input_tensors(artifact),
             output_path=tmp_path / "output",
             passes=passes,
             warmup=warmup,

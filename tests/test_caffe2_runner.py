@@ -55,7 +55,7 @@ def run(nets: Artifact, tmp_path: Path) -> Run:
                 file.write_bytes(content)
         command = bundles.command(built, str(built.files[0].path.parent))
         command += [word for file in files for word in ("--model", str(file))]
-        command += ["--input", str(nets.folder / nets.input.file.name), "--output", str(tmp_path / "output")]
+        command += ["--input", str(nets.folder / nets.inputs[0].file.name), "--output", str(tmp_path / "output")]
         done = subprocess.run(
             [*command, "--shape", shape, *more], capture_output=True, text=True, timeout=60, check=False
         )
@@ -85,9 +85,9 @@ def test_the_output_is_pytorchs(threads: str, run: Run, nets: Artifact, tmp_path
     assert ended.events[0]["runtime"] == "caffe2"
     assert ended.events[0]["runtime_version"] == "1.7.1"
     assert [event["event"] for event in ended.events] == ["hello", "loaded", *["pass"] * 4, "output", "end"]
-    assert ended.events[-2]["tensors"] == [{"type": "float32", "shape": list(nets.output.shape)}]
-    reference = read_values(nets.folder / nets.output.file.name, nets.output.shape)
-    assert deviation(read_values(tmp_path / "output", nets.output.shape), reference).ok
+    assert ended.events[-2]["tensors"] == [{"type": "float32", "shape": list(nets.outputs[0].shape)}]
+    reference = read_values(nets.folder / nets.outputs[0].file.name, nets.outputs[0].shape)
+    assert deviation(read_values(tmp_path / "output", nets.outputs[0].shape), reference).ok
 
 
 def test_a_profile_tells_the_time_of_each_operator_in_the_order_of_the_net(run: Run, contents: list[bytes]) -> None:
@@ -132,7 +132,7 @@ def test_a_shape_that_is_not_the_nets_is_a_bad_input(run: Run) -> None:
 
 def test_an_input_of_another_type_or_a_second_one_is_a_bad_input(run: Run, nets: Artifact) -> None:
     refused(run("--type", "int32"), "bad_input", "Caffe2 takes an input of float32, not of int32")
-    second = ["--input", str(nets.folder / nets.input.file.name), "--shape", "1,3,64,64"]
+    second = ["--input", str(nets.folder / nets.inputs[0].file.name), "--shape", "1,3,64,64"]
     refused(run(*second), "bad_input", "Caffe2 takes one --input, not 2")
 
 

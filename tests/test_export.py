@@ -96,9 +96,9 @@ def test_the_exported_file_computes_what_pytorch_computes(spec: ModelSpec, expor
 @every_model
 def test_the_stored_output_is_pytorchs_for_the_stored_input(spec: ModelSpec, exported: Export) -> None:
     artifact = exported(spec)
-    x = read_values(artifact.folder / artifact.input.file.name, artifact.input.shape)
-    y = read_values(artifact.folder / artifact.output.file.name, artifact.output.shape)
-    assert artifact.input.shape == spec.input_shape
+    x = read_values(artifact.folder / artifact.inputs[0].file.name, artifact.inputs[0].shape)
+    y = read_values(artifact.folder / artifact.outputs[0].file.name, artifact.outputs[0].shape)
+    assert artifact.inputs[0].shape == spec.input_shape
     found = deviation(run_onnx(artifact.folder / "model.onnx", x), y)
     assert found.max_abs_error == artifact.max_abs_error
     assert found.spread == artifact.output_spread
@@ -138,11 +138,11 @@ def test_no_tensor_has_more_than_four_dimensions(spec: ModelSpec, exported: Expo
 def test_the_files_ports_have_the_names_and_shapes_of_the_manifest(spec: ModelSpec, exported: Export) -> None:
     artifact = exported(spec)
     graph = onnx.load(artifact.folder / "model.onnx", load_external_data=False).graph
-    for port, tensor in ((graph.input, artifact.input), (graph.output, artifact.output)):
+    for port, tensor in ((graph.input, artifact.inputs[0]), (graph.output, artifact.outputs[0])):
         (value,) = port
         assert value.name == tensor.name
         assert tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim) == tensor.shape
-    assert (artifact.input.name, artifact.output.name) == ("input", "output")
+    assert (artifact.inputs[0].name, artifact.outputs[0].name) == ("input", "output")
 
 
 @every_model
@@ -439,7 +439,7 @@ def test_a_checkpoint_has_an_artifact_of_its_own(checkpoint: Path, tmp_path: Pat
     trained = export_model(TINY, tmp_path, checkpoint)
     assert trained.folder.name == f"clcnet-tiny-{trained.weights[:12]}"
     assert trained.weights == artifacts.file_sha256(checkpoint)
-    assert trained.output.file != seeded.output.file
+    assert trained.outputs[0].file != seeded.outputs[0].file
     assert export_model(TINY, tmp_path) == seeded
     assert export_model(TINY, tmp_path, checkpoint) == trained
 

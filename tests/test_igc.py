@@ -1024,7 +1024,7 @@ def test_each_way_has_an_artifact_of_its_own(tmp_path: Path) -> None:
         assert export_model(TINY, tmp_path, igc=way, on_step=steps.append) == artifact
         assert steps == []
     assert len({artifact.recipe_sha256 for artifact in made.values()}) == len(IGC)
-    assert len({artifact.output for artifact in made.values()}) == 1
+    assert len({artifact.outputs[0] for artifact in made.values()}) == 1
     assert len({(artifact.mult_adds, artifact.params) for artifact in made.values()}) == 1
     assert made["fused"].op_counts == {OPERATOR: 1}
     assert export_model(TINY, tmp_path) == made["grouped"]

@@ -254,8 +254,8 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Sani
         "UBSAN_OPTIONS": "exitcode=99:print_stacktrace=1",
     }
     artifact = exported("fused")
-    shape = ",".join(str(size) for size in artifact.input.shape)
-    words = ["--input", str(artifact.folder / artifact.input.file.name), "--shape", shape]
+    shape = ",".join(str(size) for size in artifact.inputs[0].shape)
+    words = ["--input", str(artifact.folder / artifact.inputs[0].file.name), "--shape", shape]
     words += ["--output", str(folder / "output"), "--warmup", "0", "--passes", "1"]
 
     def run_model(model: Path) -> Sanitized:

@@ -449,8 +449,8 @@ def test_a_profile_names_our_own_operator(runner: Runner) -> None:
     artifact = export_model(registry.get("clcnet-tiny"), EXPORTS, igc="fused")
     changed = {
         "model": str(artifact.folder / artifact.model_files[0].name),
-        "input": str(artifact.folder / artifact.input.file.name),
-        "shape": ",".join(map(str, artifact.input.shape)),
+        "input": str(artifact.folder / artifact.inputs[0].file.name),
+        "shape": ",".join(map(str, artifact.inputs[0].shape)),
     }
     run = measured(runner.run("--passes", "1", "--profile-passes", "2", **changed), passes=1, profile_passes=2)
     assert run.profile is not None

@@ -1,0 +1,253 @@
+"""A network in fp16 or int8: an ONNX file rewritten by ONNX Runtime's own tools, and how far it may deviate.
+
+- fp16: all of it in half precision, but for its inputs and outputs. A runtime without kernels for that computes in
+  float32 between casts.
+- int8: QuantizeLinear and DequantizeLinear around each operator that can be quantized ("QDQ"), both sides signed,
+  weights by channel, the ranges those of the calibration (onnxruntime.ai/docs, "Quantize ONNX Models").
+
+Neither is the network in fp32: the outputs that a device must give are those of the file itself, computed operator by
+operator here; how far they are from the fp32 network's is told beside the time.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from export import verify
+from export.artifact import PRECISIONS, ExportError
+from export.clc_blocks import reads
+from export.foreign import admit_constants
+from export.store import naming
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import onnx
+    from numpy.typing import NDArray
+
+    from export.calibration import Calibration
+    from export.inputs import Port
+
+FP32, FP16, INT8 = PRECISIONS
+
+#: The largest errors that are allowed, as parts of the reference's spread.
+FP16_TOLERANCE = 1e-2
+INT8_TOLERANCE = 0.25
+
+#: By channel, a scale has an axis: operator set 13 is the first whose DequantizeLinear has one.
+_OPSET_OF_CHANNELS = 13
+#: The first with QuantizeLinear.
+_OPSET_OF_QUANTIZING = 10
+
+_QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
+_QUANTIZED_FORMS = ("QLinear", "ConvInteger", "MatMulInteger")
+
+
+class PrecisionError(Exception):
+    """A file cannot be had in a precision; the message says why."""
+
+
+def tolerance(precision: str) -> float:
+    """The largest error of a network in `precision` that is allowed, as a part of its reference's spread."""
+    return {FP32: verify.RELATIVE_TOLERANCE, FP16: FP16_TOLERANCE, INT8: INT8_TOLERANCE}[precision]
+
+
+def found_in(model: onnx.ModelProto) -> str:
+    """The precision that a file has by itself: the coarsest that it computes in."""
+    from onnx import TensorProto
+
+    kinds = {node.op_type for node in model.graph.node}
+    if any(kind in _QUANTIZED or kind.startswith(_QUANTIZED_FORMS) for kind in kinds):
+        return INT8
+    half = {TensorProto.FLOAT16, TensorProto.BFLOAT16}
+    casts = {one.i for node in model.graph.node if node.op_type == "Cast" for one in node.attribute if one.name == "to"}
+    return FP16 if half & ({tensor.data_type for tensor in model.graph.initializer} | casts) else FP32
+
+
+def convert(
+    source: Path, target: Path, precision: str, samples: Sequence[Mapping[str, NDArray[Any]]], scratch: Path
+) -> None:
+    """Writes the fp32 network in the ONNX file `source` to `target`, in fp16 or int8.
+
+    int8 is calibrated with `samples`, values by input; `scratch` is a folder for files that may stay. IR version and
+    operator set remain the source's, for a device's runtime may be older than the tools here. Raises PrecisionError,
+    and whatever ONNX Runtime's tools do.
+    """
+    import onnx
+
+    model = onnx.load(source)
+    if found := {FP16: "half precision", INT8: "quantized"}.get(found_in(model)):
+        raise PrecisionError(f"it is {found} already: measure it as it is (--precision fp32)")
+    original = onnx.load(source)  # the tools may write into what they are given
+    with _quietly():
+        made = _fp16(model) if precision == FP16 else _int8(model, samples, scratch)
+    made.ir_version = original.ir_version
+    admit_constants(made)
+    _sort(made.graph)
+    del made.opset_import[:]
+    made.opset_import.extend(original.opset_import)
+    onnx.checker.check_model(made)
+    onnx.save(made, target)
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A network in fp16 or int8.
+
+    `outputs` are what its file `model` gives for the reference inputs, operator by operator; `here` is how far ONNX
+    Runtime's optimized kernels on this machine are from that: nothing fails by it, for the outputs of a device are what
+    counts. `calibration` is as in `Artifact`.
+    """
+
+    model: Path
+    outputs: dict[str, NDArray[Any]]
+    here: verify.Deviation
+    calibration: str | None
+
+
+def lowered(
+    name: str,
+    source: Path,
+    precision: str,
+    calibration: Calibration,
+    ports: Sequence[Port],
+    inputs: Sequence[NDArray[Any]],
+    scratch: Path,
+) -> Lowered:
+    """The fp32 network of `name` in the file `source`, in fp16 or int8, as a file in the folder `scratch`.
+
+    Raises ExportError, also where its outputs for `inputs` are not finite.
+    """
+    target = scratch / f"{precision}.onnx"
+    samples = calibration.samples(ports) if precision == INT8 else []
+    with naming(name, f"making {precision} of the ONNX file"):
+        convert(source, target, precision, samples, scratch)
+    with naming(name, f"running the {precision} file"):
+        outputs = verify.run_onnx_on(target, inputs, optimized=False)
+        optimized = verify.run_onnx_on(target, inputs)
+    require_finite(name, f"in {precision}", outputs)
+    here = verify.deviations([*optimized.values()], outputs, tolerance(precision), may_be_constant=True)
+    told = None
+    if precision == INT8:
+        by = "" if _is_by_channel(source) else "; weights by tensor, for operator set 13 is the first with channels"
+        told = calibration.told(len(samples)) + by
+    return Lowered(target, outputs, here, told)
+
+
+def require_finite(name: str, what: str, outputs: Mapping[str, NDArray[Any]]) -> None:
+    """Raises ExportError for outputs that hold what no device can be compared with."""
+    for output, values in outputs.items():
+        if bad := int(np.count_nonzero(~np.isfinite(values))):
+            raise ExportError(
+                f"{name}: {what}, {bad} of the {values.size} values of its output {output!r} are NaN or infinite: "
+                "no device's can be compared with them; give other inputs (--input)"
+                + (" or take another precision" if what.startswith("in ") else "")
+            )
+
+
+def _is_by_channel(source: Path) -> bool:
+    import onnx
+
+    return _opset(onnx.load(source, load_external_data=False)) >= _OPSET_OF_CHANNELS
+
+
+def _opset(model: onnx.ModelProto) -> int:
+    return max((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), default=0)
+
+
+def _fp16(model: onnx.ModelProto) -> onnx.ModelProto:
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    converted: onnx.ModelProto = convert_float_to_float16(model, keep_io_types=True)
+    return converted
+
+
+def _sort(graph: onnx.GraphProto) -> None:
+    """Puts each node behind those whose outputs it reads, as ONNX demands (onnx/docs/IR.md, "Nodes"): the tools append
+    theirs. What is in order stays in it."""
+    made = {name for node in graph.node for name in node.output if name}
+    ordered: list[onnx.NodeProto] = []
+    waiting = list(graph.node)
+    while waiting:
+        still: list[onnx.NodeProto] = []
+        for node in waiting:
+            if any(name in made for name in reads(node)):
+                still.append(node)
+            else:
+                ordered.append(node)
+                made -= set(node.output)
+        if len(still) == len(waiting):
+            raise PrecisionError("the nodes of the rewritten file read one another in a circle")
+        waiting = still
+    del graph.node[:]
+    graph.node.extend(ordered)
+
+
+def _constants_as_initializers(model: onnx.ModelProto) -> None:
+    """Only what is an initializer counts as a weight for the quantizer; some exporters write Constant nodes."""
+    kept = []
+    for node in model.graph.node:
+        values = [one.t for one in node.attribute if one.name == "value"] if node.op_type == "Constant" else []
+        if not values:
+            kept.append(node)
+            continue
+        model.graph.initializer.add().CopyFrom(values[0])
+        model.graph.initializer[-1].name = node.output[0]
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+
+
+def _int8(model: onnx.ModelProto, samples: Sequence[Mapping[str, NDArray[Any]]], scratch: Path) -> onnx.ModelProto:
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    if _opset(model) < _OPSET_OF_QUANTIZING:
+        raise PrecisionError(
+            f"int8 needs operator set {_OPSET_OF_QUANTIZING} or newer, the file has {_opset(model)}: export it anew"
+        )
+
+    class Samples(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.left = iter(samples)
+
+        def get_next(self) -> dict[str, NDArray[Any]] | None:
+            return dict(one) if (one := next(self.left, None)) is not None else None
+
+    _constants_as_initializers(model)
+    admit_constants(model)
+    source, target = scratch / "to-quantize.onnx", scratch / "quantized.onnx"
+    onnx.save(model, source)
+    quantize_static(
+        str(source),
+        str(target),
+        Samples(),
+        quant_format=QuantFormat.QDQ,
+        per_channel=_opset(model) >= _OPSET_OF_CHANNELS,
+        activation_type=QuantType.QInt8,
+        weight_type=QuantType.QInt8,
+    )
+    made = onnx.load(target)
+    if found_in(made) != INT8:
+        raise PrecisionError("int8: none of its operators can be quantized")
+    return made
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without what the tools advise on the way; what goes wrong is an exception."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.setLevel(level)
