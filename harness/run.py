@@ -380,6 +380,7 @@ def main(
             ),
             [one.name for one in own],
         )
+    lanes = _lanes(boards, devices, len(planned))
     folder = _results_folder(out, devices) if resume is None else resume
     seed = random.SystemRandom().getrandbits(32) if seed is None else seed
     return _go(
@@ -397,7 +398,7 @@ def main(
             timeout_s=timeout_s,
             profile=profile,
             counting=counting,
-            lanes=_lanes(boards, devices, len(planned)),
+            lanes=lanes,
             checkpoints={model: str(path) for model, path in checkpoints.items()},
             timeouts=timeouts,
             reboot=reboot,
