@@ -56,7 +56,7 @@ _CAPTIONS = {
     "promise; MobileNet is 1.",
     "samples": "Each dot is a pass, the first at the top of its row. A drift is a slant, throttling a bend, two modes "
     "are two columns; outliers are ringed, and count like all others.",
-    "profile-by-operator": "From passes of their own, with the profiler on. The black line is the median of the timed "
+    "profile-by-operator": "From passes of their own, with the profiler on. The thick line is the median of the timed "
     "passes.",
     "thread-scaling": "On the dashed line each thread does as much as one did alone.",
     "sizes": "The orange line is the ONNX file of the paper, where it prints one.",
@@ -211,7 +211,7 @@ def _card(one: verdict.Verdict) -> Card:
 def _tables(rows: Sequence[Row]) -> list[Table]:
     """Of several devices an overview first; then the whole table of each."""
     of_devices = table.by_device(rows)
-    fastest = {id(one.fastest) for one in verdict.of(rows) if one.is_ranked and len(one.ranked) > 1}
+    fastest = {id(one.fastest) for one in verdict.of(rows) if verdict.can_tell(one)}
     made = []
     if len(of_devices) > 1:
         made.append(
@@ -243,7 +243,8 @@ def _table6(rows: Sequence[Row], fastest: set[int]) -> Table:
 def _cell(row: Row, name: str, text: str, is_fastest: bool) -> Cell:
     """What the row has to say stands in it: which is the fastest, what its warnings mean, and why it has no time."""
     if name == "Model":  # which stays in sight where the table scrolls
-        mark = f"fastest, {case_runtime_title(row.record)}" if is_fastest else ""
+        best = "fewest instructions" if row.record.device.clock == "instructions" else "fastest"
+        mark = f"{best}, {case_runtime_title(row.record)}" if is_fastest else ""
         return Cell(escape(text), mark, verdict.doubted(row))
     if name == "Warnings" and text != NOTHING:
         return Cell(escape(text), more=tuple(doubt.message for doubt in row.doubts))

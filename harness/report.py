@@ -97,7 +97,7 @@ def _markdown(plan: Plan, records: Sequence[Record], rows: Sequence[Row]) -> str
     parts += _what_was_measured(plan, records)
     parts += _in_short(rows)
     if rows:
-        parts += ["", table.markdown(rows)]
+        parts += ["", "## Table 6", "", table.markdown(rows)]
     parts += _failures(plan, records)
     parts += _warnings(rows)
     parts += _against_the_paper(rows)
@@ -145,7 +145,7 @@ def described(device: DeviceInfo) -> str:
 
 def _in_short(rows: Sequence[Row]) -> list[str]:
     lines = verdict.markdown(rows)
-    return ["", "## In short", "", *lines, "", "## Table 6", ""] if lines else []
+    return ["", "## In short", "", *lines] if lines else []
 
 
 def _order(plan: Plan) -> str:

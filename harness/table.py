@@ -25,6 +25,8 @@ BASELINE = "mobilenet"
 #: Columns of the table; the last two are there where anything was computed in another precision.
 RELATIVE, RELATIVE_TO_FP32, DEVIATION = "Relative to MobileNet", "Relative to fp32", "Deviation from fp32"
 
+_WITHIN, _BETWEEN = "Spread within a process", "between processes"
+
 #: Columns that a run of a user's own models would fill with dashes.
 _LEFT_OUT_IF_EMPTY = frozenset({"Caffe2 nets", RELATIVE, "Paper (ms)", "Paper, relative"})
 
@@ -265,8 +267,8 @@ def _several_processes(row: Row) -> dict[str, str]:
     """How much passes differ within one process, and how much one process differs from the next."""
     within, between = (row.spread.within, row.spread.between) if row.spread else (None, None)
     return {
-        "Spread within a process": NOTHING if within is None else f"{within:.2%}",
-        "between processes": NOTHING if between is None else f"{between:.2%}",
+        _WITHIN: NOTHING if within is None else f"{within:.2%}",
+        _BETWEEN: NOTHING if between is None else f"{between:.2%}",
     }
 
 
@@ -384,7 +386,7 @@ def _markdown(table: Sequence[Row]) -> str:
 
 def right_aligned(frame: pd.DataFrame) -> set[str]:
     """The columns of `shown` that hold figures."""
-    figures = {"Mult-Adds", "Params", "ONNX size", "Caffe2 nets", DEVIATION}
+    figures = {"Mult-Adds", "Params", "ONNX size", "Caffe2 nets", DEVIATION, _WITHIN, _BETWEEN}
     return {name for name in frame.columns if name in figures or "ms" in name or "elative" in name}
 
 
