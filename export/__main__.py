@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from export.artifact import IGC, Artifact, ExportError
+from export.artifact import IGC, PRECISIONS, Artifact, ExportError
 from export.checkpoints import parse_weights
-from export.formats import FORMATS
+from export.formats import FORMATS, refusal
 from export.pipeline import STEPS, export_model
 from export.to_onnx import DEFAULT_OPSET, HIGHEST_OPSET, LOWEST_OPSET
 from models import registry
@@ -27,15 +27,20 @@ EXIT_USAGE = 2
 
 @dataclass(frozen=True)
 class Order:
-    """A network, the name of the format to make of it, and how its channel local convolutions are written."""
+    """A network, the format to make of it, how its channel local convolutions are written, and its precision."""
 
     spec: ModelSpec
     format_name: str
     igc: str | None
+    precision: str
 
     @property
     def title(self) -> str:
-        return ", ".join(part for part in (self.spec.name, self.igc, self.format_name) if part)
+        return ", ".join(part for part in (self.spec.name, self.igc, self.precision, self.format_name) if part)
+
+    @property
+    def refusal(self) -> str | None:
+        return refusal(FORMATS[self.format_name], self.igc, self.precision)
 
 
 class UsageError(click.ClickException):
@@ -91,13 +96,27 @@ class Row:
     help=f"How to write channel local convolutions: {', '.join(IGC)}. fused is for the onnx format alone.",
 )
 @click.option(
+    "--precision",
+    default=PRECISIONS[0],
+    show_default=True,
+    metavar="PRECISION,...",
+    help=f"What to compute in: {', '.join(PRECISIONS)}, for the onnx format alone; int8 is calibrated on random data.",
+)
+@click.option(
     "--opset",
     type=click.IntRange(LOWEST_OPSET, HIGHEST_OPSET),
     help=f"Version of the ONNX operators in the onnx format.  [default: {DEFAULT_OPSET}]",
 )
 @click.option("--force", is_flag=True, help="Export also what is up to date.")
 def main(
-    models: str, weights: tuple[str, ...], out: Path, formats: str, igc: str, opset: int | None, force: bool
+    models: str,
+    weights: tuple[str, ...],
+    out: Path,
+    formats: str,
+    igc: str,
+    precision: str,
+    opset: int | None,
+    force: bool,
 ) -> None:
     """Export networks from PyTorch to ONNX and Caffe2, simplified, and verify the files against PyTorch."""
     try:
@@ -105,13 +124,16 @@ def main(
         checkpoints = parse_weights(weights, [spec.name for spec in specs])
     except ModelError as error:
         raise UsageError(str(error)) from None
+    orders = _orders(
+        specs,
+        _known(formats, FORMATS, "format"),
+        _known(igc, IGC, "igc"),
+        _known(precision, PRECISIONS, "precision"),
+    )
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot write to --out {str(out)!r}: {error.strerror}") from None
-
-    wanted = _known(formats, FORMATS, "format")
-    ways = _known(igc, IGC, "igc")
 
     def export(order: Order, on_step: Callable[[str], None]) -> Artifact:
         return export_model(
@@ -120,23 +142,32 @@ def main(
             checkpoints.get(order.spec.name),
             format_name=order.format_name,
             igc=order.igc,
+            precision=order.precision,
             opset=opset if order.format_name == "onnx" else None,
             force=force,
             on_step=on_step,
         )
 
-    orders = [
-        Order(spec, name, way)
-        for spec in specs
-        for name in wanted
-        for way in (ways if spec.has_clc_blocks else [None])
-        if way != "fused" or FORMATS[name].custom_operators
-    ]
-    if not orders:
-        raise UsageError(f"--igc fused is not for the format {', '.join(wanted)}; add --formats onnx")
     rows = export_all(orders, export)
     click.echo(table(rows))
     sys.exit(max(row.exit_code for row in rows))
+
+
+def _orders(
+    specs: Sequence[ModelSpec], formats: Sequence[str], ways: Sequence[str], precisions: Sequence[str]
+) -> list[Order]:
+    """All combinations that can be had. Raises UsageError, saying why, where there is none."""
+    wanted = [
+        Order(spec, name, way, precision)
+        for spec in specs
+        for name in formats
+        for way in (ways if spec.has_clc_blocks else [None])
+        for precision in precisions
+    ]
+    orders = [order for order in wanted if order.refusal is None]
+    if not orders:
+        raise UsageError("; ".join(dict.fromkeys(str(order.refusal) for order in wanted)))
+    return orders
 
 
 def _known(names: str, known: Iterable[str], what: str) -> list[str]:
@@ -216,14 +247,27 @@ def table(rows: Iterable[Row]) -> str:
             row.order.spec.name,
             row.order.format_name,
             row.order.igc or "",
+            row.order.precision,
             *found,
             row.state,
             f"{row.seconds:.1f}",
         ]
 
-    headers = ["model", "format", "igc", "MB", "opset", "nodes", "max abs error", "spread", "state", "seconds"]
+    headers = [
+        "model",
+        "format",
+        "igc",
+        "precision",
+        "MB",
+        "opset",
+        "nodes",
+        "max abs error",
+        "spread",
+        "state",
+        "seconds",
+    ]
     text: str = tabulate(
-        map(cells, rows), headers, disable_numparse=True, colalign=[*["left"] * 3, *["right"] * 5, "left", "right"]
+        map(cells, rows), headers, disable_numparse=True, colalign=[*["left"] * 4, *["right"] * 5, "left", "right"]
     )
     return text
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from export import own_graph
 from export.artifact import PRECISIONS, Artifact, ExportError, describe, file_sha256
 from export.calibration import Calibration
 from export.foreign import admit_constants, open_foreign
@@ -17,8 +18,6 @@ from export.recipe import sha256_of, tool_versions
 from export.store import naming, stored
 
 if TYPE_CHECKING:
-    import onnx
-
     from export.inputs import Port
 
 STEPS = ("open", "run", "simplify", "convert", "verify", "store")
@@ -28,9 +27,6 @@ OWN_WEIGHTS = "the file's own"
 
 #: A choice: simplifying takes seconds; one file in many sends its folding of constants round in circles.
 _SIMPLIFY_TIMEOUT_S = 600
-
-#: Domains of operators that every ONNX Runtime has: ONNX's own, and its classic machine learning.
-_DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 
 
 @dataclass(frozen=True)
@@ -47,19 +43,6 @@ class OwnModel:
     dims: dict[str, int] = field(default_factory=dict)
     inputs: str | None = None
     inputs_sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class _Free:
-    """A dimension of an input that its file leaves open: `key` is what --dim calls it."""
-
-    key: str
-    port: str
-    axis: int
-
-    @property
-    def place(self) -> str:
-        return f"{self.port}:{self.axis}"
 
 
 def export_own(
@@ -102,19 +85,6 @@ def export_own(
         return artifact
 
     return stored(own.name, out / ".".join(parts), recipe, make, anew=force)
-
-
-def free_dimensions(path: Path) -> list[tuple[str, str]]:
-    """The free dimensions of the file's inputs: what each is called, and where it is, as INPUT:AXIS.
-
-    Raises ExportError for a file that cannot be measured.
-    """
-    return [(one.key, one.place) for one in _free(_opened(path))]
-
-
-def is_called(free: Iterable[tuple[str, str]], name: str) -> bool:
-    """Whether one of these free dimensions may be meant by `name`."""
-    return any(name in one for one in free)
 
 
 def require_unchanged(own: OwnModel) -> None:
@@ -163,10 +133,10 @@ def _make(
     original, simplified, target = workspace / "original.onnx", workspace / "simplified.onnx", new / "model.onnx"
 
     on_step("open")
-    model = _opened(Path(own.path))
-    arrays = None if own.inputs is None else inputs.read_arrays(Path(own.inputs))
-    notes = _fix(model, own, {} if arrays is None else {name: found.shape for name, found in arrays.items()})
-    ports = _ports(model)
+    model = own_graph.opened(Path(own.path))
+    arrays = {} if own.inputs is None else inputs.read_arrays(Path(own.inputs))
+    notes = own_graph.fix(model, own.name, own.dims, {name: found.shape for name, found in arrays.items()})
+    ports = own_graph.ports(model)
     values = inputs.draw(ports) if own.inputs is None else inputs.read_inputs(Path(own.inputs), ports)
     given = [*values.values()]
     onnx.save(model, original)
@@ -237,145 +207,6 @@ def _make(
     )
 
 
-# --- what may be measured -----------------------------------------------------------------------------
-
-
-def _opened(path: Path) -> onnx.ModelProto:
-    """The model in the file, of operators and types that can be run. Raises ExportError."""
-    model = open_foreign(path)
-    functions = {(function.domain, function.name) for function in model.functions}
-    for node in _nodes(model):
-        if node.domain not in _DOMAINS and (node.domain, node.op_type) not in functions:
-            raise ExportError(
-                f"{path}: the operator {node.domain}.{node.op_type} is not one of ONNX's own, and not every device has "
-                "it; export the model without it"
-            )
-    for what, found in (("input", _inputs(model)), ("output", model.graph.output)):
-        for port in found:
-            _element_type(path, what, port)
-    if not model.graph.output:
-        raise ExportError(f"{path}: it has no output")
-    return model
-
-
-def _nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
-    """All nodes, those of subgraphs and functions, too."""
-    waiting = [model.graph, *model.functions]
-    while waiting:
-        for node in waiting.pop().node:
-            yield node
-            for attribute in node.attribute:
-                waiting += [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
-
-
-def _inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
-    """What has to be given: not what is among the inputs as a constant (onnx/docs/IR.md, "Graphs")."""
-    constants = {tensor.name for tensor in model.graph.initializer}
-    return [port for port in model.graph.input if port.name not in constants]
-
-
-def _element_type(path: Path, what: str, port: onnx.ValueInfoProto) -> str:
-    """numpy's name of the type of a port. Raises ExportError for what is no tensor, or of a type that is not run."""
-    import numpy as np
-    from onnx import TensorProto, helper
-
-    from export.tensors import TYPES
-
-    kind = port.type.WhichOneof("value") or "nothing"
-    number = int(port.type.tensor_type.elem_type)
-    known = {int(helper.np_dtype_to_tensor_dtype(np.dtype(name))): name for name in TYPES}
-    if kind == "tensor_type" and number in known:
-        return known[number]
-    types = {value: name.lower() for name, value in TensorProto.DataType.items()}
-    found = types.get(number, "unknown") if kind == "tensor_type" else kind.split("_")[0]
-    raise ExportError(
-        f"{path}: its {what} {port.name!r} is of type {found}; only tensors of {', '.join(TYPES)} are run"
-    )
-
-
-# --- sizes --------------------------------------------------------------------------------------------
-
-
-def _free(model: onnx.ModelProto) -> list[_Free]:
-    """The dimensions of inputs that have no size: none at all, 0 or less, or a name. A "?" is no name: several
-    exporters write it for sizes that need not be the same."""
-    found = []
-    for port in _inputs(model):
-        for axis, size in enumerate(port.type.tensor_type.shape.dim):
-            if size.dim_value <= 0:
-                named = size.dim_param not in ("", "?")
-                found.append(_Free(size.dim_param if named else f"{port.name}:{axis}", port.name, axis))
-    return found
-
-
-def _fix(model: onnx.ModelProto, own: OwnModel, given: Mapping[str, tuple[int, ...]]) -> list[str]:
-    """Gives every free dimension its size: that of `own.dims`, of the `given` inputs, or 1 for a batch.
-
-    Tells in words which sizes it chose itself or was given. Raises ExportError that names all that have none.
-    """
-    free = _free(model)
-    unknown = [name for name in own.dims if not is_called([(one.key, one.place) for one in free], name)]
-    if unknown:
-        raise ExportError(f"{own.name}: no input has a free dimension {unknown[0]!r}; {_told(free)}")
-    for port in _inputs(model):
-        if not port.type.tensor_type.HasField("shape"):
-            raise ExportError(f"{own.name}: its input {port.name!r} has no shape at all; export it with one")
-    sizes: dict[str, int] = {}
-    for one in free:
-        shape = given.get(one.port, ())
-        named = [own.dims[name] for name in own.dims if name in (one.key, one.place)]
-        from_inputs = [shape[one.axis]] if one.axis < len(shape) else []
-        for size in named or from_inputs:
-            if sizes.setdefault(one.key, size) != size:
-                raise ExportError(f"{own.name}: the dimension {one.key!r} is to be {sizes[one.key]} and {size}")
-    batches = {one.key for one in free if one.axis == 0 and one.key not in sizes}
-    if missing := [one for one in free if one.key not in sizes and one.key not in batches]:
-        keys = list(dict.fromkeys(one.key for one in missing))
-        how = " ".join(f"--dim '{key}=SIZE'" for key in keys)
-        raise ExportError(f"{own.name}: {_told(free)}; give those without a size one: {how}")
-    for one in free:
-        [port] = [port for port in _inputs(model) if port.name == one.port]
-        port.type.tensor_type.shape.dim[one.axis].dim_value = sizes.get(one.key, 1)
-    if free:
-        _forget_shapes(model)
-    notes = [f"{key} = {size}" for key, size in sizes.items()]
-    return [*notes, *(f"{key} = 1 (a batch of one, for nothing was said)" for key in sorted(batches))]
-
-
-def _told(free: Sequence[_Free]) -> str:
-    if not free:
-        return "all its sizes are fixed"
-    keys = dict.fromkeys(one.key for one in free)
-    places = {key: ", ".join(one.place for one in free if one.key == key) for key in keys}
-    said = ", ".join(key if places[key] == key else f"{key} ({places[key]})" for key in keys)
-    return f"its free dimensions are {said}"
-
-
-def _forget_shapes(model: onnx.ModelProto) -> None:
-    """Removes what the file says of sizes that follow from those of the inputs: they are inferred anew."""
-    del model.graph.value_info[:]
-    for port in model.graph.output:
-        for size in port.type.tensor_type.shape.dim:
-            if size.dim_value <= 0:
-                size.Clear()
-
-
-def _ports(model: onnx.ModelProto) -> list[Port]:
-    from export.inputs import Port
-
-    return [
-        Port(
-            port.name,
-            _element_type(Path(), "input", port),
-            tuple(size.dim_value for size in port.type.tensor_type.shape.dim),
-        )
-        for port in _inputs(model)
-    ]
-
-
-# --- simplifying --------------------------------------------------------------------------------------
-
-
 def _simplify(source: Path, target: Path, ports: Sequence[Port], right: Callable[[Path], Any]) -> str | None:
     """Writes a simpler equivalent of `source` to `target`, in a process of its own, for a file may bring it down.
 
@@ -400,7 +231,7 @@ def _simplify(source: Path, target: Path, ports: Sequence[Port], right: Callable
     admit_constants(model)
     del model.opset_import[:]
     model.opset_import.extend(before.opset_import)
-    if _ports(model) != list(ports):
+    if own_graph.ports(model) != list(ports):
         return "then it takes other inputs"
     try:
         onnx.checker.check_model(model)

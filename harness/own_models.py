@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from export.artifact import ExportError, file_sha256
 from export.checkpoints import files_by_model
-from export.own import OwnModel, free_dimensions, is_called
+from export.own import OwnModel
 from export.own import require_unchanged as unchanged
+from export.own_graph import free_dimensions, is_called
 from harness.errors import UsageError
 from models import registry
 

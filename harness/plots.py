@@ -206,7 +206,8 @@ def latency_vs_mult_adds(table: Sequence[Row]) -> Figure:
 
 
 def _mult_adds(row: Row) -> int | None:
-    return row.record.artifact.mult_adds if row.record.artifact else None
+    """None also for a user's model without any: it has no place on an axis that starts at 0."""
+    return (row.record.artifact.mult_adds or None) if row.record.artifact else None
 
 
 def _comparable(table: Sequence[Row]) -> list[list[Row]]:

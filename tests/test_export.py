@@ -394,8 +394,8 @@ def test_an_artifact_with_a_damaged_manifest_is_exported_again(out: Path, conten
 
 
 def test_a_manifest_of_another_schema_is_not_read(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert json.loads((out / "clcnet-tiny" / MANIFEST_NAME).read_text())["schema_version"] == 2
-    monkeypatch.setattr(artifacts, "SCHEMA_VERSION", 3)
+    assert json.loads((out / "clcnet-tiny" / MANIFEST_NAME).read_text())["schema_version"] == 3
+    monkeypatch.setattr(artifacts, "SCHEMA_VERSION", 4)
     with pytest.raises(ExportError, match="of another version"):
         read_artifact(out / "clcnet-tiny")
 
@@ -464,7 +464,7 @@ def test_the_command_exports_and_tells_what_it_did(tmp_path: Path) -> None:
     assert (first.exit_code, first.stderr) == (0, "")
     heading, _, onnx_row, caffe2_row = first.stdout.splitlines()
     assert heading.split("  ")[0] == "model"
-    assert onnx_row.split()[:6] == ["clcnet-tiny", "onnx", "grouped", "0.45", "17", "59"]
+    assert onnx_row.split()[:7] == ["clcnet-tiny", "onnx", "grouped", "fp32", "0.45", "17", "59"]
     assert caffe2_row.split()[:3] == ["clcnet-tiny", "caffe2", "grouped"]
     assert first.stdout.count(" exported ") == 2
     second = run("--models", "clcnet-tiny", "--out", tmp_path)
@@ -495,6 +495,22 @@ def test_one_model_that_fails_stops_no_other_and_shows_in_the_exit_code(
     assert {path.parent.name for path in tmp_path.glob("*/model.onnx")} == {"clcnet-tiny"}
 
 
+def test_the_command_exports_each_precision_that_a_format_has(tmp_path: Path) -> None:
+    result = run("--models", "clcnet-tiny", "--precision", "fp32,int8", "--out", tmp_path)
+    assert (result.exit_code, result.stderr) == (0, "")
+    rows = [line.split()[:4] for line in result.stdout.splitlines()[2:]]
+    assert rows == [
+        ["clcnet-tiny", "onnx", "grouped", "fp32"],
+        ["clcnet-tiny", "onnx", "grouped", "int8"],
+        ["clcnet-tiny", "caffe2", "grouped", "fp32"],
+    ]
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {
+        "clcnet-tiny",
+        "clcnet-tiny.int8",
+        "clcnet-tiny.caffe2",
+    }
+
+
 def test_a_checkpoint_that_does_not_fit_is_a_usage_error(tmp_path: Path) -> None:
     torch.save(clcnet_b().state_dict(), tmp_path / "b.pth")
     result = run("--models", "clcnet-tiny", "--weights", tmp_path / "b.pth", "--out", tmp_path / "out")
@@ -508,11 +524,11 @@ def test_weights_are_given_by_name_when_there_are_several_models(checkpoint: Pat
     models = ("--models", "clcnet-tiny,clcnet-a", "--out", tmp_path / "out")
     result = run(*models, "--weights", checkpoint)
     assert result.exit_code == 2
-    assert "of which model? Give NAME=FILE, or one name in --models" in result.stderr
+    assert "of which model? Give NAME=FILE, or measure one alone: clcnet-tiny, clcnet-a" in result.stderr
     result = run(*models, "--weights", f"clcnet-b={checkpoint}")
-    assert "'clcnet-b' is not among --models clcnet-tiny,clcnet-a" in result.stderr
+    assert "'clcnet-b' is not among the models clcnet-tiny, clcnet-a" in result.stderr
     result = run(*models, *["--weights", f"clcnet-a={checkpoint}"] * 2)
-    assert "clcnet-a is given a checkpoint twice" in result.stderr
+    assert "clcnet-a is given a file twice" in result.stderr
     result = run(*models, "--weights", "clcnet-a=nowhere.pth")
     assert "there is no file 'nowhere.pth'" in result.stderr
     result = run("--models", "clcnet-tiny", "--out", tmp_path / "out", "--weights", f"clcnet-tiny={checkpoint}")
@@ -525,6 +541,8 @@ def test_weights_are_given_by_name_when_there_are_several_models(checkpoint: Pat
     [
         (["--models", "clcnet-c"], "unknown model 'clcnet-c': did you mean 'clcnet-"),
         (["--models", ""], "unknown model '': known are mobilenet"),
+        (["--precision", "int4"], "unknown precision 'int4': known are fp32, fp16, int8"),
+        (["--precision", "int8", "--formats", "caffe2"], "Caffe2 runs no int8 here; ONNX Runtime does"),
         (["--opset", "8"], "8 is not in the range 9<=x<=20"),
         (["--models", "clcnet-tiny", "--weights", "nowhere.pth"], "there is no file 'nowhere.pth'"),
     ],
