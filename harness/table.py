@@ -35,6 +35,9 @@ OVERVIEW_MEANS = (
     "own: times may be compared down a column, never across devices or clocks."
 )
 
+#: A choice: so many devices have a column each, and a table of their own.
+MOST_SIDE_BY_SIDE = 6
+
 #: What a time on each kind of clock is: printed in every row, so that no one takes it for something else.
 MEANING_OF_TIME: dict[Clock, str] = {
     "wall": "hardware",
@@ -368,10 +371,10 @@ def _plain(row: Row) -> dict[str, object]:
 
 
 def markdown(table: Sequence[Row]) -> str:
-    """The table; of several devices, a case a row and a device a column first, and then a table for each device."""
+    """The table; of a few devices, a case a row and a device a column first, and then a table for each device."""
     of_devices = by_device(table)
-    if len(of_devices) == 1:
-        return _markdown(table)
+    if not 1 < len(of_devices) <= MOST_SIDE_BY_SIDE:
+        return _markdown(table)  # of more devices it names each row's
     frame = overview(table)
     parts = [OVERVIEW_MEANS, render.markdown(frame, set(frame.columns[2:]))]
     for rows_ in of_devices:
