@@ -196,8 +196,10 @@ class AdbDevice:
             adb_server.start(self.server, timeouts.connect_s)
             adb_server.require_usable(serial, self.server, timeouts.connect_s)
         self.shell = Shell(serial, self.server, timeouts)
-        self._info = self._ask_info()
-        tools = self._ask(f"command -v {' || command -v '.join(_HASH_TOOLS)}").split()
+        # In one question: a farm's devices are many, and the way there and back takes longest.
+        answer = self._ask(f"{probe.INFO_SCRIPT}command -v {' || command -v '.join(_HASH_TOOLS)}")
+        self._info = probe.info(answer, serial=self._name, kind="phone")
+        tools = answer.rpartition(probe.END)[2].split()
         self._hash_tool = PurePosixPath(tools[0]).name if tools else None
         self._hash_tool = self._hash_tool if self._hash_tool in _HASH_TOOLS else None
         self._scratch: str | None = None  # the folder of the case that runs

@@ -13,7 +13,6 @@ import socket
 import subprocess
 import tempfile
 import threading
-import time
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -32,7 +31,6 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _DEFAULT_PORT = 5037  # AOSP, adb.h: DEFAULT_ADB_PORT
 _ANSWERS_S = 5.0  # a choice: another machine may be far, and a server have its queue full for seconds
 _HOST_AND_PORT = re.compile(r"(\[(?P<ipv6>[0-9a-fA-F:.]+)\]|(?P<host>[A-Za-z0-9._-]+))(:(?P<port>\d{1,5}))?")
-_APART_S = 0.001  # a choice: an adb server takes a connection in far less
 _CHUNK_BYTES = 64 * 1024
 _MAX_REQUEST_BYTES = 0xFFFF  # a request's length has four hexadecimal digits
 _TCP_SERIAL = re.compile(r"[^\s,]+:\d{1,5}")  # of a device that was reached with `adb connect`
@@ -82,19 +80,9 @@ def _is_port(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) < 6 and 0 < int(text) < 1 << 16  # noqa: PLR2004
 
 
-#: When the next connection may be made, on the clock of time.monotonic().
-_next_s = 0.0
-_pacing = threading.Lock()
-
-
-def _pace() -> None:
-    """Keeps connections of many threads apart: what a server's queue has no room for comes again a second later."""
-    global _next_s  # noqa: PLW0603 -- one for the process, as there is one queue
-    with _pacing:
-        now_s = time.monotonic()
-        turn_s = max(now_s, _next_s)
-        _next_s = turn_s + _APART_S
-    time.sleep(turn_s - now_s)
+#: What a server's queue has no room for comes again a second later: of all threads, so few wait for a server's first
+#: word at once. A choice, the length of Python's shortest queues (socketserver); adb's are longer.
+_unanswered = threading.BoundedSemaphore(5)
 
 
 class Connection:
@@ -105,10 +93,11 @@ class Connection:
 
     def __init__(self, server: Server, deadline: Deadline, connect_s: float = Timeouts.connect_s) -> None:
         self._deadline = deadline
-        _pace()
+        self._is_waiting = _unanswered.acquire(timeout=deadline.left_s())
         try:
             self._socket = socket.create_connection((server.host, server.port), timeout=deadline.left_s(connect_s))
         except OSError as error:
+            self._answered()
             reason = error.strerror or str(error)
             how = "`adb start-server` starts one" if server.is_here else "there, `adb -a start-server` starts one"
             raise ServerGone(f"the adb server {server} is not there ({reason}); {how}") from None
@@ -119,6 +108,7 @@ class Connection:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._answered()
         self._socket.close()
 
     def break_off(self) -> None:
@@ -140,6 +130,12 @@ class Connection:
             data += chunk
         return bytes(data)
 
+    def _answered(self) -> None:
+        """Makes room for others to ask."""
+        if self._is_waiting:
+            self._is_waiting = False
+            _unanswered.release()
+
     def _wait_no_longer(self) -> None:
         """Raises TimeoutError after the deadline, however much is still coming."""
         if self._deadline.passed:
@@ -153,6 +149,7 @@ class Connection:
             raise DeviceError(f"a command of {len(encoded)} bytes; adb takes {_MAX_REQUEST_BYTES}: shorten file names")
         self.send(f"{len(encoded):04x}".encode() + encoded)
         answer = self.read(4)
+        self._answered()
         if answer == b"FAIL":
             raise _refusal(self.block())
         if answer != b"OKAY":
@@ -213,7 +210,6 @@ def attached(server: Server | None = None, limit_s: float = Timeouts.connect_s) 
 
 def answers(server: Server) -> bool:
     """Whether anything listens where the server should; nothing is started. One that is slow to answer does."""
-    _pace()
     try:
         socket.create_connection((server.host, server.port), timeout=_ANSWERS_S).close()
     except OSError:

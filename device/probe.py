@@ -14,6 +14,9 @@ from device.records import Clock, Core, DeviceInfo, DeviceState, Kind
 
 _MARK = "@@"
 
+#: What stands behind it in an answer is none of the scripts' below.
+END = f"{_MARK} end"
+
 #: Asks for everything that does not change. Every section may be empty.
 INFO_SCRIPT = r"""
 say() { echo "@@ $1"; }

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from device.cores import Cluster, as_ranges, cluster_of, clusters, cpu_mask, cpus_of
 from device.errors import DeviceError
@@ -317,21 +318,20 @@ def _statistical(_: Record, measured: Measurement, __: Limits) -> Iterator[Doubt
     if not measured.samples:
         return
     ns = [sample.ns for sample in measured.samples]
-    found = statistics.summarise(measured.samples)
+    far, cv = statistics.outliers(ns), statistics.coefficient_of_variation(ns)
     change, slower = statistics.trend(ns), statistics.slower_mode(ns)
     if change is not None:
         word = "longer" if change > 0 else "shorter"
         yield _doubt("drifting", f"the last third of the passes took {abs(change):.1%} {word} than the first")
     if slower:
         yield _doubt("bimodal", f"times fall into two groups, and {_passes(slower)} are the slower one", slower)
-    if found.cv is not None and found.cv >= UNSTABLE_CV:
-        yield _doubt("unstable", f"the standard deviation is {found.cv:.0%} of the mean")
-    if found.outliers and not slower:  # of two groups, the smaller one lies outside
-        far_ns = max(abs(ns[index] - found.median_ns) for index in found.outliers)
-        seen = (
-            f"up to {far_ns / 1e6:.3g} ms off the median of {found.median_ns / 1e6:.4g} ms: {_passes(found.outliers)}"
-        )
-        yield _doubt("outliers", seen, found.outliers)
+    if cv is not None and cv >= UNSTABLE_CV:
+        yield _doubt("unstable", f"the standard deviation is {cv:.0%} of the mean")
+    if far and not slower:  # of two groups, the smaller one lies outside
+        middle_ns = median(ns)
+        far_ns = max(abs(ns[index] - middle_ns) for index in far)
+        seen = f"up to {far_ns / 1e6:.3g} ms off the median of {middle_ns / 1e6:.4g} ms: {_passes(far)}"
+        yield _doubt("outliers", seen, far)
 
 
 def _busy(record: Record, _: Limits) -> Iterator[Doubt]:

@@ -12,8 +12,8 @@ from harness.records import Record
 from harness.table import MOST_SIDE_BY_SIDE, Row, by_device, milliseconds
 from harness.titles import case_runtime_title
 
-#: Of as many as have a column each.
-MOST_IN_FULL = MOST_SIDE_BY_SIDE
+#: A choice: enough to see what a fleet's troubles look like.
+MOST_IN_FULL = 4
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Spread:
 
 
 def is_one(table: Sequence[Row]) -> bool:
-    """Whether there are more devices than are told of in full."""
-    return len(by_device(table)) > MOST_IN_FULL
+    """Whether there are more devices than can stand side by side."""
+    return len(by_device(table)) > MOST_SIDE_BY_SIDE
 
 
 def in_full(table: Sequence[Row], records: Sequence[Record]) -> tuple[list[Row], list[Record]]:

@@ -23,6 +23,7 @@ class Ledger:
     def __init__(self, plan: Plan, folder: Path) -> None:
         self.plan = plan
         self._folder = folder
+        self._written: Plan | None = None
         self._journal: Journal | None = None
         self._open = contextlib.ExitStack()
 
@@ -39,13 +40,24 @@ class Ledger:
         return self._journal is not None
 
     def met(self, device: str, info: DeviceInfo) -> None:
-        """Writes down that the plan's device of this name is open, and what it is."""
+        """Takes up that the plan's device of this name is open, and what it is: written down with the next record.
+
+        The first one is at once.
+        """
         self.plan = replace(self.plan, device_infos={**self.plan.device_infos, device: info})
-        plans.write(self.plan, self._folder)
         if self._journal is None:
+            self._write_plan()
             self._journal = self._open.enter_context(Journal(self._folder))
+            self._open.callback(self._write_plan)
 
     def keep(self, record: Record) -> None:
         """Writes down a record of a device that was met. Raises HarnessError when the disk does not take it."""
         assert self._journal is not None, "a record of a device that was never met"  # noqa: S101
+        self._write_plan()
         self._journal.append(record)
+
+    def _write_plan(self) -> None:
+        """Unless it is as it was written: of many devices that are met, few writes are made."""
+        if self._written is not self.plan:
+            plans.write(self.plan, self._folder)
+            self._written = self.plan

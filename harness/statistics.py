@@ -107,7 +107,7 @@ def summarise(samples: Sequence[Pass]) -> Summary:
     if not samples:
         raise ValueError("no samples to summarise")
     import numpy as np
-    from scipy.stats import median_abs_deviation, variation
+    from scipy.stats import median_abs_deviation
 
     ns = _times(samples)
     return Summary(
@@ -117,10 +117,17 @@ def summarise(samples: Sequence[Pass]) -> Summary:
         mad_ns=float(median_abs_deviation(ns)),
         min_ns=int(ns.min()),
         max_ns=int(ns.max()),
-        cv=float(variation(ns, ddof=1)) if len(ns) > 1 else None,
+        cv=coefficient_of_variation(ns),
         interval_ns=median_interval(ns),
         outliers=outliers(ns),
     )
+
+
+def coefficient_of_variation(values: ArrayLike) -> float | None:
+    """The sample standard deviation over the mean; None for fewer than two."""
+    from scipy.stats import variation
+
+    return float(variation(values, ddof=1)) if len(values) > 1 else None  # type: ignore[arg-type]
 
 
 def median_interval(values: ArrayLike) -> tuple[float, float] | None:
