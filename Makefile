@@ -5,12 +5,14 @@ VENV := .venv
 PY := $(VENV)/bin/python
 ARGS ?=
 BOARD ?= cortex-a7
+BASE ?= results/baseline
+NEW ?=
 
 export PYTHON
 export ORT_DISABLE_TELEMETRY = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup parts parts-onnxruntime parts-caffe2 parts-boards bench table5 igc-study selfcheck test check export board docs clean
+.PHONY: help setup parts parts-onnxruntime parts-caffe2 parts-boards bench compare history table5 igc-study selfcheck test check export board docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +23,12 @@ setup: $(VENV)/.installed parts ## install what is missing, build the runners an
 
 bench: setup ## the main job: Table 6 on the attached phone, or on an emulated Cortex-A7 when there is none
 	@$(PY) -m harness.run --runtime all $(ARGS)
+
+compare: $(VENV)/.installed ## is a run slower than another? NEW=results/RUN, and BASE=results/OTHER for another than the baseline
+	@$(PY) -m harness.compare $(BASE) $(NEW) $(ARGS)
+
+history: $(VENV)/.installed ## how cases moved over all runs in results/: ARGS='FOLDERS --out FOLDER' for others, and a plot
+	@$(PY) -m harness.history $(or $(ARGS),results)
 
 table5: $(VENV)/.installed ## Table 5: counted costs beside the paper's figures
 	@$(PY) -m harness.table5 $(ARGS)
@@ -34,11 +42,13 @@ selfcheck: setup ## what the harness itself adds to a time: ARGS='--device board
 test: setup check ## all checks and all tests
 	@$(PY) -m pytest $(ARGS)
 
-check: $(VENV)/.installed ## lint, format, types, import layers
+check: $(VENV)/.installed ## lint, format, types, import layers, CI workflows
 	@$(VENV)/bin/ruff check
 	@$(VENV)/bin/ruff format --check
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
+	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(VENV)/bin/zizmor --offline --quiet .github/workflows
 
 export: $(VENV)/.installed ## PyTorch to verified ONNX files and Caffe2 nets, for every network
 	@$(PY) -m export $(ARGS)
@@ -74,5 +84,5 @@ $(VENV)/.installed: pyproject.toml constraints.txt setup/debian-packages.txt
 	@echo "setup: Python packages into $(VENV) (constraints.txt)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt setuptools
-	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-build-isolation --editable '.[dev]'
+	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-build-isolation --editable '.[dev,farm]'
 	@touch $@

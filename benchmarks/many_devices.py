@@ -48,7 +48,7 @@ def sleeping_runner(artifact: Artifact, sleep_s: float) -> str:
         told = [say(event="pass", phase=phase, index=index, ns=ns + 1000 * index, **none) for index in range(count)]
         return [line for one in told for line in (f"sleep {sleep_s}", one)]
 
-    output = artifact.output
+    [output] = artifact.outputs
     return "\n".join(
         [
             "out=$(echo \"$0\" | sed 's/.*--output \\([^ ]*\\).*/\\1/')",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from harness import groups, profile, scaling, sizes, verdict
+from harness import fleet, groups, profile, scaling, sizes, verdict
 from harness.gains import promise
 from harness.records import Record
 from harness.statistics import outliers
@@ -85,6 +85,17 @@ def thread_scaling(records: Sequence[Record], _: Sequence[Row]) -> str:
     return " ".join(lines)
 
 
+def devices(_: Sequence[Record], table: Sequence[Row]) -> str:
+    """Of the devices told of in full; the sentences at the top of the page tell of all."""
+
+    def times(one: fleet.Spread) -> str:
+        of_rows = zip(one.rows, one.medians_ns, strict=True)
+        return ", ".join(f"{row.record.device.serial} {milliseconds(ns)} ms" for row, ns in of_rows)
+
+    told = [f"{one.title}: {times(one)}" for one in fleet.spreads(table)]
+    return f"Among others {'; '.join(told)}."
+
+
 def file_sizes(_: Sequence[Record], table: Sequence[Row]) -> str:
     told = []
     for size in sizes.of(table):
@@ -106,6 +117,7 @@ def _by_verdict(table: Sequence[Row], told: Callable[[Row], str]) -> str:
 OF: dict[str, Callable[[Sequence[Record], Sequence[Row]], str]] = {
     "latency-vs-mult-adds": latency_vs_mult_adds,
     "relative-speed": relative_speed,
+    "devices": devices,
     "samples": samples,
     "profile-by-operator": profile_by_operator,
     "thread-scaling": thread_scaling,

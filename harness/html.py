@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
-from harness import alttexts, table, verdict
+from harness import alttexts, fleet, table, verdict
 from harness.plan import Plan
 from harness.records import Record
 from harness.render import NOTHING
@@ -39,6 +39,7 @@ MOST_OPEN_VERDICTS = 4
 _ORDER: tuple[tuple[str, str | None], ...] = (
     ("What failed", None),
     ("Warnings", None),
+    ("All devices", "devices"),
     ("Latency against mult-adds", "latency-vs-mult-adds"),
     ("Speed-up against theory", "relative-speed"),
     ("Against the paper", None),
@@ -52,11 +53,13 @@ _MADE_FOR_THE_PAGE = ("In short", "Table 6")
 _CAPTIONS = {
     "latency-vs-mult-adds": "Each panel has a scale of its own: times of different devices, runtimes and clocks are "
     "not comparable. A network above the line through its neighbours is slower than its cost promises.",
+    "devices": "A dot a device, at the median of its passes: those to the left are faster. Only devices with one kind "
+    "of clock share a panel.",
     "relative-speed": "Where a measured bar is shorter than the grey one, the network is slower than its mult-adds "
     "promise; MobileNet is 1.",
     "samples": "Each dot is a pass, the first at the top of its row. A drift is a slant, throttling a bend, two modes "
     "are two columns; outliers are ringed, and count like all others.",
-    "profile-by-operator": "From passes of their own, with the profiler on. The black line is the median of the timed "
+    "profile-by-operator": "From passes of their own, with the profiler on. The thick line is the median of the timed "
     "passes.",
     "thread-scaling": "On the dashed line each thread does as much as one did alone.",
     "sizes": "The orange line is the ONNX file of the paper, where it prints one.",
@@ -142,8 +145,9 @@ def page(plan: Plan, records: Sequence[Record], rows: Sequence[Row], report: str
     The same arguments give the same bytes.
     """
     told = _sections(report)
+    rows_in_full, records_in_full = fleet.in_full(rows, records)
     found = [name for name in alttexts.OF if name in figures]
-    made = {name: _figure(name, figures[name], alttexts.OF[name](records, rows)) for name in found}
+    made = {name: _figure(name, figures[name], alttexts.OF[name](records_in_full, rows_in_full)) for name in found}
     devices = plan.devices if len(plan.devices) <= MOST_IN_TITLE else (f"{len(plan.devices)} devices",)
     return _template().render(
         title=f"Table 6, measured again: {', '.join(devices)}",
@@ -151,7 +155,8 @@ def page(plan: Plan, records: Sequence[Record], rows: Sequence[Row], report: str
         failed=sum(record.status != "ok" for record in records),
         measured=sum(record.status == "ok" for record in records),
         intended=len(plan.order) * max(len(plan.devices), 1),
-        cards=_cards(rows),
+        fleet=fleet.sentences(rows),
+        cards=_cards(rows_in_full),
         most_open=MOST_OPEN_VERDICTS,
         introduction=told[0].blocks,
         tables=_tables(rows),
@@ -211,7 +216,9 @@ def _card(one: verdict.Verdict) -> Card:
 def _tables(rows: Sequence[Row]) -> list[Table]:
     """Of several devices an overview first; then the whole table of each."""
     of_devices = table.by_device(rows)
-    fastest = {id(one.fastest) for one in verdict.of(rows) if one.is_ranked and len(one.ranked) > 1}
+    fastest = {id(one.fastest) for one in verdict.of(rows) if verdict.can_tell(one)}
+    if fleet.is_one(rows):
+        return [_table6(rows, fastest, f"All {len(of_devices)} devices")]
     made = []
     if len(of_devices) > 1:
         made.append(
@@ -228,10 +235,10 @@ def _plain_table(caption: str, frame: DataFrame) -> Table:
     return Table(caption, tuple(map(escape, frame.columns)), is_right, rows, shows_caption=True)
 
 
-def _table6(rows: Sequence[Row], fastest: set[int]) -> Table:
+def _table6(rows: Sequence[Row], fastest: set[int], caption: str = "") -> Table:
     frame, device = table.shown(rows), rows[0].record.device
     right = table.right_aligned(frame)
-    caption = f"{device.serial} ({device.model}): time is {MEANING_OF_TIME[device.clock]}"
+    caption = caption or f"{device.serial} ({device.model}): time is {MEANING_OF_TIME[device.clock]}"
     cells = [
         tuple(_cell(row, str(name), str(text), id(row) in fastest) for name, text in line.items())
         for row, (_, line) in zip(rows, frame.iterrows(), strict=True)
@@ -243,7 +250,8 @@ def _table6(rows: Sequence[Row], fastest: set[int]) -> Table:
 def _cell(row: Row, name: str, text: str, is_fastest: bool) -> Cell:
     """What the row has to say stands in it: which is the fastest, what its warnings mean, and why it has no time."""
     if name == "Model":  # which stays in sight where the table scrolls
-        mark = f"fastest, {case_runtime_title(row.record)}" if is_fastest else ""
+        best = "fewest instructions" if row.record.device.clock == "instructions" else "fastest"
+        mark = f"{best}, {case_runtime_title(row.record)}" if is_fastest else ""
         return Cell(escape(text), mark, verdict.doubted(row))
     if name == "Warnings" and text != NOTHING:
         return Cell(escape(text), more=tuple(doubt.message for doubt in row.doubts))

@@ -11,7 +11,9 @@ from statistics import median
 from textwrap import fill, wrap
 from typing import TYPE_CHECKING, Any
 
+from device.records import Clock
 from harness import groups, profile, scaling, sizes
+from harness.fleet import Spread
 from harness.gains import promise
 from harness.profile import OUTSIDE, OperatorTime, ProfiledCase
 from harness.records import Record
@@ -114,6 +116,14 @@ def write_samples(records: Sequence[Record], folder: Path) -> list[Path]:
         return []
     with _style():
         return _save(samples(panels), folder / "samples")
+
+
+def write_fleet(spreads: Sequence[Spread], folder: Path) -> list[Path]:
+    """Writes how each case fares on all devices, as PNG and SVG; returns the files, none where nothing was measured."""
+    if not spreads:
+        return []
+    with _style():
+        return _save(devices(spreads), folder / "devices")
 
 
 def write_figure(draw: Callable[[], Figure], stem: Path) -> list[Path]:
@@ -356,6 +366,39 @@ def file_sizes(found: Sequence[Size]) -> Figure:
         handles.append(Line2D([], [], color=_PAPER, linewidth=3))
         labels.append("ONNX file in the paper (Table 6)")
     axes.legend(handles, labels, loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=3, frameon=False, fontsize=9)
+    return figure
+
+
+def devices(spreads: Sequence[Spread]) -> Figure:
+    """A panel for each kind of clock, a row a case, a dot a device: its median."""
+    import matplotlib.pyplot as plt
+
+    by_clock: dict[Clock, list[Spread]] = {}
+    for one in spreads:
+        by_clock.setdefault(one.clock, []).append(one)
+    rows = [len(its) for its in by_clock.values()]
+    figure, axes_of = plt.subplots(
+        len(rows),
+        figsize=(10, 0.5 * sum(rows) + 1.2 * len(rows) + 0.4),
+        height_ratios=rows,
+        layout="constrained",
+        squeeze=False,
+    )
+    for axes, (clock, its) in zip(axes_of[:, 0], by_clock.items(), strict=True):
+        for row, one in enumerate(its):
+            times = [ns / 1e6 for ns in one.medians_ns]
+            # One above the other in turn, so that devices of one time do not hide each other.
+            heights = [row + 0.3 * ((place % 7) / 3 - 1) for place in range(len(times))]
+            axes.scatter(times, heights, color=_MEASURED[0], s=20, alpha=0.6, linewidths=0)
+            axes.plot([median(times)] * 2, [row - 0.4, row + 0.4], color=_PROMISE, linewidth=3, alpha=0.6)
+            for place in {0, len(times) - 1}:
+                axes.annotate(one.rows[place].record.device.serial, (times[place], row - 0.42), fontsize=8, ha="center")
+        axes.set_yticks(range(len(its)), [fill(one.title, 44) for one in its], fontsize=8.5)
+        axes.set_ylim(len(its) - 0.4, -0.7)
+        axes.set_xlim(left=0)
+        axes.grid(axis="x", alpha=0.25)
+        axes.set_title(f"Median of each device (grey: of all of them). Time is {MEANING_OF_TIME[clock]}.", loc="left")
+        axes.set_xlabel("ms")
     return figure
 
 

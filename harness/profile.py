@@ -247,7 +247,7 @@ def _code(name: str) -> str:
 
 # --- CSV ----------------------------------------------------------------------------------------------
 
-_CASE_COLUMNS = ["device", "model", "igc", "runtime", "format", "threads", "cpus", "abi"]
+_CASE_COLUMNS = ["device", "model", "igc", "precision", "runtime", "format", "provider", "threads", "cpus", "abi"]
 _NODE_COLUMNS = ["index", "node", "op", "ns_per_pass", "share"]
 
 
@@ -258,7 +258,8 @@ def csv(records: Sequence[Record]) -> str:
     lines = []
     for profiled_case in profiled(records):
         device, case, profile = profiled_case.record.device, profiled_case.record.case, profiled_case.profile
-        is_of = [device.serial, case.model, case.igc, case.runtime, case.format, case.threads, case.cpus, case.abi]
+        network, runtime = [case.model, case.igc, case.precision], [case.runtime, case.format, case.provider]
+        is_of = [device.serial, *network, *runtime, case.threads, case.cpus, case.abi]
         for index, node in enumerate(profile.nodes):
             ns_per_pass, share = node.total_ns / profile.passes, node.total_ns / _whole_ns(profile)
             lines.append([*is_of, index, node.name, node.op, ns_per_pass, share])

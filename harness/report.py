@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from device.records import Clock, DeviceInfo
 from harness import (
     conditions,
     counts,
+    fleet,
     gains,
     groups,
     html,
@@ -50,8 +52,17 @@ NOT_HARDWARE: dict[Clock, str] = {
 }
 
 
-def write(folder: Path) -> tuple[list[Record], list[Path]]:
-    """Makes the report of the run in `folder`; returns its records and the files written.
+@dataclass(frozen=True)
+class Written:
+    """A report: what it was made from, and its files."""
+
+    records: tuple[Record, ...]
+    rows: tuple[Row, ...]
+    files: tuple[Path, ...]
+
+
+def write(folder: Path) -> Written:
+    """Makes the report of the run in `folder`.
 
     Raises UsageError when the folder holds no run, or cannot be written.
     """
@@ -64,13 +75,15 @@ def write(folder: Path) -> tuple[list[Record], list[Path]]:
 
     records = sorted(journal.read(folder), key=place)
     rows = table.rows(records)
-    report = _markdown(plan, records, rows)
+    rows_in_full, records_in_full = fleet.in_full(rows, records)
+    table6 = table.markdown(rows) if rows else ""
+    report = _markdown(plan, records, rows, table6)
     texts = {REPORT_NAME: report}
     if profile.profiled(records):
         texts["profile.csv"] = profile.csv(records)
     if rows:
         texts |= {
-            "table6.md": table.markdown(rows),
+            "table6.md": table6,
             "table6.csv": table.csv(rows),
             "table6.tex": table.latex(rows),
         }
@@ -78,13 +91,15 @@ def write(folder: Path) -> tuple[list[Record], list[Path]]:
         written = [folder / name for name in texts]
         for path, text in zip(written, texts.values(), strict=True):
             path.write_text(text)
-        written += plots.write(rows, folder)
+        written += plots.write(rows_in_full, folder)
+        if fleet.is_one(rows):
+            written += plots.write_fleet(fleet.spreads(rows), folder)
         for draw in (plots.write_samples, plots.write_scaling, plots.write_profile):
-            written += draw(records, folder)
+            written += draw(records_in_full, folder)
         figures = {path.stem: path.read_text() for path in written if path.suffix == ".svg"}
         page = folder / PAGE_NAME
         page.write_text(html.page(plan, records, rows, report, figures), encoding="utf-8")
-        return records, [*written, page]
+        return Written(tuple(records), tuple(rows), (*written, page))
 
 
 def title(plan: Plan) -> str:
@@ -92,14 +107,18 @@ def title(plan: Plan) -> str:
     return f"Table 6, measured again: {', '.join(map(render.plain, devices))}"
 
 
-def _markdown(plan: Plan, records: Sequence[Record], rows: Sequence[Row]) -> str:
+def _markdown(plan: Plan, records: Sequence[Record], rows: Sequence[Row], table6: str) -> str:
+    """Of a fleet what concerns all devices is told of all, what fills pages of some."""
+    everything = rows
+    failures = _failures(plan, records)
+    rows, records = fleet.in_full(rows, records)
     parts = [f"# {title(plan)}", ""]
     parts += _what_was_measured(plan, records)
-    parts += _in_short(rows)
-    if rows:
-        parts += ["", table.markdown(rows)]
-    parts += _failures(plan, records)
-    parts += _warnings(rows)
+    parts += _in_short(rows, everything)
+    if table6:
+        parts += ["", "## Table 6", "", table6]
+    parts += failures
+    parts += _warnings(everything)
     parts += _against_the_paper(rows)
     parts += _gains(rows)
     for heading, text in (
@@ -143,9 +162,9 @@ def described(device: DeviceInfo) -> str:
     return render.plain(f"{device.model} ({device.abi}; {cores}; {ram}; {device.os})")
 
 
-def _in_short(rows: Sequence[Row]) -> list[str]:
-    lines = verdict.markdown(rows)
-    return ["", "## In short", "", *lines, "", "## Table 6", ""] if lines else []
+def _in_short(rows: Sequence[Row], everything: Sequence[Row]) -> list[str]:
+    lines = [*(f"- {render.plain(line)}" for line in fleet.sentences(everything)), *verdict.markdown(rows)]
+    return ["", "## In short", "", *lines] if lines else []
 
 
 def _order(plan: Plan) -> str:
@@ -339,10 +358,10 @@ def _notes(rows: Sequence[Row]) -> list[str]:
 @click.argument("run", type=click.Path(path_type=Path))
 @guarded
 def main(run: Path) -> int:
-    records, written = write(run)
-    for path in written:
+    written = write(run)
+    for path in written.files:
         click.echo(str(path))
-    return EXIT_CASE_FAILED if any(record.status != "ok" for record in records) else 0
+    return EXIT_CASE_FAILED if any(record.status != "ok" for record in written.records) else 0
 
 
 if __name__ == "__main__":

@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from harness.farm.client import Farm
     from harness.plan import Plan, Turn
     from harness.progress import Display
-    from harness.records import Case, Record
+    from harness.records import Case
+    from harness.report import Written
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -380,6 +381,7 @@ def main(
             ),
             [one.name for one in own],
         )
+    lanes = _lanes(boards, devices, len(planned))
     folder = _results_folder(out, devices) if resume is None else resume
     seed = random.SystemRandom().getrandbits(32) if seed is None else seed
     return _go(
@@ -397,7 +399,7 @@ def main(
             timeout_s=timeout_s,
             profile=profile,
             counting=counting,
-            lanes=_lanes(boards, devices, len(planned)),
+            lanes=lanes,
             checkpoints={model: str(path) for model, path in checkpoints.items()},
             timeouts=timeouts,
             reboot=reboot,
@@ -475,7 +477,7 @@ def _go(planned: Plan, folder: Path, where: Where, *, again: bool) -> int:
     finally:
         with contextlib.suppress(OSError):
             folder.rmdir()  # only an empty one goes: nothing came of the run
-    return _print_results(met, report.write(folder)[0], failures, folder)
+    return _print_results(met, report.write(folder), failures, folder)
 
 
 def _run(
@@ -620,13 +622,13 @@ def _print_devices(where: Where) -> int:
     return EXIT_OK
 
 
-def _print_results(planned: Plan, records: Sequence[Record], failures: Mapping[str, Exception], folder: Path) -> int:
+def _print_results(planned: Plan, report: Written, failures: Mapping[str, Exception], folder: Path) -> int:
     """The table on stdout, what failed on stderr; the exit code says whether all is well."""
     from harness import table
 
-    rows = table.rows(records)
-    click.echo(table.for_terminal(rows))
-    for line in table.warnings(rows):
+    records = report.records
+    click.echo(table.for_terminal(report.rows))
+    for line in table.warnings(report.rows):
         click.echo(line)
     outside_s = [record.outside_passes_ns / 1e9 for record in records if record.phases_ns]
     if outside_s:

@@ -25,6 +25,8 @@ BASELINE = "mobilenet"
 #: Columns of the table; the last two are there where anything was computed in another precision.
 RELATIVE, RELATIVE_TO_FP32, DEVIATION = "Relative to MobileNet", "Relative to fp32", "Deviation from fp32"
 
+_WITHIN, _BETWEEN = "Spread within a process", "between processes"
+
 #: Columns that a run of a user's own models would fill with dashes.
 _LEFT_OUT_IF_EMPTY = frozenset({"Caffe2 nets", RELATIVE, "Paper (ms)", "Paper, relative"})
 
@@ -32,6 +34,9 @@ OVERVIEW_MEANS = (
     "Mean in ms, and in brackets the time relative to MobileNet on the same device. Each device has a column of its "
     "own: times may be compared down a column, never across devices or clocks."
 )
+
+#: A choice: so many devices have a column each, and a table of their own.
+MOST_SIDE_BY_SIDE = 6
 
 #: What a time on each kind of clock is: printed in every row, so that no one takes it for something else.
 MEANING_OF_TIME: dict[Clock, str] = {
@@ -265,8 +270,8 @@ def _several_processes(row: Row) -> dict[str, str]:
     """How much passes differ within one process, and how much one process differs from the next."""
     within, between = (row.spread.within, row.spread.between) if row.spread else (None, None)
     return {
-        "Spread within a process": NOTHING if within is None else f"{within:.2%}",
-        "between processes": NOTHING if between is None else f"{between:.2%}",
+        _WITHIN: NOTHING if within is None else f"{within:.2%}",
+        _BETWEEN: NOTHING if between is None else f"{between:.2%}",
     }
 
 
@@ -366,10 +371,10 @@ def _plain(row: Row) -> dict[str, object]:
 
 
 def markdown(table: Sequence[Row]) -> str:
-    """The table; of several devices, a case a row and a device a column first, and then a table for each device."""
+    """The table; of a few devices, a case a row and a device a column first, and then a table for each device."""
     of_devices = by_device(table)
-    if len(of_devices) == 1:
-        return _markdown(table)
+    if not 1 < len(of_devices) <= MOST_SIDE_BY_SIDE:
+        return _markdown(table)  # of more devices it names each row's
     frame = overview(table)
     parts = [OVERVIEW_MEANS, render.markdown(frame, set(frame.columns[2:]))]
     for rows_ in of_devices:
@@ -384,7 +389,7 @@ def _markdown(table: Sequence[Row]) -> str:
 
 def right_aligned(frame: pd.DataFrame) -> set[str]:
     """The columns of `shown` that hold figures."""
-    figures = {"Mult-Adds", "Params", "ONNX size", "Caffe2 nets", DEVIATION}
+    figures = {"Mult-Adds", "Params", "ONNX size", "Caffe2 nets", DEVIATION, _WITHIN, _BETWEEN}
     return {name for name in frame.columns if name in figures or "ms" in name or "elative" in name}
 
 

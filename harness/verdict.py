@@ -112,7 +112,13 @@ def who(verdict: Verdict) -> str:
         )
     does = "takes the fewest instructions" if row.record.device.clock == "instructions" else "is the fastest"
     factor = _times(verdict.over_next)
-    return f"{row.title} {does} of {count}: {time}{_of_baseline(row)}, {factor} as fast as {next_.title}, the next."
+    text = f"{row.title} {does} of {count}: {time}{_of_baseline(row)}, {factor} as fast as {next_.title}, the next."
+    in_fp32 = next((one for one in verdict.ranked if one.record.case.precision == "fp32"), None)
+    if in_fp32 is None or in_fp32 is row:
+        return text
+    return (
+        f"{text} In fp32 the first is {in_fp32.title}: {milliseconds(_median_ns(in_fp32))} ms{_of_baseline(in_fp32)}."
+    )
 
 
 def _of_baseline(row: Row) -> str:

@@ -114,7 +114,20 @@ def by_rounds(base: Sequence[Sequence[float]], new: Sequence[Sequence[float]], f
     the other run's (Hodges and Lehmann 1963), 95 % wide, or all of them where that takes more rounds than there are (90
     % for three rounds and three, 80 % for two and three).
 
-    MEASURED
+    Measured on `host`, a virtual machine of two cores, beside compilers and loads that came and went: runs of five
+    rounds of one thing, each compared with all others of its set. The sets are small and their runs not independent:
+    they support "about 1 in 100", not less.
+
+    - 19 runs of 100 passes, load average 2 to 6, by which among others the thresholds were chosen: a false alarm in 1
+      of 342 comparisons of two networks; of cases made 10 % slower 83 % found, 15 % not told, 1 % missed. Against six
+      runs of a network that really takes about 10 % longer (MobileNet with a block more): 61 found, 50 not told, 3
+      missed.
+    - 20 runs of 100 passes made afterwards, load average 6 to 9: no false alarm in 380; 50 % found, 50 % not told.
+    - 32 runs of 10 passes, load average 1 to 4: 6 false alarms in 992 comparisons of three networks; 53 % found, 46 %
+      not told.
+    - Simulated, a sixth of the rounds disturbed and a speed that wanders by 1 %: no false alarm in 1500, 98 % found.
+
+    What no test here can see is a machine that is slower throughout one of the runs, by another clock or a neighbour.
 
     Raises ValueError for no rounds, or for one without passes.
     """

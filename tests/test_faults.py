@@ -43,7 +43,7 @@ from device.errors import (
 )
 from device.lock import DeviceLock
 from device.probe import ABI_OF_MACHINE
-from device.records import Bundle, DeviceInfo, File, RunRequest
+from device.records import Bundle, DeviceInfo, File, InputTensor, RunRequest
 from device.timeouts import Timeouts
 from export.artifact import Artifact, describe
 from harness import lanes, plan, policy, session
@@ -173,6 +173,8 @@ def test_every_failure_has_a_rule() -> None:
         for child in kind.__subclasses__():
             yield from all_kinds(child)
 
+    import harness.farm.client  # noqa: F401 -- it has one of its own
+
     ours = {kind.status for kind in all_kinds(errors.DeviceError) if kind.__module__.startswith(("device", "harness"))}
     assert ours | set(wire.EXIT_STATUS) | {"output_wrong", "export_failed"} == set(RULES)
 
@@ -180,7 +182,7 @@ def test_every_failure_has_a_rule() -> None:
 def test_no_rule_without_a_meaning_and_only_what_can_be_mended_is_taken_again() -> None:
     assert all(rule.meaning for rule in RULES.values())
     again = {status for status, rule in RULES.items() if rule.then is Then.AGAIN}
-    assert again == {"device_lost", "offline", "no_answer", "server_gone", "push_corrupted"}
+    assert again == {"device_lost", "offline", "no_answer", "server_gone", "worker_lost", "push_corrupted"}
 
 
 # --- the device goes away
@@ -331,7 +333,7 @@ def test_a_device_that_hangs_and_recovers_is_gone_on_with(
             threading.Timer(3, adb.repair).start()
 
     phone._timeouts = replace(QUICK, command_s=1)
-    phone.shell = adb_module.Shell(PHONE, adb.port, phone._timeouts)
+    phone.shell = adb_module.Shell(PHONE, Server(adb.port), phone._timeouts)
     records = measured(phone, ExportedNetwork(tiny), before_turn=freeze)
     assert told(records) == [(0, 1, "ok"), (1, 1, "no_answer"), (1, 2, "ok")]
 
@@ -766,7 +768,12 @@ def pushed_and_read_back(adb: FakeAdb, device: AdbDevice, names: list[str], fold
         source.write_bytes(os.urandom(50) + os.fsencode(name))
         found = describe(source)
         files.append(File(name, source, found.sha256, found.size_bytes))
-    request = RunRequest(Bundle(MACHINE_ABI, "onnxruntime", "", tuple(files)), (files[0],), files[-1], (), folder / "o")
+    request = RunRequest(
+        Bundle(MACHINE_ABI, "onnxruntime", "", tuple(files)),
+        (files[0],),
+        (InputTensor(files[-1], "float32", ()),),
+        folder / "o",
+    )
     outside = {path.name for path in adb.root.parent.iterdir()}
     device.push(request, ignore)
     there = {path.name for path in (adb.root / "tenpass" / adb_module._digest(tuple(files))).iterdir()}

@@ -19,6 +19,7 @@ from pages import THROTTLED, in_precision, own_model, run_of, three_devices, wri
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 from synthetic import record, table6
+from synthetic_runs import PHONE
 
 from device.records import DeviceInfo
 from harness import html, report, table
@@ -178,6 +179,15 @@ def test_a_warning_is_said_in_its_row_in_words() -> None:
     assert row.count("throttled (pass 2)") == 2  # beside the name, which stays in sight, and in the column
 
 
+def test_a_row_is_marked_as_the_fastest_only_where_that_can_be_told() -> None:
+    def marked(other_ms: list[float]) -> bool:
+        records = [record("mobilenet", [60, 61, 62], on=PHONE), record("clcnet-a", other_ms, on=PHONE)]
+        return 'class="mark">fastest' in page_of(records)
+
+    assert marked([50, 51, 52])
+    assert not marked([59, 60, 63])
+
+
 def test_a_failure_is_said_in_its_row_and_above_everything() -> None:
     page = page_of([*table6(), record("clcnet-a", threads=2, status="crashed", error="ended with SIGKILL")])
     (row,) = [row for row in re.findall(r"<tr>.*?</tr>", page, re.DOTALL) if "crashed" in row and "details" in row]
@@ -192,7 +202,7 @@ def test_a_run_in_which_everything_failed_or_nothing_began_has_a_page() -> None:
 
 def test_several_devices_have_a_column_each_and_then_a_table_each(runs: dict[str, Path]) -> None:
     text = runs["devices"].read_text()
-    captions = re.findall(r'<caption id="table6-\d+"[^>]*>(.*?)</caption>', text)
+    captions = re.findall(r'<caption id="table6-\d+"[^>]*><span class="stays">(.*?)</span></caption>', text)
     assert [caption.split(" (")[0].split(":")[0] for caption in captions] == [
         "All devices",
         "R58M12ABCDE",
@@ -209,6 +219,7 @@ def test_precisions_have_their_columns_and_runs_in_fp32_do_not() -> None:
     quantized = in_precision(record("mobilenet", [300.0, 300.1]), "int8", 0.021)
     page = page_of([record("mobilenet", [500.0, 500.1]), quantized])
     assert "1.0 MobileNet-224, int8" in page
+    assert "fewest instructions, onnxruntime" in page  # a modelled time is not called fast, in the table neither
     assert "Relative to fp32" in page
     assert "2.1e-02" in page
     assert "fp32" not in page_of(table6()).split("Versions and hashes")[1].split("<tbody>")[0]

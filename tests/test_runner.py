@@ -22,8 +22,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from device import bundle as bundles
-from device.call import Device
+from device.call import Device, conclude
 from device.choose import open_devices
+from device.errors import RunnerCrashed
 from device.host import HostDevice
 from device.records import (
     ELEMENT_BYTES,
@@ -39,7 +40,10 @@ from device.records import (
 from device.wire import EXIT_STATUS, Transcript
 from export.artifact import Artifact
 from export.pipeline import export_model
+from harness.plan import Turn
 from harness.prepare import EXPORTS
+from harness.records import Case
+from harness.session import Run, measure
 from harness.subject import ExportedNetwork
 from models import registry
 from toolchain import compile as compiling
@@ -515,6 +519,34 @@ def test_the_build_with_xnnpack_leaves_all_to_the_cpu_where_it_is_not_asked_for_
     assert taken(run) == {PROVIDERS["cpu"]: len(run.profile.nodes)}
     assert "ChannelLocalChain" in {node.op for node in run.profile.nodes}
     assert ExportedNetwork(fused).check(request.output_path, run).passed
+
+
+@pytest.mark.skipif(compiling.native().abi not in xnnpack.PACKAGES, reason="no XNNPACK for this machine")
+@pytest.mark.parametrize(("provider", "profiled"), [("xnnpack", True), ("cpu", False)])
+def test_a_session_asks_what_a_provider_took_also_where_nobody_asked_for_a_profile(
+    provider: str, profiled: bool, tiny: Artifact
+) -> None:
+    case = Case(tiny.model, "onnxruntime", igc=tiny.igc, passes=2, provider=provider)
+    record = measure(Turn(case, 1, 0), ExportedNetwork(tiny), HostDevice(), Run("a run", None, 60.0))
+    assert (record.status, record.error) == ("ok", None)
+    assert record.measurement is not None
+    assert (record.measurement.profile is not None) == profiled
+    assert record.bundle.runtime == bundles.bundle_runtime("onnxruntime", provider)
+    if profiled:
+        assert taken(record.measurement)[PROVIDERS["xnnpack"]] > 10
+
+
+def test_a_session_says_why_there_is_no_provider(tiny: Artifact) -> None:
+    case = Case(tiny.model, "onnxruntime", igc=tiny.igc, passes=2, provider="nnapi")
+    record = measure(Turn(case, 0, 0), ExportedNetwork(tiny), HostDevice(), Run("a run", None, 60.0))
+    assert record.status == "no_bundle"
+    assert "no bundle has the NNAPI execution provider" in record.error
+
+
+def test_a_crash_is_not_put_down_to_what_a_library_says_each_time_it_starts() -> None:
+    stderr = b"libc: no more memory\n" + b"Schema error: Trying to register schema with name Abs (...)\n\n" * 3
+    with pytest.raises(RunnerCrashed, match=r"signal SIGABRT \(libc: no more memory\)"):
+        conclude(Transcript(warmup=1, passes=1), 128 + signal.SIGABRT, stderr, where="host")
 
 
 @pytest.fixture(scope="module")

@@ -68,6 +68,18 @@ def run(tmp_path: Path) -> Run:
     return run
 
 
+def test_the_null_runtime_takes_one_float32_input_and_has_no_provider_but_the_cpu(run: Run, tmp_path: Path) -> None:
+    second = ("--input", str(tmp_path / "input"), "--shape", "1")
+    for more, status, says in (
+        (second, "bad_input", "the null runtime takes one --input, not 2"),
+        (("--type", "int32"), "bad_input", "the null runtime takes an input of float32, not of int32"),
+        (("--provider", "xnnpack"), "no_provider", "the null runtime has no execution provider xnnpack"),
+    ):
+        last = run("nothing", *more).events[-1]
+        assert (last["event"], last["status"]) == ("error", status)
+        assert says in last["message"]
+
+
 @pytest.mark.parametrize(
     ("model", "nominal_ns"), [("nothing", 0), ("spin_ns 300000", 300_000), ("sleep_ns 2000", 2000)]
 )

@@ -2,7 +2,8 @@
 
 The wheels' builds (toolchain/wheels.py) have no provider but the CPU's. Debian's needs a newer libc than the compiler
 of Debian 12 brings, so that libc and its loader are carried, too. Its build for arm64 is left out: it ends with SIGILL
-on Cortex-A53, A57 and A72.
+on Cortex-A53, A57 and A72. While a model is loaded it says a thousand times on stderr that an operator is already
+registered ("Schema error"): nothing is wrong, but the time to load a model holds that (0.2 s on board:cortex-a7).
 """
 
 from __future__ import annotations
@@ -66,10 +67,7 @@ def libraries(abi: str) -> dict[str, Path]:
 
 
 def recipe(abi: str) -> str:
-    """A text that changes when one of the packages, or what is taken of them, does.
-
-    Raises BuildError for an ABI that there is none for.
-    """
+    """A text that changes when one of the packages, or what is taken of them, does. Raises what `libraries` does."""
     pins = [debian.pin_in_force(*package).sha256 for package in _wanted(abi)]
     return " ".join([*pins, Path(__file__).read_text()])
 

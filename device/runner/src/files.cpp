@@ -56,6 +56,7 @@ OutputFile::OutputFile(const std::string& path) : path_(path), file_(std::fopen(
 
 void OutputFile::write(const std::vector<OutputView>& tensors) {
   for (const auto& tensor : tensors) {
+    if (tensor.bytes == 0) continue;  // there may be no data to point to
     if (std::fwrite(tensor.data, 1, tensor.bytes, file_.get()) != tensor.bytes) {
       throw failure(Status::unwritable, "write", path_);
     }
