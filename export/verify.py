@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 #: makes about 1e-5 of it in these networks; one missing interlace makes 0.3 and more.
 RELATIVE_TOLERANCE = 1e-3
 
-#: A choice: a smaller spread, as a part of the largest value (or of 1, which a sigmoid's or softmax's error is relative
-#: to), bears no comparison: the tolerance would be less than eight times float32's own resolution (2^-23).
+#: A choice: a spread below this bears no comparison by its parts, whatever the largest value: the error of a sigmoid or
+#: a softmax is relative to 1, and the tolerance would be less than eight times float32's own resolution (2^-23).
 CONSTANT_BELOW = 1e-3
 
 
@@ -51,8 +51,8 @@ def deviation(
     `tolerance` is for floating point numbers, a part of the reference's spread (default: RELATIVE_TOLERANCE). Above
     that one, 8-bit integers are compared likewise: they are quantized numbers then. All other integers and bools must
     be the same. A comparison that would say nothing is a failure, unless the reference `may_be_constant`: then a spread
-    below CONSTANT_BELOW that an error exceeds is told as 0, and the error counts as a part of the largest value (or of
-    CONSTANT_BELOW, where that is more).
+    below the tolerance of the largest value (or below CONSTANT_BELOW) that an error exceeds is told as 0, and the error
+    counts as a part of the largest value (or of CONSTANT_BELOW, where that is more).
     """
     tolerance = RELATIVE_TOLERANCE if tolerance is None else tolerance
     if not may_be_constant and (reference.size == 0 or not np.isfinite(reference).all()):
@@ -65,7 +65,7 @@ def deviation(
     if spread == 0 and not may_be_constant:
         return Deviation(error, spread, None, "the reference has the same value everywhere: it proves nothing")
     magnitude = float(np.abs(wide).max(initial=0))
-    if may_be_constant and error > tolerance * spread and spread < CONSTANT_BELOW * max(magnitude, 1.0):
+    if may_be_constant and error > tolerance * spread and spread < max(tolerance * magnitude, CONSTANT_BELOW):
         spread = 0.0
     of, whole = ("spread", spread) if spread else ("largest value", max(magnitude, CONSTANT_BELOW))
     relative = error / whole

@@ -14,7 +14,7 @@ from synthetic import BOARD, record
 from device.records import Clock, Core, Counters, DeviceInfo, DeviceState, Kind, Measurement, Pass
 from harness import doubts
 from harness.conditions import Limits
-from harness.records import Doubt, Record
+from harness.records import Doubt, OutputCheck, Record
 from harness.statistics import Spread
 
 NO_LIMITS = Limits(max_start_celsius=None, max_celsius=None, cool_timeout_s=300, strict=False)
@@ -219,6 +219,11 @@ BAD: dict[str, tuple[Record, str, str]] = {
         with_samples(counters=[counters(1.0)] * 8 + [counters(0.5)] * 2),
         "scaled_counters",
         "on for 50% of the time at least",
+    ),
+    "outputs that say nothing": (
+        replace(measured(), check=OutputCheck(0.0, 0.0, 0.0, 1e-3, None)),
+        "output_constant",
+        "no output varies by more than rounding does",
     ),
     "a clock far from the highest": (
         with_samples(of=measured(warmup=()), khz=[1_700_000] * 10),

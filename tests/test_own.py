@@ -460,6 +460,17 @@ def test_a_spread_that_rounding_reaches_counts_as_none() -> None:
     assert mixed.spread == 11
 
 
+def test_what_quantizing_cannot_resolve_is_compared_by_its_size() -> None:
+    nearly_even = np.array([0.48, 0.52], np.float32)
+    found = verify.deviation(
+        nearly_even + np.float32([0.05, -0.05]), nearly_even, tolerance("int8"), may_be_constant=True
+    )
+    assert (found.ok, found.spread) == (True, 0)
+    assert not verify.deviation(np.float32([0.1, 0.9]), nearly_even, tolerance("int8"), may_be_constant=True).ok
+    decided = np.array([0.1, 0.9], np.float32)
+    assert not verify.deviation(decided[::-1], decided, tolerance("int8"), may_be_constant=True).ok
+
+
 def test_the_deviation_from_fp32_is_of_floating_point_outputs_alone() -> None:
     right = {"a": RAMP, "ids": np.arange(3), "constant": np.ones(3, np.float32)}
     assert verify.largest_part([RAMP + np.float32(1.1), np.zeros(3, int), np.zeros(3)], right) == pytest.approx(0.1)
