@@ -85,6 +85,15 @@ def _is_port(text: str) -> bool:
 _unanswered = threading.BoundedSemaphore(5)
 
 
+def _connected(server: Server, limit_s: float) -> socket.socket:
+    try:
+        return socket.create_connection((server.host, server.port), timeout=limit_s)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        how = "`adb start-server` starts one" if server.is_here else "there, `adb -a start-server` starts one"
+        raise ServerGone(f"the adb server {server} is not there ({reason}); {how}") from None
+
+
 class Connection:
     """A connection to the adb server, which a deadline ends whatever the other side does.
 
@@ -95,12 +104,10 @@ class Connection:
         self._deadline = deadline
         self._is_waiting = _unanswered.acquire(timeout=deadline.left_s())
         try:
-            self._socket = socket.create_connection((server.host, server.port), timeout=deadline.left_s(connect_s))
-        except OSError as error:
+            self._socket = _connected(server, deadline.left_s(connect_s))
+        except BaseException:
             self._answered()
-            reason = error.strerror or str(error)
-            how = "`adb start-server` starts one" if server.is_here else "there, `adb -a start-server` starts one"
-            raise ServerGone(f"the adb server {server} is not there ({reason}); {how}") from None
+            raise
 
     def __enter__(self) -> Self:
         return self

@@ -38,7 +38,7 @@ def adb(tmp_path: Path) -> Iterator[FakeAdb]:
 
 @pytest.fixture
 def shell(adb: FakeAdb) -> Shell:
-    return Shell("ABC123", adb.port)
+    return Shell("ABC123", Server(adb.port))
 
 
 def test_an_answer_without_end_is_cut_off(shell: Shell) -> None:
@@ -61,7 +61,10 @@ def test_of_what_comes_on_stderr_the_end_is_kept(shell: Shell) -> None:
 
 
 def packets(shell: Shell, sent: bytes) -> list[tuple[int, bytes]]:
-    with socket.create_server(("127.0.0.1", 0)) as server, Connection(server.getsockname()[1], Deadline(5)) as ours:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        Connection(Server(server.getsockname()[1]), Deadline(5)) as ours,
+    ):
         theirs, _ = server.accept()
         with theirs:
             theirs.sendall(sent)
