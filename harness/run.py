@@ -351,6 +351,8 @@ def main(
         return _print_devices(Where(adb_server, scheduler, tls))
     timeouts = Timeouts(command_s=command_timeout_s, reconnect_s=reconnect_timeout_s)
     where = Where(adb_server, scheduler, tls, wait_s)
+    if scheduler is not None and (clean_device or any(name.startswith("replay:") for name in device_names)):
+        raise UsageError("--scheduler: --clean-device and recordings are for devices of this machine")
     if clean_device:
         return _clean_device(device_names, boards or 1, timeouts, where)
     from harness import cases, own_models, plan, replay

@@ -20,12 +20,14 @@ import click
 from device.adb_server import Server
 from harness.command import guarded
 from harness.errors import EXIT_OK, UsageError
+from harness.farm.address import require_scheduler
 from harness.options import AdbServer, tls_options
 
 if TYPE_CHECKING:
     from distributed import Scheduler, Worker
 
 LOOPBACK = "127.0.0.1"
+_CONNECT_S = 15.0  # a choice: for the scheduler to answer
 
 
 @click.group(help=__doc__, context_settings={"max_content_width": 100})
@@ -84,6 +86,7 @@ def worker(
             raise UsageError(
                 f"--device {device}: names of a farm's devices have no @, which stands before the worker's"
             )
+    require_scheduler(scheduler, _CONNECT_S)
     sessions.adb_server = adb_server
     sessions.sweep()
     asyncio.run(_work(scheduler, devices, name, listen, security(**tls)))
@@ -133,14 +136,26 @@ async def _until_told(make: Any, ready: Any) -> None:
     told = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
+
+    async def start() -> Any:
+        return await make()
+
+    starting, ending = asyncio.ensure_future(start()), asyncio.ensure_future(told.wait())
+    await asyncio.wait([starting, ending], return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        return
     try:
-        made: Scheduler | Worker = await make()
+        made: Scheduler | Worker = starting.result()
     except (OSError, ValueError, RuntimeError, TypeError) as error:
-        raise UsageError(f"it does not start: {(str(error) or type(error).__name__).splitlines()[0]}") from None
+        cause: BaseException = error
+        while cause.__cause__ is not None:  # Dask's own words are further from what happened
+            cause = cause.__cause__
+        raise UsageError(f"it does not start: {(str(cause) or type(cause).__name__).splitlines()[0]}") from None
     async with made:
         click.echo(ready(made))
         finished = asyncio.ensure_future(made.finished())
-        await asyncio.wait([asyncio.ensure_future(told.wait()), finished], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([ending, finished], return_when=asyncio.FIRST_COMPLETED)
 
 
 if __name__ == "__main__":

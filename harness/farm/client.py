@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import queue
-import socket
 import threading
 import time
 import uuid
@@ -24,6 +23,7 @@ from harness import plan as plans
 from harness import session
 from harness.errors import EXIT_DEVICE_UNAVAILABLE, EXIT_OK, EXIT_USAGE, UsageError
 from harness.farm import worker as remote
+from harness.farm.address import require_scheduler, unreachable
 from harness.farm.orders import LEASE_S, RENEW_EVERY_S, RESOURCE, SILENT_S, Message, Order, sources_sha256
 from harness.plan import Plan, Turn
 from harness.policy import MAX_ATTEMPTS, is_over
@@ -77,19 +77,14 @@ class Farm:
 
     def __init__(self, address: str, security: Security | None = None) -> None:
         from distributed import Client
-        from distributed.comm.addressing import get_address_host_port
 
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is said in our words
         self.address = address
+        require_scheduler(address, _CONNECT_S)
         try:
-            # First, for Dask tries for as long as it is let, and leaves threads behind.
-            socket.create_connection(get_address_host_port(address), timeout=_CONNECT_S).close()
             self._client: Client = Client(address, security=security, timeout=_CONNECT_S, set_as_default=False)
         except (OSError, ValueError, RuntimeError, TypeError) as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise DeviceUnavailable(
-                f"no scheduler of a farm at {address} ({reason}); `python -m harness.farm scheduler` starts one"
-            ) from None
+            raise unreachable(address, error) from None
         self._closed = threading.Event()
         self._leases: set[str] = set()
         self._sending = threading.Lock()
