@@ -69,7 +69,8 @@ def page_of(records: list[Record], **plan: Any) -> str:
     """The page without plots, which are slow to draw and looked at elsewhere."""
     rows = table.rows(records)
     made = run_of(records, **plan)
-    return html.page(made, records, rows, report._markdown(made, records, rows), {})
+    table6 = table.markdown(rows) if rows else ""
+    return html.page(made, records, rows, report._markdown(made, records, rows, table6), {})
 
 
 @pytest.fixture(scope="module")
