@@ -28,7 +28,18 @@ os.environ.setdefault("TENPASS_BOOT_TIMEOUT_S", "240")  # several boards may boo
 
 
 #: The slowest first, so that two processes come to their ends together.
-SLOW_FILES = ("test_runner", "test_end_to_end", "test_board", "test_caffe2_runner", "test_run")
+SLOW_FILES = (
+    "test_runner",
+    "test_end_to_end",
+    "test_farm",
+    "test_board_faults",
+    "test_own",
+    "test_board",
+    "test_caffe2_runner",
+    "test_precision",
+    "test_html",
+    "test_run",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

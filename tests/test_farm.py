@@ -28,8 +28,9 @@ TINY = ("--models", "clcnet-tiny", "--passes", "2")
 #: Choices, for two busy cores.
 UP_S, SOON_S = 60.0, 60.0
 
-#: Modelled times repeat to a few parts in 100,000 (README): this is far more, and far less than other code makes.
-MODELLED_REPEATS = 1e-3
+#: Modelled times repeat to a few parts in 100,000 (README) but for what the board's kernel does meanwhile, some
+#: microseconds now and then, of the 4 ms that a pass of clcnet-tiny takes.
+MODELLED_REPEATS = 5e-3
 
 
 def run(*arguments: str) -> Result:
