@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
 import threading
 from typing import IO
@@ -15,9 +17,13 @@ NAME = "host"
 _PROBE_TIMEOUT_S = 20
 _READ_BYTES = 64 * 1024
 
+#: The highest priority there is (setpriority(2)). A choice: beside another busy process on its CPU, the runner has 99 %
+#: of it instead of half (88761 : 1024, the kernel's weights of nice -20 and 0, sched_prio_to_weight).
+_HIGHEST_PRIORITY = -20
+
 
 class HostDevice:
-    """The machine that this program runs on. Nothing is pushed; a case runs in its own process."""
+    """The machine that this program runs on. Nothing is pushed; a case runs in its own process, before others."""
 
     def __init__(self) -> None:
         self._running: subprocess.Popen[bytes] | None = None
@@ -47,6 +53,7 @@ class HostDevice:
             argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
         ) as process:
             self._running = process
+            go_first(process.pid)
             expired = threading.Event()
             reader = threading.Thread(target=_collect, args=(process.stderr, stderr))
             reader.start()
@@ -82,6 +89,13 @@ class HostDevice:
     def close(self) -> None:
         if (running := self._running) is not None:
             running.kill()
+
+
+def go_first(pid: int) -> None:
+    """Lets this process, and the threads that it makes from now on, have the CPU before other programs, where the
+    kernel allows that (to root): a process that shares its CPU is timed with the others' work in it."""
+    with contextlib.suppress(PermissionError, ProcessLookupError):
+        os.setpriority(os.PRIO_PROCESS, pid, _HIGHEST_PRIORITY)
 
 
 def _collect(pipe: IO[bytes], tail: call.Tail) -> None:

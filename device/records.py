@@ -234,13 +234,14 @@ class Counters:
 @dataclass(frozen=True)
 class Pass:
     """One pass through the network: its time; the CPU it ended on, that CPU's clock and the hottest zone's temperature
-    then; its counts."""
+    then; its counts; the CPU time of all threads of the runner in it."""
 
     ns: int
     cpu: int | None
     khz: int | None
     celsius: float | None = None
     counters: Counters | None = None
+    cpu_ns: int | None = None
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,7 @@ class PassEnded:
     phase: Literal["warmup", "timed"]
     index: _Count
     ns: _Count
+    cpu_ns: _Count | None
     cpu: _Count | None
     khz: _Count | None
     millicelsius: Annotated[int, Field(gt=-(2**31), lt=2**31)] | None
@@ -108,7 +109,7 @@ class PassEnded:
         read = self.counters
         counters = None if read is None else Counters("perf", read.enabled_ns, read.running_ns, dict(read.counts))
         celsius = None if self.millicelsius is None else self.millicelsius / 1000
-        return Pass(self.ns, self.cpu, self.khz, celsius, counters)
+        return Pass(self.ns, self.cpu, self.khz, celsius, counters, self.cpu_ns)
 
 
 @wire_dataclass(frozen=True, config=_STRICT)
@@ -359,7 +360,7 @@ def _lines(measured: Measurement) -> Iterator[bytes]:
             read = one.counters if one.counters and one.counters.source == "perf" else None
             counters = None if read is None else PassCounters(read.enabled_ns, read.running_ns, dict(read.counts))
             millicelsius = None if one.celsius is None else round(one.celsius * 1000)
-            yield line(PassEnded("pass", phase, index, one.ns, one.cpu, one.khz, millicelsius, counters))
+            yield line(PassEnded("pass", phase, index, one.ns, one.cpu_ns, one.cpu, one.khz, millicelsius, counters))
 
     yield line(
         Hello(

@@ -112,9 +112,14 @@ def _in_python(request: RunRequest) -> list[int]:
 
 def _passes_in_python(request: RunRequest) -> list[int]:
     """The timed passes of `request`, with the options that device/runner/src/engines/onnxruntime.cpp sets."""
+    import os
+
     import numpy as np
     import onnxruntime
 
+    from device.host import go_first
+
+    go_first(os.getpid())  # as the runner does
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = request.threads
     options.inter_op_num_threads = 1

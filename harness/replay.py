@@ -198,7 +198,10 @@ class ReplayDevice:
 
 def _slowed(measured: Measurement, factor: float) -> Measurement:
     def slowed(passes: Sequence[Pass]) -> tuple[Pass, ...]:
-        return tuple(replace(one, ns=round(one.ns * factor)) for one in passes)
+        return tuple(
+            replace(one, ns=round(one.ns * factor), cpu_ns=None if one.cpu_ns is None else round(one.cpu_ns * factor))
+            for one in passes
+        )
 
     return replace(measured, warmup=slowed(measured.warmup), samples=slowed(measured.samples))
 

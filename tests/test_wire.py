@@ -30,6 +30,7 @@ def stream(warmup: int = 1, passes: int = 2, profiled: int = 0) -> list[dict[str
             "phase": phase,
             "index": index,
             "ns": 1000 + index,
+            "cpu_ns": 900 + index,
             "cpu": 0,
             "khz": None,
             "millicelsius": 41_500,
@@ -127,15 +128,16 @@ def test_outputs_that_the_protocol_does_not_know_are_refused(tensors: list[dict[
         read(lines(events))
 
 
-def test_a_pass_keeps_its_temperature_in_degrees_and_its_counts_as_read() -> None:
+def test_a_pass_keeps_its_temperature_in_degrees_and_its_cpu_time_and_counts_as_read() -> None:
     [first, _second] = read(lines(stream())).measurement().samples
     assert first.celsius == 41.5
+    assert first.cpu_ns == 900
     assert first.counters == Counters("perf", 1100, 1100, {"instructions": 9000, "cycles": 4000})
 
 
 def test_what_the_device_cannot_tell_is_none() -> None:
     events = stream()
-    events[PASS] |= {"cpu": None, "khz": None, "millicelsius": None, "counters": None}
+    events[PASS] |= {"cpu_ns": None, "cpu": None, "khz": None, "millicelsius": None, "counters": None}
     [warmup] = read(lines(events)).measurement().warmup
     assert warmup == Pass(ns=1000, cpu=None, khz=None)
 
@@ -221,6 +223,7 @@ def test_more_events_than_were_asked_for_are_refused() -> None:
         {"surplus": 1},
         {"event": "passing"},
         {"cpu": -1},
+        {"cpu_ns": -1},
         {"millicelsius": 41.5},
         {"millicelsius": 2**31},
         {"counters": {}},

@@ -84,7 +84,7 @@ def as_pass(event: dict[str, Any]) -> Pass:
     celsius = None if event["millicelsius"] is None else event["millicelsius"] / 1000
     read = event["counters"]
     counters = None if read is None else Counters("perf", read["enabled_ns"], read["running_ns"], read["counts"])
-    return Pass(event["ns"], event["cpu"], event["khz"], celsius, counters)
+    return Pass(event["ns"], event["cpu"], event["khz"], celsius, counters, event["cpu_ns"])
 
 
 def outcome(data: bytes, chunk: int = 1 << 16) -> str:
@@ -252,6 +252,7 @@ def streams(draw: st.DrawFn) -> list[dict[str, Any]]:
             event[name] = draw(st.lists(TEXTS, max_size=3))
         if event["event"] == "pass":
             event |= {"cpu": draw(st.none() | SIZES), "khz": draw(st.none() | SIZES), "counters": draw(COUNTED)}
+            event["cpu_ns"] = draw(st.none() | SIZES)
             event["millicelsius"] = draw(st.none() | st.integers(-(2**31) + 1, 2**31 - 1))
         if event["event"] == "output":
             event["tensors"] = draw(st.lists(TENSORS, min_size=1, max_size=4))

@@ -69,6 +69,7 @@ void Events::pass(const Pass& pass) {
                    {"phase", pass.phase},
                    {"index", pass.index},
                    {"ns", pass.ns},
+                   {"cpu_ns", or_null(pass.cpu_ns)},
                    {"cpu", or_null(pass.cpu)},
                    {"khz", or_null(pass.khz)},
                    {"millicelsius", or_null(pass.millicelsius)},

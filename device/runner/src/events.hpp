@@ -28,6 +28,7 @@ struct Pass {
   const char* phase;  // "warmup" or "timed"
   int index;
   std::int64_t ns;
+  std::optional<std::int64_t> cpu_ns;
   std::optional<int> cpu;
   std::optional<std::int64_t> khz;
   std::optional<int> millicelsius;

@@ -22,6 +22,10 @@ namespace {
 
 constexpr int kMaskBits = 64;
 
+std::int64_t nanoseconds(const timespec& time) {
+  return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
 std::string hex(std::uint64_t mask) {
   std::ostringstream text;
   text << "0x" << std::hex << mask;
@@ -36,7 +40,13 @@ LinuxSystem::LinuxSystem(std::string sysfs)
 std::int64_t LinuxSystem::now_ns() {
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
-  return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+  return nanoseconds(now);
+}
+
+std::optional<std::int64_t> LinuxSystem::cpu_ns() {
+  timespec used{};
+  if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used) != 0) return std::nullopt;
+  return nanoseconds(used);
 }
 
 void LinuxSystem::sleep_ms(int milliseconds) {

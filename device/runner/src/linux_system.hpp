@@ -14,6 +14,7 @@ class LinuxSystem final : public System {
   explicit LinuxSystem(std::string sysfs = "/sys");
 
   std::int64_t now_ns() override;
+  std::optional<std::int64_t> cpu_ns() override;
   void sleep_ms(int milliseconds) override;
   std::optional<int> current_cpu() override;
   std::optional<std::int64_t> clock_khz(int cpu) override;

@@ -24,7 +24,8 @@ class System {
   System& operator=(const System&) = delete;
   virtual ~System() = default;
 
-  virtual std::int64_t now_ns() = 0;  // CLOCK_MONOTONIC
+  virtual std::int64_t now_ns() = 0;                 // CLOCK_MONOTONIC
+  virtual std::optional<std::int64_t> cpu_ns() = 0;  // what all threads of this process have had of the CPUs so far
 
   virtual void sleep_ms(int milliseconds) = 0;
 

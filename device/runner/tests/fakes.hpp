@@ -97,6 +97,11 @@ class FakeSystem final : public System {
     allocations_at_clock.push_back(allocations());
     return clock_ns += 1000 + 7 * static_cast<std::int64_t>(allocations_at_clock.size());
   }
+  std::optional<std::int64_t> cpu_ns() override {
+    log_.push_back("cpu_ns");
+    if (cpu_clock_ns) *cpu_clock_ns += 900;
+    return cpu_clock_ns;
+  }
   void sleep_ms(int) override { log_.push_back("sleep"); }
   std::optional<int> current_cpu() override {
     log_.push_back("cpu");
@@ -135,6 +140,7 @@ class FakeSystem final : public System {
   void end_after(unsigned seconds) override { deadline_seconds = seconds; }
 
   std::int64_t clock_ns = 0;
+  std::optional<std::int64_t> cpu_clock_ns = 0;
   std::vector<std::size_t> allocations_at_clock = [] {
     std::vector<std::size_t> counts;
     counts.reserve(1000);

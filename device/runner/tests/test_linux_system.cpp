@@ -1,9 +1,12 @@
 #include <doctest/doctest.h>
 #include <sched.h>
+#include <time.h>
 
+#include <cstdint>
 #include <filesystem>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "failure.hpp"
@@ -32,6 +35,21 @@ TEST_CASE("the clock never goes back") {
   const auto first = system.now_ns();
   CHECK(first > 0);
   CHECK(system.now_ns() >= first);
+}
+
+TEST_CASE("CPU time is that of all threads, and sleeping takes next to none of it") {
+  constexpr std::int64_t work_ns = 2'000'000;
+  LinuxSystem system;
+  const auto first_ns = system.cpu_ns().value();
+  std::thread other([] {
+    timespec used{};
+    while (used.tv_sec == 0 && used.tv_nsec < work_ns) clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+  });
+  other.join();
+  const auto worked_ns = system.cpu_ns().value();
+  CHECK(worked_ns - first_ns >= work_ns);
+  system.sleep_ms(100);
+  CHECK(system.cpu_ns().value() - worked_ns < 100'000'000);
 }
 
 TEST_CASE("a process pinned to the CPU it is on stays there") {
