@@ -204,6 +204,7 @@ class AdbDevice:
         self._hash_tool = self._hash_tool if self._hash_tool in _HASH_TOOLS else None
         self._scratch: str | None = None  # the folder of the case that runs
         self._at_work = False
+        self._has_pushed = False
         self._used: set[str] = set()
         self._closed = threading.Event()
 
@@ -220,7 +221,9 @@ class AdbDevice:
             _require_names(files)
         self._used |= {_digest(files) for files in sets}
         with self._working():
-            return sum(self._push_set(files, on_bytes) for files in self._missing(sets))
+            pushed_bytes = sum(self._push_set(files, on_bytes) for files in self._missing(sets))
+        self._has_pushed |= pushed_bytes > 0
+        return pushed_bytes
 
     def run(self, request: RunRequest, on_event: call.OnEvent) -> Measurement:
         scratch = f"run-{uuid.uuid4().hex}"
@@ -323,7 +326,7 @@ class AdbDevice:
         with contextlib.suppress(DeviceUnavailable):
             if self._scratch is not None:
                 self._end(self._scratch)
-            elif not self._at_work:
+            elif self._has_pushed and not self._at_work:  # else nothing has grown
                 self._sweep()
         self.shell.break_off()
         self._on_close()

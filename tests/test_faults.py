@@ -697,9 +697,10 @@ def test_what_has_not_been_used_for_long_goes_and_what_is_not_ours_stays(
 
 
 def test_the_oldest_go_when_all_that_is_kept_grows_too_large(
-    phone: AdbDevice, adb: FakeAdb, monkeypatch: pytest.MonkeyPatch
+    phone: AdbDevice, adb: FakeAdb, request_: RunRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(adb_module, "CACHE_MAX_BYTES", 250 * 1024)
+    phone.push(request_, ignore)
     folders = [cached(adb, f"{days:02d}" * 32, used_days_ago=days, kib=100) for days in (3, 1, 2)]
     phone.close()
     assert [folder.exists() for folder in folders] == [False, True, True]
