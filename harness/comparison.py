@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields, replace
 from itertools import chain
 from pathlib import Path
 
-from device.records import Counters, DeviceInfo
-from harness import doubts, groups, statistics, verdicts
+from device.records import Counters, DeviceInfo, Pass
+from harness import doubts, groups, preemption, statistics, verdicts
 from harness import plan as plans
 from harness import records as journal
 from harness.plan import Plan
@@ -255,10 +255,15 @@ def _not_compared(base: Sequence[Record], new: Sequence[Record]) -> tuple[Verdic
 
 
 def _by_time(then: Sequence[Record], now: Sequence[Record], factor: float, exact_factor: float) -> Told:
-    base, new = ([[one.ns for one in groups.timed_passes([record])] for record in rounds] for rounds in (then, now))
+    base, new = ([groups.timed_passes([record]) for record in rounds] for rounds in (then, now))
     if now[0].device.clock == "instructions":
-        return verdicts.by_figure(list(chain(*base)), list(chain(*new)), factor=exact_factor)
-    return verdicts.by_rounds(base, new, factor)
+        return verdicts.by_figure(list(chain(*_times(base))), list(chain(*_times(new))), factor=exact_factor)
+    times = preemption.without if preemption.is_told([*then, *now]) else _times
+    return verdicts.by_rounds(times(base), times(new), factor)
+
+
+def _times(rounds: Sequence[Sequence[Pass]]) -> list[list[int]]:
+    return [[one.ns for one in of_round] for of_round in rounds]
 
 
 def _instructions(rounds: Sequence[Record]) -> list[int]:

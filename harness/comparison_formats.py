@@ -63,7 +63,7 @@ def _legend(comparison: Comparison) -> list[str]:
     lines = []
     if len(exact) < sum(case.told is not None for case in comparison.cases):
         lines.append(
-            "Times are geometric means of the fastest passes of the rounds that other programs left undisturbed; a "
+            "Times are those of the quick passes (a tenth is quicker), without what other programs took of them; a "
             f"difference counts from a factor of {comparison.factor:g} on, where a test over the rounds says so, too."
         )
     if exact:

@@ -15,7 +15,7 @@ from statistics import median
 from device.cores import Cluster, as_ranges, cluster_of, clusters, cpu_mask, cpus_of
 from device.errors import DeviceError
 from device.records import DeviceState, Measurement
-from harness import statistics
+from harness import preemption, statistics
 from harness.conditions import Limits, hottest
 from harness.records import Doubt, Record
 from harness.statistics import Spread
@@ -60,7 +60,7 @@ class Kind:
 
     Strict are those that a better moment, a cooler or quieter device or other options can avoid. What belongs to the
     device or was asked for (emulation, 32-bit code) is not, nor is what leaves the times alone (counters), nor single
-    outliers, which chance alone makes in one case of eight.
+    outliers, which chance alone makes in one case of eight, and preempted passes, of which any system has some.
     """
 
     words: str
@@ -89,6 +89,11 @@ KINDS: dict[str, Kind] = {
     "bimodal": Kind("two modes", "see what these passes share: CPU, clock, or another program's work", strict=True),
     "unstable": Kind("unstable", "repeat it on a device that does nothing else, with more passes", strict=True),
     "outliers": Kind("outliers", "trust the median more than the mean", strict=False),
+    "preempted": Kind(
+        "preempted",
+        "end other programs, or trust the least times: harness.compare leaves out what others took",
+        strict=False,
+    ),
     "busy": Kind("busy", "end other programs, or wait until they are done", strict=True),
     "power_save": Kind("power save", "switch power saving off", strict=True),
     "low_battery": Kind("low battery", "charge the device first", strict=True),
@@ -334,6 +339,16 @@ def _statistical(_: Record, measured: Measurement, __: Limits) -> Iterator[Doubt
         yield _doubt("outliers", seen, far)
 
 
+def _preempted(record: Record, measured: Measurement, _: Limits) -> Iterator[Doubt]:
+    if not preemption.is_told([record]):
+        return
+    passes = measured.samples
+    if found := preemption.preempted(passes):
+        most = max(preemption.share(passes[index]) for index in found)
+        seen = f"others had the CPU for up to {most:.0%} of the time: {_passes(found)}"
+        yield _doubt("preempted", seen, _some(found, measured))
+
+
 def _busy(record: Record, _: Limits) -> Iterator[Doubt]:
     """Boards are left out: time there does not pass for what else the host does.
 
@@ -435,6 +450,7 @@ _CHECKS: tuple[Callable[[Record, Measurement, Limits], Iterator[Doubt]], ...] = 
     _migrated,
     _affinity_lost,
     _statistical,
+    _preempted,
     _governor,
     _output_constant,
     _instruction_set,

@@ -169,7 +169,7 @@ def markdown(of: Sequence[Line]) -> str:
         parts += [f"## {title}", "", table]
     parts += [
         "*To the one before* is what harness.compare compares, over that of the run before, with its interval: on "
-        "hardware not the median, but the fastest passes of undisturbed rounds. *Changed* says what is other than it "
+        "hardware not the median, but the time of the quick passes. *Changed* says what is other than it "
         "was then; with other model files, or on another device of that name, nothing is compared.",
     ]
     return "\n".join(parts) + "\n"

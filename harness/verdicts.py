@@ -5,9 +5,10 @@ Elsewhere a statistical test and a factor must both say so, as in airspeed veloc
 `--factor`). The unit of the test is the round: passes of one process share its memory, its core and what else ran
 beside it, so that ten of them are not ten observations.
 
-What else runs on a machine only ever adds time, and often to a process from its first pass to its last. So a round
-counts as its fastest pass (Chen and Revels 2016, Robust benchmarking in noisy environments, arXiv:1608.04295), and
-rounds that were disturbed throughout do not count; where too few are left, nothing is told.
+What else runs on a machine only ever adds time (Chen and Revels 2016, Robust benchmarking in noisy environments,
+arXiv:1608.04295): to some passes, to a process from its first pass to its last, or to all for seconds. So the quick
+passes of a run decide, whichever rounds they are in. Not the quickest alone: now and then one is quicker than it can be
+again.
 """
 
 from __future__ import annotations
@@ -16,12 +17,10 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from itertools import chain
+from typing import Literal
 
 from harness.statistics import CONFIDENCE
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 #: What became of a case. "same": no difference that counts could have been missed; "cant_tell": one could.
 #: "failed": not measured well, or its output found wrong, in one run or both; "missing": not in one of the runs.
@@ -38,26 +37,21 @@ WORDS: dict[Verdict, str] = {
 }
 
 #: A choice, by what was measured (see `by_rounds`): two runs of the same thing are closer, as a rule.
-FACTOR = 1.06
+FACTOR = 1.055
 
 #: A choice: times on a clock that counts instructions repeat to a few parts in ten thousand (README.md, "How to read
 #: the numbers"), and arguments of another length move an emulator's counts by up to 0.1 % (device/emulator/README.md).
 EXACT_FACTOR = 1.001
 
-#: Choices: a single round, also one that is left of several, cannot be told from a disturbed one.
-FEWEST_ROUNDS, FEWEST_UNDISTURBED = 3, 2
+#: A choice: of fewer a half says nothing, for Mann and Whitney's test of two against two never finds anything.
+FEWEST_ROUNDS = 3
 
-#: Choices, by what was measured (see `by_rounds`). A round was left undisturbed when its fastest pass was no stroke of
-#: luck, as so large a part of its passes took at most NEAR times as long, and when it is not a slow one: its fastest
-#: pass took at most ALIKE times as long as that of the fastest such round. All of them together must have so many
-#: passes that are near.
-NEAR = 1.05
-NEAR_LEAST_SHARE = 0.2
-FEWEST_NEAR = 20
-ALIKE = 1.06
+#: A choice, by what was measured (see `by_rounds`): of five rounds of ten passes about the sixth quickest pass.
+QUICK_QUANTILE = 0.1
 
-#: Of Mann and Whitney's test over the undisturbed rounds, two-sided. A choice: two rounds against three reach 0.2. It
-#: keeps single rounds from deciding; that false alarms are rarer than that is the factor's doing.
+#: Of Mann and Whitney's test over the quicker rounds, two-sided. A choice: three against three reach it where at most
+#: one pair is in the other order. It keeps single rounds from deciding; that false alarms are rarer is the factor's
+#: doing.
 P_VALUE = 0.2
 
 
@@ -106,104 +100,79 @@ def by_figure(base: Sequence[float], new: Sequence[float], factor: float = EXACT
 
 
 def by_rounds(base: Sequence[Sequence[float]], new: Sequence[Sequence[float]], factor: float = FACTOR) -> Told:
-    """Of times, any unit, a sequence of passes for each round: what the undisturbed rounds say.
+    """Of times, any unit, a sequence of passes for each round: what the quick passes say.
 
-    The ratio is that of the geometric means of their fastest passes. Faster or slower is a case whose ratio is `factor`
-    at least, where Mann and Whitney's test over the rounds finds a difference (p at most 0.2) and the interval holds
-    none of "no difference". The interval is that test's, too: the middle of all quotients of a round's time over one of
-    the other run's (Hodges and Lehmann 1963), 95 % wide, or all of them where that takes more rounds than there are (90
-    % for three rounds and three, 80 % for two and three).
+    The ratio is that of the QUICK_QUANTILE of all passes of each run. Faster or slower is a case whose ratio is
+    `factor` at least, where Mann and Whitney's test finds a difference, and where even the quickest passes of the
+    slower run's rounds are slower than that quantile of the other. The test is over the quicker half of the rounds,
+    three at least, each as that quantile of its passes: the others tell of what else ran. The interval is the test's,
+    too: the middle of all quotients of a round over one of the other run (Hodges and Lehmann 1963), 95 % wide, or all
+    of them where that takes more rounds than there are (90 % for three and three), and the ratio.
 
-    Measured on `host`, a virtual machine of two cores, beside compilers and loads that came and went: runs of five
-    rounds of one thing, each compared with all others of its set. The sets are small and their runs not independent:
-    they support "about 1 in 100", not less.
-
-    - 19 runs of 100 passes, load average 2 to 6, by which among others the thresholds were chosen: a false alarm in 1
-      of 342 comparisons of two networks; of cases made 10 % slower 83 % found, 15 % not told, 1 % missed. Against six
-      runs of a network that really takes about 10 % longer (MobileNet with a block more): 61 found, 50 not told, 3
-      missed.
-    - 20 runs of 100 passes made afterwards, load average 6 to 9: no false alarm in 380; 50 % found, 50 % not told.
-    - 32 runs of 10 passes, load average 1 to 4: 6 false alarms in 992 comparisons of three networks; 53 % found, 46 %
-      not told.
-    - Simulated, a sixth of the rounds disturbed and a speed that wanders by 1 %: no false alarm in 1500, 98 % found.
-
+    Measured: see below.
     What no test here can see is a machine that is slower throughout one of the runs, by another clock or a neighbour.
 
     Raises ValueError for no rounds, or for one without passes.
     """
     if not base or not new or not all(map(len, (*base, *new))):
         raise ValueError("a comparison needs a round of both at least, and passes in each")
-    import numpy as np
-
-    undisturbed = _undisturbed(base), _undisturbed(new)
-    all_rounds = [np.array([min(of_round) for of_round in run], dtype=float) for run in (base, new)]
-    shown = [left.fastest if len(left.fastest) else every for left, every in zip(undisturbed, all_rounds, strict=True)]
-    then, now = (float(np.exp(np.log(times).mean())) for times in shown)
-    why_not = _too_little("BASE", base, undisturbed[0]) or _too_little("NEW", new, undisturbed[1])
-    if why_not:
-        return Told("cant_tell", then, now, now / then, None, None, None, why_not)
-    low, high, p_value = _ranks(*shown)
-    counts = " and ".join(f"{len(times)} of {len(run)}" for times, run in zip(shown, (base, new), strict=True))
-    seen = f"p = {p_value:.2g}, {counts} rounds undisturbed"
+    then, now = (_quick(list(chain(*run))) for run in (base, new))
+    ratio = now / then
+    few = [f"{name} has {_rounds(run)}" for name, run in (("BASE", base), ("NEW", new)) if len(run) < FEWEST_ROUNDS]
+    if few:
+        reason = f"{' and '.join(few)}, {FEWEST_ROUNDS} are needed, 5 are better (--rounds 5)"
+        return Told("cant_tell", then, now, ratio, None, None, None, reason)
+    quicker_base, quicker_new = _quicker(base), _quicker(new)
+    low, high, p_value = _ranks(*([_quick(one) for one in rounds] for rounds in (quicker_base, quicker_new)))
+    slower, other = (quicker_new, then) if ratio > 1 else (quicker_base, now)
+    seen = f"p = {p_value:.2g} over the quicker rounds"
     verdict: Verdict
-    if 1 / factor < now / then < factor:
-        verdict, reason = "same", f"within {factor - 1:.0%}; {seen}"
-    elif p_value > P_VALUE or low <= 1 <= high:
-        verdict, reason = "cant_tell", f"rounds differ as much among themselves ({seen}); measure more (--rounds)"
+    if 1 / factor < ratio < factor:
+        verdict, reason = "same", f"within {factor - 1:.1%}; {seen}"
+    elif p_value > P_VALUE:
+        verdict, reason = "cant_tell", f"rounds differ as much among themselves ({seen}); {_MORE}"
+    elif _mean([min(of_round) for of_round in slower]) <= other:
+        which = "NEW" if ratio > 1 else "BASE"
+        verdict, reason = "cant_tell", f"single passes of {which} are as quick as those of the other run; {_MORE}"
     else:
-        verdict, reason = _direction(now / then), seen
-    return Told(verdict, then, now, now / then, low, high, p_value, reason)
+        verdict, reason = _direction(ratio), seen
+    return Told(verdict, then, now, ratio, min(low, ratio), max(high, ratio), p_value, reason)
 
 
-@dataclass(frozen=True)
-class _Undisturbed:
-    """The fastest passes of a run's undisturbed rounds, and how many passes came near them."""
-
-    fastest: NDArray[Any]
-    near: int
+#: What helps where nothing can be told.
+_MORE = "measure more (--passes 100, --rounds), or let other programs end"
 
 
-def _undisturbed(run: Sequence[Sequence[float]]) -> _Undisturbed:
+def _quick(passes: Sequence[float]) -> float:
     import numpy as np
 
-    times = [np.asarray(of_round, dtype=float) for of_round in run]
-    fastest = np.array([ns.min() for ns in times])
-    near = np.array([(ns <= ns.min() * NEAR).sum() for ns in times])
-    steady = near >= NEAR_LEAST_SHARE * np.array([len(ns) for ns in times])
-    if steady.any():
-        steady &= fastest <= fastest[steady].min() * ALIKE
-    return _Undisturbed(fastest[steady], int(near[steady].sum()))
+    return float(np.quantile(np.asarray(passes, dtype=float), QUICK_QUANTILE))
 
 
-def _too_little(name: str, run: Sequence[Sequence[float]], left: _Undisturbed) -> str | None:
-    """Why a run says too little, and what to do; None where it does not."""
-    if len(run) < FEWEST_ROUNDS:
-        rounds = f"{len(run)} round{'' if len(run) == 1 else 's'}"
-        return f"{name} has {rounds}, {FEWEST_ROUNDS} are needed, 5 are better (--rounds 5)"
-    if len(left.fastest) < FEWEST_UNDISTURBED:
-        return (
-            f"other programs disturbed all but {len(left.fastest)} of {len(run)} rounds of {name}; let them end, or "
-            "measure more (--rounds, --passes)"
-        )
-    if left.near < FEWEST_NEAR:
-        return (
-            f"only {left.near} passes of {name} came within {NEAR - 1:.0%} of the fastest of their round, "
-            f"{FEWEST_NEAR} must; make more (--passes 100), or let other programs end"
-        )
-    return None
+def _quicker(run: Sequence[Sequence[float]]) -> Sequence[Sequence[float]]:
+    """The rounds that count in the test."""
+    return sorted(run, key=_quick)[: max(FEWEST_ROUNDS, math.ceil(len(run) / 2))]
 
 
-def _ranks(base: NDArray[Any], new: NDArray[Any]) -> tuple[float, float, float]:
+def _mean(times: Sequence[float]) -> float:
+    return math.exp(sum(map(math.log, times)) / len(times))
+
+
+def _rounds(run: Sequence[object]) -> str:
+    return f"{len(run)} round{'' if len(run) == 1 else 's'}"
+
+
+def _ranks(base: Sequence[float], new: Sequence[float]) -> tuple[float, float, float]:
     """Mann and Whitney's test of two samples: its interval of the ratio, and its p value."""
     import numpy as np
     from scipy.stats import mannwhitneyu
 
-    quotients = np.sort(np.divide.outer(new, base).ravel())
+    quotients = np.sort(np.divide.outer(np.asarray(new), np.asarray(base)).ravel())
 
     def is_rejected(dropped: int) -> bool:
         """Whether the test still finds a difference with so many quotients on the wrong side of 1."""
         between = math.sqrt(quotients[dropped - 1] * quotients[dropped])
-        return bool(mannwhitneyu(base * between, new).pvalue <= 1 - CONFIDENCE)
+        return bool(mannwhitneyu(np.asarray(base) * between, new).pvalue <= 1 - CONFIDENCE)
 
     most = (len(quotients) - 1) // 2
     dropped = bisect_left(range(1, most + 1), x=True, key=lambda number: not is_rejected(number))

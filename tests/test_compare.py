@@ -71,7 +71,7 @@ def test_the_same_thing_measured_twice_raises_less_than_one_alarm_in_a_hundred()
     chance = random.Random(1)
     told = Counter(by_rounds(a_run(chance), a_run(chance)).verdict for _ in range(400))
     assert told["slower"] <= 4
-    assert told["same"] >= 380
+    assert told["same"] >= 390
 
 
 def test_a_slowdown_of_ten_percent_is_found_ninety_five_times_in_a_hundred() -> None:
@@ -96,7 +96,8 @@ def test_disturbed_rounds_do_not_count() -> None:
     disturbed = [*quiet[:3], [15.0] * 7, [14.0] * 7]
     told = by_rounds(quiet, disturbed)
     assert told.verdict == "same"
-    assert told.new == pytest.approx(10.0)
+    assert told.new == pytest.approx(10.0, rel=0.01)
+    assert by_rounds(disturbed, [[ns * 1.1 for ns in one] for one in quiet]).verdict == "slower"
 
 
 def test_a_single_lucky_pass_makes_no_round_a_fast_one() -> None:
@@ -106,25 +107,25 @@ def test_a_single_lucky_pass_makes_no_round_a_fast_one() -> None:
 
 
 def test_where_all_rounds_are_disturbed_nothing_is_told_and_it_is_said_why() -> None:
-    chance = random.Random(4)
-    quiet = a_run(chance)
+    quiet = [[10.0 + 0.01 * number for number in range(10)] for _ in range(5)]
     noise = [[10.0 * (1.3**number) for number in range(10)] for _ in range(5)]
     told = by_rounds(quiet, noise)
     assert told.verdict == "cant_tell"
-    assert "disturbed all but 0 of 5 rounds of NEW" in told.reason
-
-
-def test_few_passes_are_not_believed() -> None:
-    few = [[10.0, 10.1, 10.1] for _ in range(5)]
-    told = by_rounds(few, [[ns * 1.5 for ns in one] for one in few])
-    assert told.verdict == "cant_tell"
+    assert "single passes of NEW are as quick as those of the other run" in told.reason
     assert "--passes" in told.reason
+
+
+def test_a_single_quick_round_is_no_speed_up() -> None:
+    quiet = [[10.0 + 0.01 * number for number in range(10)] for _ in range(5)]
+    told = by_rounds(quiet, [[8.0] * 10, *quiet[1:]])
+    assert told.verdict == "cant_tell"
+    assert "rounds differ as much among themselves" in told.reason
 
 
 def test_a_single_round_tells_nothing_however_many_passes_it_has() -> None:
     told = by_rounds([[10.0] * 1000], [[20.0] * 1000])
     assert told.verdict == "cant_tell"
-    assert "BASE has 1 round, 3 are needed" in told.reason
+    assert "BASE has 1 round and NEW has 1 round, 3 are needed" in told.reason
 
 
 def test_a_difference_below_the_factor_does_not_count_however_sure_it_is() -> None:
@@ -132,14 +133,14 @@ def test_a_difference_below_the_factor_does_not_count_however_sure_it_is() -> No
     new = [[ns * 1.05 for ns in one] for one in base]
     told = by_rounds(base, new)
     assert told.verdict == "same"
-    assert told.p_value == pytest.approx(2 / 252)
+    assert told.p_value == pytest.approx(2 / 20)  # the quicker three of five
     assert by_rounds(base, new, factor=1.04).verdict == "slower"
 
 
 def test_the_interval_is_that_of_the_test() -> None:
-    base = [[10.0 + 0.1 * number] * 10 for number in range(5)]
-    new = [[11.0 + 0.1 * number] * 10 for number in range(5)]
-    quotients = sorted(b[0] / a[0] for a in base for b in new)
+    base = [[10.0 + 0.1 * number] * 10 for number in range(10)]
+    new = [[11.0 + 0.1 * number] * 10 for number in range(10)]
+    quotients = sorted(b[0] / a[0] for a in base[:5] for b in new[:5])  # the quicker half
     told = by_rounds(base, new)
     assert (told.low, told.high) == (pytest.approx(quotients[2]), pytest.approx(quotients[-3]))  # U <= 2: p = 0.032
 

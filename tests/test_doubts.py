@@ -177,6 +177,16 @@ BAD: dict[str, tuple[Record, str, str]] = {
         "outliers",
         "7.95 ms off the median of 50.05 ms: pass 4",
     ),
+    "an output that says nothing": (
+        replace(measured(), check=replace(measured().check, spread=0.0)),
+        "output_constant",
+        "the same value everywhere",
+    ),
+    "passes that others took the CPU from": (
+        with_samples(cpu_ns=[*milliseconds(50, 50.2, 50.1, 49.9, 50), *milliseconds(45, 49.8, 25.1, 50, 50.1)]),
+        "preempted",
+        "others had the CPU for up to 50% of the time: passes 6, 8",
+    ),
     "other programs": (before(load_average=6.5), "busy", "load average was 6.5 on 8 cores before the start;"),
     "power saving": (before(power_save=True), "power_save", "power saving was on"),
     "power saving that came on": (after(power_save=True), "power_save", "power saving was on"),
@@ -433,7 +443,8 @@ def test_a_doubt_of_a_later_harness_is_shown_by_its_kind() -> None:
         *((kind, True) for kind in ("throttled", "hot_start", "too_hot", "temperature_unknown", "migrated")),
         *((kind, True) for kind in ("affinity_lost", "busy", "power_save", "low_battery", "app_in_front", "governor")),
         *((kind, True) for kind in ("drifting", "bimodal", "unstable")),
-        *((kind, False) for kind in ("emulated", "outliers", "low_clock", "32-bit", "no_simd", "scaled_counters")),
+        *((kind, False) for kind in ("emulated", "outliers", "preempted", "low_clock", "32-bit", "no_simd")),
+        ("scaled_counters", False),
     ],
 )
 def test_strict_fails_what_another_moment_could_mend(kind: str, fails: bool) -> None:

@@ -37,7 +37,7 @@ from device.records import (
     OutputTensor,
     RunRequest,
 )
-from device.wire import EXIT_STATUS, Transcript
+from device.wire import EXIT_STATUS, Event, Hello, Transcript
 from export.artifact import Artifact
 from export.pipeline import export_model
 from harness.plan import Turn
@@ -692,6 +692,28 @@ def test_a_broken_library_is_a_missing_runtime(runner: Runner, tmp_path: Path) -
     (broken / "libonnxruntime.so").write_text("not a library")
     ended_ = ended([*bundles.command(runner.bundle, str(broken)), *runner.options()])
     check_failed(ended_, "runtime_missing", says="libonnxruntime.so")
+
+
+# --- CPU time, and the host's own priority ------------------------------------------------------------
+
+
+def test_a_pass_has_its_cpu_time(tiny: Artifact, request_for: Callable[..., RunRequest]) -> None:
+    run = HostDevice().run(request_for(tiny, compiling.native().abi), lambda _: None)
+    assert all(one.cpu_ns is not None and one.cpu_ns > 0 for one in (*run.warmup, *run.samples))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may go before others")
+def test_on_the_host_the_runner_goes_before_other_programs(
+    tiny: Artifact, request_for: Callable[..., RunRequest]
+) -> None:
+    priorities = []
+
+    def ask(event: Event) -> None:
+        if isinstance(event, Hello):  # its passes are still to come
+            priorities.append(os.getpriority(os.PRIO_PROCESS, event.pid))
+
+    HostDevice().run(request_for(tiny, compiling.native().abi, passes=1000), ask)
+    assert priorities == [-20]
 
 
 # --- a host that is gone ------------------------------------------------------------------------------

@@ -103,8 +103,8 @@ TEST_CASE_FIXTURE(Program, "warm-ups are kept apart from timed passes, each coun
 
 TEST_CASE_FIXTURE(Program, "each event has left before the work goes on") {
   CHECK(run_with({"--warmup", "0", "--passes", "1"}) == 0);
-  CHECK(log == Log{"make_engine", "event", "now", "load", "now", "event", "set_inputs", "prepare", "start", "now",
-                   "run", "now", "stop", "cpu", "khz", "celsius", "counts", "event", "mask", "event", "event"});
+  CHECK(log == Log{"make_engine", "event", "now", "load", "now", "event", "set_inputs", "prepare", "cpu_ns", "start",
+                   "now", "run", "now", "stop", "cpu_ns", "cpu", "khz", "celsius", "counts", "event", "mask", "event", "event"});
 }
 
 TEST_CASE_FIXTURE(Program, "the output file holds the output tensor") {
