@@ -110,8 +110,9 @@ def by_rounds(base: Sequence[Sequence[float]], new: Sequence[Sequence[float]], f
     of them where that takes more rounds than there are (90 % for three and three), and the ratio.
 
     Measured on `host`, a virtual machine of two cores, quiet, beside a busy loop, and beside loads that came and
-    went, with compilers at work, load average 1 to 7: runs of five rounds of two networks, each compared with all others, also
-    across conditions. A slower one is all times scaled by 1.1, or MobileNet with a block more, about 10 % slower.
+    went, with compilers at work, load average 1 to 7: runs of five rounds of two networks, each compared with all
+    others, also across conditions. A slower one is all times scaled by 1.1, or MobileNet with a block more, about 10 %
+    slower.
 
     - 31 runs of 100 passes: no false alarm in 930 comparisons; of 10 % slower ones 100 and 99.9 % found, 372 of 372 of
       the network with a block more. 20 earlier runs, by some of which the rule was chosen: 2 in 380 (0.5 %); 100 and
