@@ -49,6 +49,7 @@ class FakeAdb:
     pushed_bytes: int = 0
     commands: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+    processes: set[subprocess.Popen[bytes]] = field(default_factory=set)  # that stand for the device's
     stop: Callable[[], None] = lambda: None  # the server goes away, and all its connections with it
     start: Callable[[], None] = lambda: None  # ... and is back on the same port
 
@@ -105,6 +106,8 @@ def serving(root: Path, devices: dict[str, str], *, apart: bool = False) -> Iter
     finally:
         ended.set()
         stop()
+        for process in tuple(fake.processes):  # a device that is switched off runs nothing any more
+            process.kill()
 
 
 def _answer(connection: socket.socket, fake: FakeAdb, ended: threading.Event) -> None:
@@ -181,6 +184,7 @@ def _shell(connection: socket.socket, command: str, fake: FakeAdb, ended: thread
         stderr=subprocess.PIPE,
         cwd=fake.root.parent,
     ) as process:
+        fake.processes.add(process)
         threading.Thread(target=_feed, args=(connection, process, fake), daemon=True).start()
         errors: list[bytes] = []
         reader = threading.Thread(target=lambda: errors.append(process.stderr.read()))
@@ -200,6 +204,7 @@ def _shell(connection: socket.socket, command: str, fake: FakeAdb, ended: thread
             code = process.wait()
         finally:
             process.kill()
+            fake.processes.discard(process)
             reader.join()
         _send(connection, _STDERR, errors[0])
         _send(connection, _EXIT, bytes([code if code >= 0 else 128 - code]))
