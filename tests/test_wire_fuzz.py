@@ -387,6 +387,7 @@ def test_every_pass_of_a_long_run_fits_its_bounds() -> None:
         most,
         most,
         most,
+        most,
         -(2**31) + 1,
         wire.PassCounters(most, most, dict.fromkeys(COUNTS, most)),
     )
