@@ -113,7 +113,7 @@ def by_rounds(base: Sequence[Sequence[float]], new: Sequence[Sequence[float]], f
     nothing added, with a busy loop, and with loads that came and went: runs of five rounds of clcNet-tiny and
     MobileNet, as root (so that the runner goes before others), each compared with all others of its set. A false alarm
     is a comparison with either case slower; found are MobileNets made 10 % slower, by scaling and, in brackets, really
-    (two blocks more). The sets are small and their comparisons not independent.
+    (by a block and a depthwise convolution more). The sets are small and their comparisons not independent.
 
     - Sets by which quantile, test and factor were chosen. 100 passes, load average 2 to 4: 2 false alarms in 380, 98 %
       (98 %) found. 10 passes, load 2 to 3: 12 in 380, 93 % (88 %); 10 passes, load 4 to 7: 119 in 1056, 81 % (86 %),
@@ -123,9 +123,9 @@ def by_rounds(base: Sequence[Sequence[float]], new: Sequence[Sequence[float]], f
     - Made after all choices. 100 passes, load 1 to 4: none in 342, 93 % (91 %), the others taken for no difference. 10
       passes, load 5 to 8: 2 in 110, 94 % (93 %).
 
-    So 100 passes keep false alarms below 1 in 100, and find about 95 in 100 of what is 10 % slower; ten passes of
-    milliseconds do neither on a busy machine. What no test here can see is a machine that is slower throughout one of
-    the runs, by another clock or a neighbour.
+    So 100 passes keep false alarms below 1 in 100, and find 91 to 100 in 100 of what is 10 % slower; ten passes of
+    milliseconds do not keep them so on a busy machine. What no test here can see is a machine that is slower throughout
+    one of the runs, by another clock or a neighbour.
 
     Raises ValueError for no rounds, or for one without passes.
     """
