@@ -23,6 +23,8 @@ from synthetic_runs import PHONE
 
 from device.records import DeviceInfo
 from harness import html, report, table
+from harness import records as journal
+from harness.plan import read as read_plan
 from harness.records import Doubt, Record
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "results" / "example"
@@ -165,10 +167,15 @@ def test_every_section_of_the_text_report_is_on_the_page(runs: dict[str, Path]) 
 
 def test_versions_hashes_and_the_command_are_there(runs: dict[str, Path]) -> None:
     text = Elements(runs["example"].read_text()).text
-    for what in ("f845f621b5fb", "torch 2.13.0", "39c4d3f4123a9a87b5854c979264b83c87398b2b49dc9acedc80c4292c311165"):
-        assert what in text
-    assert "5fa78e6ad9086e28d51be96bed239379a5be54c1482e66c421c7ee72ebdf112c" in text
-    assert "python -m harness.run --runtime all --device board:cortex-a7" in text
+    planned, records = read_plan(EXAMPLE), journal.read(EXAMPLE)
+    for one in records:
+        assert one.artifact is not None
+        assert one.bundle is not None
+        for what in (*one.artifact.sha256, one.bundle.sha256, f"torch {one.artifact.tool_versions['torch']}"):
+            assert what in text
+    assert planned.commit is not None
+    assert planned.commit in text
+    assert planned.command in text
 
 
 def test_a_warning_is_said_in_its_row_in_words() -> None:
