@@ -40,13 +40,12 @@ def measure_all(
                 if places[turn.case.id] % len(devices) == lane and not take(turn, devices[lane]):
                     return
         except BaseException as error:
-            failures.append(error)
-            stop.set()
+            failures.append(error)  # the other lanes of this device end after their case; other devices go on
 
     def take(turn: Turn, device: Device) -> bool:
         """Whether this lane goes on after the turn."""
         for attempt in itertools.count(1):
-            if stop.is_set():
+            if stop.is_set() or failures:
                 return False
             record = replace(measure(turn, device), attempt=attempt)
             if stop.is_set():  # it ended because its device was closed: nothing is known of it
