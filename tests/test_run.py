@@ -25,6 +25,7 @@ from harness import report, session
 from harness.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXIT_OK, EXIT_USAGE
 from harness.plan import Turn
 from harness.records import Case
+from harness.run import _passes as default_passes
 from harness.run import main
 from harness.subject import ExportedNetwork
 from models import clcnet, registry, weights
@@ -136,6 +137,16 @@ def test_a_checkpoint_changes_the_weights_and_is_named_in_the_record(tmp_path: P
     (record,) = journal.read(out)
     assert record.artifact is not None
     assert record.artifact.weights == describe(checkpoint).sha256
+
+
+@pytest.mark.parametrize(
+    ("devices", "rounds", "passes"),
+    [(["host"], 1, 10), (["host"], 5, 100), (["host@one"], 5, 100), (["host", "PHONE"], 5, 10), (["PHONE"], 5, 10)],
+)
+def test_ten_passes_are_timed_but_for_rounds_on_a_computer_that_are_to_be_compared(
+    devices: list[str], rounds: int, passes: int
+) -> None:
+    assert default_passes(devices, rounds) == passes
 
 
 # --- which device it takes
