@@ -25,19 +25,19 @@ bench: setup ## the main job: Table 6 on the attached phone, or on an emulated C
 	@$(PY) -m harness.run --runtime all $(ARGS)
 
 compare: $(VENV)/.installed ## is a run slower than another? NEW=results/RUN, and BASE=results/OTHER for another than the baseline
-	@$(PY) -m harness.compare $(BASE) $(NEW) $(ARGS)
+	@$(PY) -m harness.cli.compare $(BASE) $(NEW) $(ARGS)
 
 history: $(VENV)/.installed ## how cases moved over all runs in results/: ARGS='FOLDERS --out FOLDER' for others, and a plot
-	@$(PY) -m harness.history $(or $(ARGS),results)
+	@$(PY) -m harness.cli.history $(or $(ARGS),results)
 
 table5: $(VENV)/.installed ## Table 5: counted costs beside the paper's figures
-	@$(PY) -m harness.table5 $(ARGS)
+	@$(PY) -m harness.study.table5 $(ARGS)
 
 igc-study: setup ## interlaced grouped convolution three ways, on this machine and two boards: the kernel's own report
-	@$(PY) -m harness.igc_study $(ARGS)
+	@$(PY) -m harness.study.igc_study $(ARGS)
 
 selfcheck: setup ## what the harness itself adds to a time: ARGS='--device board:cortex-a7' for another device
-	@$(PY) -m harness.selfcheck $(ARGS)
+	@$(PY) -m harness.study.selfcheck $(ARGS)
 
 test: setup check ## all checks and all tests
 	@$(PY) -m pytest $(ARGS)
@@ -76,7 +76,7 @@ parts-caffe2:
 	@$(PY) -m device.bundle --runtime caffe2 || echo "setup: Caffe2 is left out; all that needs only ONNX Runtime works"
 
 parts-boards:
-	@$(PY) -m device.board_image
+	@$(PY) -m device.board.image
 
 $(VENV)/.installed: pyproject.toml constraints.txt setup/debian-packages.txt
 	@setup/debian-packages.sh

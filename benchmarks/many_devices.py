@@ -25,11 +25,10 @@ from device import bundle, wire
 from device.probe import ABI_OF_MACHINE
 from export.artifact import Artifact
 from export.pipeline import export_model
-from harness.prepare import EXPORTS
 from models import registry
 from tests.fake_adb import Faults, serving
+from toolchain.paths import EXPORTS, REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 MODEL = "clcnet-tiny"
 PASSES, WARMUP = 10, 1
 

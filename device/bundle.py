@@ -27,8 +27,9 @@ from toolchain import caffe2, clc, simd, wheels, xnnpack
 from toolchain import compile as compiling
 from toolchain.compile import TOOLCHAINS, Toolchain
 from toolchain.errors import ToolchainError
+from toolchain.paths import BUILD
 
-FOLDER = Path(__file__).resolve().parent.parent / "build" / "bundles"
+FOLDER = BUILD / "bundles"
 INDEX = "bundle.json"
 
 #: The runtime that computes nothing: for harness.selfcheck, which measures the harness with it.

@@ -8,7 +8,7 @@ import subprocess
 import threading
 from typing import IO
 
-from device import bundle, call, probe
+from device import bundle, probe, runner_call
 from device.errors import DeviceError, HostDiskFull, RunTimedOut
 from device.records import DeviceInfo, DeviceState, Measurement, RunRequest
 from device.wire import Transcript
@@ -36,19 +36,19 @@ class HostDevice:
     def state(self) -> DeviceState:
         return probe.state(_ask(probe.STATE_SCRIPT), serial=NAME)
 
-    def push(self, request: RunRequest, on_bytes: call.OnBytes) -> int:  # noqa: ARG002 (the files are here)
+    def push(self, request: RunRequest, on_bytes: runner_call.OnBytes) -> int:  # noqa: ARG002 (the files are here)
         return 0
 
-    def run(self, request: RunRequest, on_event: call.OnEvent) -> Measurement:
+    def run(self, request: RunRequest, on_event: runner_call.OnEvent) -> Measurement:
         folder = request.bundle.files[0].path.parent
-        argv = bundle.command(request.bundle, str(folder)) + call.arguments(
+        argv = bundle.command(request.bundle, str(folder)) + runner_call.arguments(
             request,
             models=[str(file.path) for file in request.model_files],
             inputs=[str(tensor.file.path) for tensor in request.inputs],
             output_path=str(request.output_path),
         )
         transcript = Transcript(warmup=request.warmup, passes=request.passes, profile_passes=request.profile_passes)
-        stderr = call.Tail()
+        stderr = runner_call.Tail()
         with subprocess.Popen(
             argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
         ) as process:
@@ -72,7 +72,7 @@ class HostDevice:
                 code = process.wait()
             except BaseException as error:
                 process.kill()
-                raise call.sorted_out(error, HostDiskFull) from None
+                raise runner_call.sorted_out(error, HostDiskFull) from None
             finally:
                 self._running = None
                 timer.cancel()
@@ -81,7 +81,7 @@ class HostDevice:
                 raise RunTimedOut(
                     f"{NAME}: the runner did not end within {request.timeout_s:g} s; --timeout allows more"
                 )
-            return call.conclude(transcript, code if code >= 0 else 128 - code, stderr.kept(), where=NAME)
+            return runner_call.conclude(transcript, code if code >= 0 else 128 - code, stderr.kept(), where=NAME)
 
     def reconnect(self, limit_s: float, *, reboot: bool = False) -> None:
         pass  # this machine is here
@@ -98,7 +98,7 @@ def go_first(pid: int) -> None:
         os.setpriority(os.PRIO_PROCESS, pid, _HIGHEST_PRIORITY)
 
 
-def _collect(pipe: IO[bytes], tail: call.Tail) -> None:
+def _collect(pipe: IO[bytes], tail: runner_call.Tail) -> None:
     while data := pipe.read(_READ_BYTES):
         tail.add(data)
 

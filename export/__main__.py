@@ -13,8 +13,8 @@ import click
 from export.artifact import IGC, PRECISIONS, Artifact, ExportError
 from export.checkpoints import parse_weights
 from export.formats import FORMATS, refusal
+from export.onnx.to_onnx import DEFAULT_OPSET, HIGHEST_OPSET, LOWEST_OPSET
 from export.pipeline import STEPS, export_model
-from export.to_onnx import DEFAULT_OPSET, HIGHEST_OPSET, LOWEST_OPSET
 from models import registry
 from models.spec import ModelError, ModelSpec
 

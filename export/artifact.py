@@ -16,7 +16,7 @@ MANIFEST_NAME = "manifest.json"
 #: What the one input and the one output of every network of the registry are called.
 INPUT_NAME, OUTPUT_NAME = "input", "output"
 
-#: How interlaced grouped convolutions can be written (export/igc.py); the first is what the paper ran.
+#: How interlaced grouped convolutions can be written (export/clc/rewrite.py); the first is what the paper ran.
 IGC = ("grouped", "depthwise", "fused")
 
 #: What a network may compute in (export/precision.py).

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export.artifact import PRECISIONS
-from export.to_onnx import DEFAULT_OPSET
+from export.onnx.to_onnx import DEFAULT_OPSET
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +38,7 @@ class Format:
 
 
 def _keep_onnx(source: Path, folder: Path) -> dict[str, int]:
-    from export.simplify import count_operators
+    from export.onnx.simplify import count_operators
 
     return count_operators(source.rename(folder / "model.onnx"))
 
@@ -53,19 +53,19 @@ def _caffe2(name: str, engine: str) -> Format:
     """The format of Caffe2's nets, with `engine` on each 3x3 depthwise convolution."""
 
     def convert(source: Path, folder: Path) -> dict[str, int]:
-        from export import to_caffe2
+        from export.caffe2 import convert
 
-        return to_caffe2.to_caffe2(source, folder, engine)
+        return convert.to_caffe2(source, folder, engine)
 
     def run(folder: Path, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        from export import to_caffe2
+        from export.caffe2 import convert
 
-        return to_caffe2.run_caffe2(folder, values)
+        return convert.run_caffe2(folder, values)
 
     def recipe() -> str:
-        from export import to_caffe2
+        from export.caffe2 import convert
 
-        return to_caffe2.recipe()
+        return convert.recipe()
 
     return Format(
         name, "Caffe2", 9, ("init_net.pb", "predict_net.pb"), convert, run, tools={"caffe2": "1.7.1"}, recipe=recipe

@@ -21,7 +21,7 @@ INPUT_SEED = 0
 #: A choice: the largest and smallest value of each tensor are then of eight times as many values.
 CALIBRATION_DRAWS = 8
 
-#: A choice, as for an ONNX file and its data (export/foreign.py).
+#: A choice, as for an ONNX file and its data (export/own/foreign.py).
 MOST_BYTES = 512 * 1024 * 1024
 
 

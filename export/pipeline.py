@@ -19,10 +19,10 @@ from export.artifact import (
 )
 from export.calibration import Calibration
 from export.formats import FORMATS, Format, refusal
+from export.onnx.simplify import simplify
+from export.onnx.to_onnx import to_onnx
 from export.recipe import recipe_sha256, tool_versions
-from export.simplify import simplify
 from export.store import naming, stored
-from export.to_onnx import to_onnx
 from models.spec import SEED, ModelError
 
 if TYPE_CHECKING:
@@ -120,7 +120,8 @@ def _checkpoint_sha256(path: Path) -> str:
 
 def _make(order: _Order, workspace: Path, on_step: Callable[[str], None], network: nn.Module | None) -> Artifact:
     """A verified artifact in a new folder in `workspace`, still without its manifest."""
-    from export import igc, inputs, precision, tensors
+    from export import inputs, precision, tensors
+    from export.clc import rewrite
     from export.verify import run_onnx
     from models import cost
 
@@ -142,7 +143,7 @@ def _make(order: _Order, workspace: Path, on_step: Callable[[str], None], networ
         simplify(traced, simplified)
     on_step("rewrite")
     with naming(spec.name, f"writing its channel local convolutions as igc {order.igc}"):
-        igc.rewrite_file(simplified, rewritten, order.igc, separable=not spec.has_clc_blocks)
+        rewrite.rewrite_file(simplified, rewritten, order.igc, separable=not spec.has_clc_blocks)
     lowered = None
     file = rewritten
     on_step("convert")

@@ -22,8 +22,8 @@ import numpy as np
 
 from export import verify
 from export.artifact import PRECISIONS, ExportError
-from export.clc_blocks import reads
-from export.foreign import admit_constants
+from export.clc.find import reads
+from export.own.foreign import admit_constants
 from export.store import naming
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ import json
 from dataclasses import asdict
 from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export.artifact import PRECISIONS
 from toolchain import clc
+from toolchain.paths import REPOSITORY
 
 if TYPE_CHECKING:
     from export.formats import Format
@@ -65,6 +65,5 @@ def tool_versions() -> dict[str, str]:
 @cache
 def _source_hashes() -> dict[str, str]:
     """Of each source file, as it was when the process first asked: Python, too, has loaded it by then."""
-    root = Path(__file__).parent.parent
-    paths = [path for folder in SOURCE_FOLDERS for path in sorted((root / folder).glob("*.py"))]
-    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    paths = [path for folder in SOURCE_FOLDERS for path in sorted((REPOSITORY / folder).rglob("*.py"))]
+    return {str(path.relative_to(REPOSITORY)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}

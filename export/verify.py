@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from export.igc import operators_for
+from export.clc.rewrite import operators_for
 
 if TYPE_CHECKING:
     from pathlib import Path

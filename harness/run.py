@@ -25,31 +25,31 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from device.adb_server import Server
+from device.adb.server import Server
 from device.probe import ABI_OF_MACHINE
 from device.records import PROVIDERS
 from device.timeouts import DEFAULT, Timeouts
 from export.artifact import IGC, PRECISIONS
 from export.checkpoints import files_by_model, parse_weights
-from harness.cases import CONVOLUTIONS
-from harness.command import guarded
-from harness.conditions import Limits
-from harness.errors import EXIT_CASE_FAILED, EXIT_OK, UsageError
-from harness.options import AdbServer, Cpus, Names, Numbers, tls_options
+from harness.cli.command import guarded
+from harness.cli.options import AdbServer, Cpus, Names, Numbers, tls_options
+from harness.measure.cases import CONVOLUTIONS
+from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, UsageError
+from harness.record.plan import Limits
 from models import registry
+from toolchain.paths import REPOSITORY, RESULTS
 
 if TYPE_CHECKING:
     from harness.farm.client import Farm
-    from harness.plan import Plan, Turn
-    from harness.progress import Display
-    from harness.records import Case
-    from harness.report import Written
+    from harness.measure.progress import Display
+    from harness.record.case import Case
+    from harness.record.plan import Plan, Turn
+    from harness.report.sections import Written
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 
 HOST = "host"
 
-#: The paper's (section 5.3); and what two runs on a computer need to be told apart (measured: harness/verdicts.py).
+#: The paper's (section 5.3); and what two runs on a computer need to be told apart (measured: analyse/slower.py).
 PASSES, PASSES_TO_COMPARE, FEWEST_ROUNDS_TO_COMPARE = 10, 100, 3
 
 #: Options for when something fails: a run may be taken up again with others.
@@ -365,8 +365,9 @@ def main(
         raise UsageError("--scheduler: --clean-device and recordings are for devices of this machine")
     if clean_device:
         return _clean_device(device_names, boards or 1, timeouts, where)
-    from harness import cases, own_models, plan, replay
-    from harness.records import SCHEMA_VERSION
+    from harness.measure import cases, own_models, replay
+    from harness.record import plan
+    from harness.record.record import SCHEMA_VERSION
 
     if resume is not None and not _given_besides("resume", *FAULT_OPTIONS):
         return _go(replace(plan.read(resume), timeouts=timeouts, reboot=reboot), resume, where, again=True)
@@ -450,7 +451,7 @@ class Where:
 
     def choose(self, named: Sequence[str]) -> tuple[str, ...]:
         """The devices to use, of those that were named, if any were."""
-        from device.choose import choose
+        from device.open import choose
 
         with self.farm() as farm:
             return choose(named, self.adb_server) if farm is None else farm.choose(named)
@@ -464,7 +465,7 @@ def _passes(devices: Sequence[str], rounds: int) -> int:
 
 def _recorded_cases(devices: Sequence[str], models: Sequence[str] | None) -> tuple[tuple[Case, ...], int]:
     """The cases of the recording that is played, those of `models` alone if there are some, and its rounds."""
-    from harness import replay
+    from harness.measure import replay
 
     if len(devices) > 1:
         raise UsageError(f"--device {devices[0]}, {devices[1]}: a recording is played alone; name one device")
@@ -486,8 +487,8 @@ def _given_besides(*options: str) -> bool:
 
 def _go(planned: Plan, folder: Path, where: Where, *, again: bool) -> int:
     """Measures what the plan has and `folder` lacks. The exit code says whether all is well."""
-    from harness import report
-    from harness.progress import Display
+    from harness.measure.progress import Display
+    from harness.report import sections
 
     display = Display()
     try:
@@ -496,7 +497,7 @@ def _go(planned: Plan, folder: Path, where: Where, *, again: bool) -> int:
     finally:
         with contextlib.suppress(OSError):
             folder.rmdir()  # only an empty one goes: nothing came of the run
-    return _print_results(met, report.write(folder), failures, folder)
+    return _print_results(met, sections.write(folder), failures, folder)
 
 
 def _run(
@@ -506,9 +507,10 @@ def _run(
 
     When Ctrl-C comes, what is measured is kept. Raises what kept the only device, or all of them, from being measured.
     """
-    from harness import own_models, plan, prepare, replay, sessions
-    from harness.ledger import Ledger
-    from harness.subject import Bundles
+    from harness.measure import own_models, prepare, replay, sessions
+    from harness.measure.ledger import Ledger
+    from harness.measure.networks import Bundles
+    from harness.record import plan
 
     recorded = plan.read(folder) if again else None
     if recorded is not None:
@@ -546,7 +548,7 @@ def _run(
 
 def _missing(planned: Plan, device: str, folder: Path) -> list[Turn]:
     """The turns of a device that have not ended well so far."""
-    from harness import records as journal
+    from harness.record import journal
 
     if not (folder / journal.FILE_NAME).exists():
         return planned.turns()
@@ -561,7 +563,7 @@ def _lanes(boards: int | None, devices: Sequence[str], cases: int) -> int:
 
     Raises UsageError for more than one of what would disturb another.
     """
-    from device.choose import is_deterministic_board
+    from device.open import is_deterministic_board
 
     others = [device for device in devices if not is_deterministic_board(device)]
     if others and boards not in (None, 1):
@@ -576,7 +578,7 @@ def _results_folder(out: Path | None, devices: Sequence[str]) -> Path:
     """The folder of this run, made and writable. Raises UsageError; an earlier run's folder is never reused."""
     named = devices[0] if len(devices) == 1 else f"{len(devices)}-devices"
     safe = "".join(sign if sign.isalnum() or sign in "-." else "-" for sign in named)
-    folder = out or REPOSITORY / "results" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{safe}"
+    folder = out or RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{safe}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(not path.name.startswith(".") for path in folder.iterdir()):  # a plan half written is nothing yet
@@ -602,8 +604,8 @@ def _command() -> str:
 
 
 def _clean_device(named: Sequence[str], count: int, timeouts: Timeouts, where: Where) -> int:
-    from device.adb import REMOTE_ROOT, AdbDevice
-    from device.choose import open_devices, reserve
+    from device.adb.device import REMOTE_ROOT, AdbDevice
+    from device.open import open_devices, reserve
 
     for chosen in where.choose(named):
         lock = reserve(chosen, where.wait_s, on_wait=lambda words: click.echo(words, err=True))
@@ -625,8 +627,8 @@ def _print_models() -> int:
 
 
 def _print_devices(where: Where) -> int:
-    from device.board import definitions
-    from device.choose import BOARD_PREFIX, attached_without_side_effects
+    from device.board.lifecycle import definitions
+    from device.open import BOARD_PREFIX, attached_without_side_effects
 
     with where.farm() as farm:
         if farm is not None:
@@ -643,7 +645,7 @@ def _print_devices(where: Where) -> int:
 
 def _print_results(planned: Plan, report: Written, failures: Mapping[str, Exception], folder: Path) -> int:
     """The table on stdout, what failed on stderr; the exit code says whether all is well."""
-    from harness import table
+    from harness.report import table
 
     records = report.records
     click.echo(table.for_terminal(report.rows))

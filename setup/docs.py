@@ -51,20 +51,20 @@ def _igc_summary() -> str:
 
 def _table5() -> str:
     with tempfile.TemporaryDirectory() as folder:
-        _command(sys.executable, "-m", "harness.table5", "--out", folder)
+        _command(sys.executable, "-m", "harness.study.table5", "--out", folder)
         return (Path(folder) / "table5.md").read_text()
 
 
 def _doubts() -> str:
-    from harness.doubts import KINDS
+    from harness.analyse.warnings import KINDS
 
     lines = [f"| {kind.words} | {'fails' if kind.strict else ''} | {kind.advice} |" for kind in KINDS.values()]
     return "\n".join(["| Warning | `--strict` | What to do |", "|---|---|---|", *lines]) + "\n"
 
 
 def _counts() -> str:
-    from harness import counts
-    from harness.records import read
+    from harness.analyse import counts
+    from harness.record.journal import read
 
     return _first_table(counts.markdown(read(EXAMPLE / "counts")))
 
@@ -80,7 +80,7 @@ def _first_table(text: str) -> str:
 
 
 def _policy() -> str:
-    from harness import policy
+    from harness.measure import policy
 
     return policy.table()
 

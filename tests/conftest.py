@@ -14,11 +14,11 @@ from hypothesis import settings
 from device import bundle
 from device.records import File, RunRequest
 from export.artifact import Artifact, ArtifactFile, describe
+from export.onnx.to_onnx import to_onnx
 from export.pipeline import export_model
-from export.to_onnx import to_onnx
-from harness.prepare import EXPORTS
-from harness.subject import input_tensors
+from harness.measure.networks import input_tensors
 from models import clcnet, registry, weights
+from toolchain.paths import EXPORTS
 
 # The same commit gives the same verdict; TENPASS_EXPLORE=1 tries examples that nobody has tried yet.
 settings.register_profile("tenpass", derandomize="TENPASS_EXPLORE" not in os.environ)

@@ -9,11 +9,11 @@ from pathlib import Path
 from synthetic import BOARD, device, record
 from synthetic_runs import PHONE, noisy, profiled, sweep
 
-from harness import plan as plans
-from harness import records as journal
-from harness.conditions import Limits
-from harness.plan import Plan
-from harness.records import Case, Doubt, Record
+from harness.record import journal
+from harness.record import plan as plans
+from harness.record.case import Case
+from harness.record.plan import Limits, Plan
+from harness.record.record import SCHEMA_VERSION, Doubt, Record
 
 EMULATED = device("emulated", serial="board:cortex-a7-smp")
 THROTTLED = "the clock fell from 2.20 GHz to 1.10 GHz in passes 4-10; let the device cool first"
@@ -24,7 +24,7 @@ def run_of(records: Sequence[Record], **changes: object) -> Plan:
     cases: dict[str, Case] = {one.id: one.case for one in records}
     turns = dict.fromkeys((one.round, one.id) for one in records)
     made = Plan(
-        schema_version=journal.SCHEMA_VERSION,
+        schema_version=SCHEMA_VERSION,
         run="20261124T120000Z-made-up",
         utc="2026-11-24T12:00:00+00:00",
         commit="0123456789ab",

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import plan
-from harness import records as journal
-from harness.conditions import Limits
-from harness.records import Record
+from harness.record import journal, plan
+from harness.record.plan import Limits
+from harness.record.record import SCHEMA_VERSION, Record
 
 
 def write_run(
@@ -24,7 +23,7 @@ def write_run(
     rounds = max((record.round for record in records), default=0) + 1
     infos = {record.device.serial: record.device for record in records}
     made = plan.Plan(
-        schema_version=journal.SCHEMA_VERSION,
+        schema_version=SCHEMA_VERSION,
         run=folder.name,
         utc=utc,
         commit=commit,

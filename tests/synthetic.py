@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from device.records import Clock, Core, DeviceInfo, DeviceState, Kind, Measurement, OutputTensor, Pass
-from harness.records import SCHEMA_VERSION, Case, MeasuredArtifact, MeasuredBundle, OutputCheck, Record
+from harness.record.case import Case
+from harness.record.record import SCHEMA_VERSION, MeasuredArtifact, MeasuredBundle, OutputCheck, Record
 
 BOARD = DeviceInfo(
     serial="board:cortex-a7",

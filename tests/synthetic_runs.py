@@ -9,7 +9,7 @@ from dataclasses import replace
 from synthetic import BOARD, record
 
 from device.records import Core, Counters, CountName, CountsFrom, DeviceInfo, NodeTime, Profile
-from harness.records import Record
+from harness.record.record import Record
 
 #: Two kinds of cores, as most phones have.
 PHONE = replace(

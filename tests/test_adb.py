@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from fake_adb import FakeAdb, serving
 
-from device.adb import AdbDevice
-from device.adb_server import Server
+from device.adb.device import AdbDevice
+from device.adb.server import Server
 from device.errors import DeviceLost, DeviceUnavailable, NoSpace, PushFailed, RunnerFailed, RunTimedOut
 from device.probe import ABI_OF_MACHINE
 from device.records import RunRequest
 from device.wire import WireError
 from export.artifact import Artifact, describe
-from harness.subject import ExportedNetwork
+from harness.measure.networks import ExportedNetwork
 
 MACHINE_ABI = ABI_OF_MACHINE[platform.machine()]
 

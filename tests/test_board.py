@@ -17,13 +17,15 @@ from pathlib import Path
 import adbutils
 import pytest
 
-from device import board, board_image
+from device.board import image as board_image
+from device.board import lifecycle
 from toolchain import debian, seal
+from toolchain.paths import REPOSITORY
 
 SMALL = "cortex-a53"  # boots fastest
 
 
-def shell(booted: board.Board, command: str) -> str:
+def shell(booted: lifecycle.Board, command: str) -> str:
     """What a command prints on the board, which must succeed."""
     adb = adbutils.AdbClient(host="127.0.0.1", port=booted.adb_server.port)
     answer = adb.device(booted.serial).shell2(command, v2=True, timeout=60)
@@ -71,35 +73,37 @@ LOOPBACK = {"0100007F"}
 
 
 def test_the_default_board_is_the_papers_phone_in_cores_memory_and_abi() -> None:
-    described = board.definition(board.DEFAULT)
-    assert next(iter(board.definitions())) == board.DEFAULT
+    described = lifecycle.definition(lifecycle.DEFAULT)
+    assert next(iter(lifecycle.definitions())) == lifecycle.DEFAULT
     assert (described.abi, described.cores, described.ram_bytes) == ("armeabi-v7a", 1, 1 << 30)
     assert described.clock == "instructions"
 
 
-@pytest.mark.parametrize("described", board.definitions().values(), ids=lambda described: described.name)
-def test_only_a_single_core_has_a_clock_that_counts_instructions(described: board.BoardDefinition) -> None:
+@pytest.mark.parametrize("described", lifecycle.definitions().values(), ids=lambda described: described.name)
+def test_only_a_single_core_has_a_clock_that_counts_instructions(described: lifecycle.BoardDefinition) -> None:
     assert (described.clock == "instructions") == (described.cores == 1)
     assert described.architecture in board_image.KERNELS
     assert board_image.ABIS[described.architecture] == described.abi
 
 
 def test_an_unknown_board_is_refused_with_the_names_there_are(capsys: pytest.CaptureFixture[str]) -> None:
-    assert board.main(["cortex-m0"]) == 2
+    assert lifecycle.main(["cortex-m0"]) == 2
     message = capsys.readouterr().err
-    assert all(name in message for name in ["cortex-m0", *board.definitions()])
+    assert all(name in message for name in ["cortex-m0", *lifecycle.definitions()])
 
 
 def test_a_missing_emulator_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(board._MACHINES, "armhf", ("qemu-system-nothing", "virt"))
-    with pytest.raises(board.BoardUnavailable, match=r"qemu-system-nothing .* package qemu-system-arm .*make setup"):
-        board.boot("cortex-a7")
+    monkeypatch.setitem(lifecycle._MACHINES, "armhf", ("qemu-system-nothing", "virt"))
+    with pytest.raises(
+        lifecycle.BoardUnavailable, match=r"qemu-system-nothing .* package qemu-system-arm .*make setup"
+    ):
+        lifecycle.boot("cortex-a7")
 
 
 def test_a_wait_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TENPASS_BOOT_TIMEOUT_S", "soon")
-    with pytest.raises(board.BoardUnavailable, match="TENPASS_BOOT_TIMEOUT_S='soon'"):
-        board._boot_timeout_s()
+    with pytest.raises(lifecycle.BoardUnavailable, match="TENPASS_BOOT_TIMEOUT_S='soon'"):
+        lifecycle._boot_timeout_s()
 
 
 def test_a_data_disk_beyond_repair_is_made_anew_with_a_warning(
@@ -107,19 +111,19 @@ def test_a_data_disk_beyond_repair_is_made_anew_with_a_warning(
 ) -> None:
     disk = tmp_path / "data.img"
     disk.write_bytes(b"nonsense" * 4096)
-    board._prepare_disk(disk)
+    lifecycle._prepare_disk(disk)
     assert "beyond repair" in capsys.readouterr().err
-    assert disk.stat().st_size == board.DATA_BYTES
-    board._prepare_disk(disk)
+    assert disk.stat().st_size == lifecycle.DATA_BYTES
+    lifecycle._prepare_disk(disk)
     assert capsys.readouterr().err == ""
 
 
 def test_a_data_disk_in_use_is_left_to_its_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(board_image, "FOLDER", tmp_path)
-    first, second = board._Slot.take("b"), board._Slot.take("b")
+    first, second = lifecycle._Slot.take("b"), lifecycle._Slot.take("b")
     assert first.disk != second.disk
     first.close()
-    third = board._Slot.take("b")
+    third = lifecycle._Slot.take("b")
     assert third.disk == first.disk
     second.close()
     third.close()
@@ -152,14 +156,14 @@ def test_an_image_that_was_tampered_with_is_noticed_and_built_anew(
 
 
 @pytest.fixture(scope="module")
-def phone() -> Iterator[board.Board]:
+def phone() -> Iterator[lifecycle.Board]:
     """The default board, booted once."""
-    with board.boot(board.DEFAULT) as booted:
+    with lifecycle.boot(lifecycle.DEFAULT) as booted:
         yield booted
 
 
 @pytest.mark.board
-def test_a_board_answers_over_adb_as_the_phone_it_stands_for(phone: board.Board) -> None:
+def test_a_board_answers_over_adb_as_the_phone_it_stands_for(phone: lifecycle.Board) -> None:
     assert shell(phone, "uname -m") == "armv7l"
     assert shell(phone, "uname -r") == phone.kernel_version
     assert shell(phone, "getprop ro.product.cpu.abi") == "armeabi-v7a"
@@ -170,12 +174,12 @@ def test_a_board_answers_over_adb_as_the_phone_it_stands_for(phone: board.Board)
 
 
 @pytest.mark.board
-def test_who_attaches_to_a_board_by_serial_learns_that_its_time_is_modelled(phone: board.Board) -> None:
+def test_who_attaches_to_a_board_by_serial_learns_that_its_time_is_modelled(phone: lifecycle.Board) -> None:
     assert shell(phone, "getprop ro.tenpass.clock") == "instructions"
 
 
 @pytest.mark.board
-def test_the_clock_counts_instructions(phone: board.Board) -> None:
+def test_the_clock_counts_instructions(phone: lifecycle.Board) -> None:
     """The same work takes the same time, however long it takes here: the guest's clock is not the host's."""
     work = "n=0; while [ $n -lt 20000 ]; do n=$((n+1)); done"
     real_s = [float(shell(phone, f"time -p sh -c '{work}' 2>&1").split()[1]) for _run in range(2)]
@@ -183,13 +187,13 @@ def test_the_clock_counts_instructions(phone: board.Board) -> None:
 
 
 @pytest.mark.board
-def test_a_board_listens_on_loopback_only(phone: board.Board) -> None:
+def test_a_board_listens_on_loopback_only(phone: lifecycle.Board) -> None:
     assert listening(int(phone.serial.rpartition(":")[2])) == LOOPBACK
     assert listening(phone.adb_server.port) == LOOPBACK
 
 
 @pytest.mark.board
-def test_a_board_cannot_reach_this_machine_nor_a_network(phone: board.Board) -> None:
+def test_a_board_cannot_reach_this_machine_nor_a_network(phone: lifecycle.Board) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.5)
         port = server.getsockname()[1]
@@ -204,11 +208,11 @@ def test_a_board_cannot_reach_this_machine_nor_a_network(phone: board.Board) -> 
 def test_two_boards_run_at_once_and_a_synced_file_outlives_a_power_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(board, "DISKS", tmp_path)  # disks of its own: another test's board might take a freed one
+    monkeypatch.setattr(lifecycle, "DISKS", tmp_path)  # disks of its own: another test's board might take a freed one
     source = tmp_path / "pushed"
     source.write_bytes(os.urandom(1 << 20))
-    with board.boot(board.DEFAULT) as first:
-        with board.boot(board.DEFAULT) as second:
+    with lifecycle.boot(lifecycle.DEFAULT) as first:
+        with lifecycle.boot(lifecycle.DEFAULT) as second:
             assert second.serial != first.serial
             assert second.log_path != first.log_path
             adb = adbutils.AdbClient(host="127.0.0.1", port=second.adb_server.port)
@@ -219,7 +223,7 @@ def test_two_boards_run_at_once_and_a_synced_file_outlives_a_power_cut(
             os.kill(second.pid, signal.SIGKILL)
             assert gone(second.pid)
             assert eventually(lambda: not second.alive())  # its threads may outlive it by a moment
-        with board.boot(board.DEFAULT) as again:
+        with lifecycle.boot(lifecycle.DEFAULT) as again:
             assert again.log_path == second.log_path
             assert shell(again, "sha256sum /data/local/tmp/outlives") == pushed
         assert gone(again.pid)
@@ -228,8 +232,8 @@ def test_two_boards_run_at_once_and_a_synced_file_outlives_a_power_cut(
 @pytest.mark.board
 def test_a_quad_core_board_has_four_cores_and_says_that_its_times_mean_nothing() -> None:
     """It is booted from a thread that ends at once: a board ends with the program, not with the thread."""
-    boards: list[board.Board] = []
-    thread = threading.Thread(target=lambda: boards.append(board.boot("cortex-a53-smp")))
+    boards: list[lifecycle.Board] = []
+    thread = threading.Thread(target=lambda: boards.append(lifecycle.boot("cortex-a53-smp")))
     thread.start()
     thread.join()
     port = int(boards[0].serial.rpartition(":")[2])
@@ -246,7 +250,7 @@ def test_a_quad_core_board_has_four_cores_and_says_that_its_times_mean_nothing()
 @pytest.mark.board
 def test_a_board_and_its_adb_server_die_with_a_program_that_is_killed() -> None:
     command = [sys.executable, "-m", "device.board", SMALL]
-    root = Path(board.__file__).parent.parent
+    root = REPOSITORY
     with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
         lines = [program.stdout.readline() for _line in range(3)]
@@ -275,9 +279,9 @@ def test_a_board_and_its_adb_server_die_with_a_program_that_is_killed() -> None:
 def test_a_board_that_does_not_come_up_says_where_its_console_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(board, "DISKS", tmp_path)
-    with pytest.raises(board.BoardUnavailable, match=r"not up in time .*TENPASS_BOOT_TIMEOUT_S.*cortex-a53-0\.log"):
-        board.boot(SMALL, timeout_s=0.3)
+    monkeypatch.setattr(lifecycle, "DISKS", tmp_path)
+    with pytest.raises(lifecycle.BoardUnavailable, match=r"not up in time .*TENPASS_BOOT_TIMEOUT_S.*cortex-a53-0\.log"):
+        lifecycle.boot(SMALL, timeout_s=0.3)
     lock = os.open(tmp_path / "data" / f"{SMALL}-0.lock", os.O_RDWR)
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # free again
     os.close(lock)

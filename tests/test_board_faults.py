@@ -14,17 +14,18 @@ from pathlib import Path
 import pytest
 from test_faults import ignore, measured, planned, told, within
 
-from device import adb as adb_module
-from device import board, choose, wire
-from device.adb import REMOTE_ROOT, AdbDevice
-from device.board import Board
+from device import open, wire
+from device.adb import device as adb_module
+from device.adb.device import REMOTE_ROOT, AdbDevice
+from device.board import lifecycle
+from device.board.lifecycle import Board
 from device.errors import DeviceUnavailable
 from device.records import RunRequest
 from device.timeouts import Timeouts
 from export.artifact import Artifact
-from harness import records as journal
-from harness.errors import EXIT_CASE_FAILED
-from harness.subject import ExportedNetwork
+from harness.measure.networks import ExportedNetwork
+from harness.record import journal
+from harness.record.errors import EXIT_CASE_FAILED
 
 pytestmark = pytest.mark.board
 
@@ -35,14 +36,14 @@ PATIENT = planned(Timeouts(connect_s=5, command_s=30, reconnect_s=120))
 
 @pytest.fixture(scope="module")
 def booted() -> Iterator[Board]:
-    with board.boot(NAME) as one:
+    with lifecycle.boot(NAME) as one:
         yield one
 
 
 @pytest.fixture(scope="module")
 def opened(booted: Board) -> AdbDevice:
     """The board as a run has it, but that it stays up for the next test."""
-    device = choose._device(f"board:{NAME}", booted, PATIENT.timeouts)
+    device = open._device(f"board:{NAME}", booted, PATIENT.timeouts)
     assert isinstance(device, AdbDevice)
     device.close = lambda: None  # type: ignore[method-assign]
     return device
@@ -175,7 +176,7 @@ def test_an_adb_server_that_is_killed_is_started_anew_and_the_case_taken_again(
     booted: Board, device: AdbDevice, tiny: Artifact
 ) -> None:
     pid = booted.pid
-    kill = once(first_pass, lambda: os.kill(board._server[0][0].pid, signal.SIGKILL))
+    kill = once(first_pass, lambda: os.kill(lifecycle._server[0][0].pid, signal.SIGKILL))
     records = measured(device, ExportedNetwork(tiny), plan=PATIENT, on_event=kill)
     assert told(records) == [(0, 1, "server_gone"), (0, 2, "ok"), (1, 1, "ok")]
     assert booted.pid == pid  # the board was well

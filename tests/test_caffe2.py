@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from export import to_caffe2
-from export.caffe2_operators import OPERATORS, OPSET, refusals
-from export.simplify import simplify
-from export.to_caffe2 import DEPTHWISE_3X3, INIT_NET, PREDICT_NET, Caffe2Error, prepared, run_caffe2
-from export.to_onnx import to_onnx
+from export.caffe2 import convert
+from export.caffe2.convert import DEPTHWISE_3X3, INIT_NET, PREDICT_NET, Caffe2Error, prepared, run_caffe2
+from export.caffe2.operators import OPERATORS, OPSET, refusals
+from export.onnx.simplify import simplify
+from export.onnx.to_onnx import to_onnx
 from export.verify import deviation
 from models import registry, weights
 from models.clcnet import Interlace
@@ -230,7 +230,7 @@ def one_output(model: onnx.ModelProto) -> onnx.ModelProto:
 def through_caffe2(file: Path, values: NDArray[np.float32], engine: str = "") -> NDArray[np.float32]:
     folder = file.parent / f"nets{engine}"
     folder.mkdir()
-    to_caffe2.to_caffe2(file, folder, engine)
+    convert.to_caffe2(file, folder, engine)
     return run_caffe2(folder, values)
 
 
@@ -350,9 +350,9 @@ def test_what_caffe2_would_get_wrong_is_refused_by_name(
 ) -> None:
     model, says = REFUSED[name]
     onnx.save(model, tmp_path / "refused.onnx")
-    monkeypatch.setattr(to_caffe2, "_call", lambda *_words: pytest.fail("it came to a conversion"))
+    monkeypatch.setattr(convert, "_call", lambda *_words: pytest.fail("it came to a conversion"))
     with pytest.raises(Caffe2Error, match=says) as error:
-        to_caffe2.to_caffe2(tmp_path / "refused.onnx", tmp_path)
+        convert.to_caffe2(tmp_path / "refused.onnx", tmp_path)
     assert "\n" not in str(error.value)
     assert [path.name for path in tmp_path.iterdir()] == ["refused.onnx"]
 
@@ -432,8 +432,8 @@ def test_the_depthwise_engine_is_on_depthwise_convolutions_of_3x3_and_on_no_othe
         nn.Conv2d(16, 16, 3, groups=16, stride=2, padding=1),  # and this one
     )
     file = exported(network, (1, 8, 20, 20), tmp_path)
-    assert to_caffe2.to_caffe2(file, tmp_path) == {"Conv": 6}
-    assert to_caffe2.to_caffe2(file, tmp_path, DEPTHWISE_3X3) == {"Conv": 4, "Conv:DEPTHWISE_3x3": 2}
+    assert convert.to_caffe2(file, tmp_path) == {"Conv": 6}
+    assert convert.to_caffe2(file, tmp_path, DEPTHWISE_3X3) == {"Conv": 4, "Conv:DEPTHWISE_3x3": 2}
 
 
 def test_the_same_file_gives_the_same_nets(tmp_path: Path) -> None:
@@ -442,7 +442,7 @@ def test_the_same_file_gives_the_same_nets(tmp_path: Path) -> None:
     nets = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        to_caffe2.to_caffe2(file, tmp_path / name)
+        convert.to_caffe2(file, tmp_path / name)
         nets.append([(tmp_path / name / net).read_bytes() for net in (INIT_NET, PREDICT_NET)])
     assert nets[0] == nets[1]
     assert {path.name for path in (tmp_path / "one").iterdir()} == {INIT_NET, PREDICT_NET}

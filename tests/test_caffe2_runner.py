@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 
 from device import bundle as bundles
-from device.choose import open_devices
+from device.open import open_devices
 from device.records import RunRequest
 from export.artifact import Artifact
 from export.pipeline import export_model
 from export.tensors import read_values
 from export.verify import deviation
-from harness.prepare import EXPORTS
-from harness.subject import ExportedNetwork
+from harness.measure.networks import ExportedNetwork
 from models import registry
 from toolchain import compile as compiling
+from toolchain.paths import EXPORTS
 
 NATIVE = compiling.native().abi
 

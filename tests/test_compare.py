@@ -17,12 +17,12 @@ from synthetic import BOARD, device, record, table6
 from synthetic_runs import rounds, with_counters
 
 from device.records import Core
-from harness import comparison_formats
-from harness.compare import main
-from harness.comparison import Comparison, compare, read
-from harness.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE
-from harness.records import Doubt, MeasuredArtifact, MeasuredBundle, Record
-from harness.verdicts import EXACT_FACTOR, FACTOR, by_figure, by_rounds
+from harness.analyse.slower import EXACT_FACTOR, FACTOR, by_figure, by_rounds
+from harness.cli.compare import main
+from harness.compare import formats
+from harness.compare.two_runs import Comparison, compare, read
+from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE
+from harness.record.record import Doubt, MeasuredArtifact, MeasuredBundle, Record
 
 HOST = device("wall", "host", "host")
 
@@ -184,7 +184,7 @@ def test_counts_decide_where_both_runs_have_them_however_the_times_are(tmp_path:
     new = [with_counters(record("mobilenet", [900, 910, 920]), {"instructions": 500_000_100})]
     found = compared(tmp_path, base, new)
     assert verdicts(found) == {"mobilenet-onnxruntime-t1": "same"}
-    assert "500.000M instructions" in comparison_formats.markdown(found)
+    assert "500.000M instructions" in formats.markdown(found)
 
 
 def test_counts_of_the_processor_do_not_decide(tmp_path: Path) -> None:
@@ -339,7 +339,7 @@ def test_devices_are_compared_each_with_itself(tmp_path: Path) -> None:
         ("board:cortex-a7", "same"),
         ("board:cortex-a53", "slower"),
     ]
-    assert "| board:cortex-a53 |" in comparison_formats.markdown(found)
+    assert "| board:cortex-a53 |" in formats.markdown(found)
 
 
 def test_a_device_that_was_not_met_again_is_a_regression(tmp_path: Path) -> None:
@@ -460,7 +460,7 @@ def test_json_has_what_programs_need(folders: tuple[Path, Path], tmp_path: Path)
 
 def test_json_is_described_field_by_field(folders: tuple[Path, Path]) -> None:
     found = compare(read(folders[0]), read(folders[1]))
-    written = json.loads(comparison_formats.as_json(found))
+    written = json.loads(formats.as_json(found))
     text = (Path(__file__).parent.parent / "results" / "README.md").read_text()
     names = {*written, *written["base"], *written["cases"][0], *written["cases"][0]["sides"]["new"]}
     assert {name for name in names if f"`{name}`" not in text} == set()

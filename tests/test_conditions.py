@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from synthetic import STATE
 
-from device.adb import AdbDevice
-from device.adb_server import Server
+from device.adb.device import AdbDevice
+from device.adb.server import Server
 from device.records import DeviceState
-from harness.conditions import POLL_INTERVAL_S, Limits, hottest, wait_until_cool
+from device.thermal import hottest
+from harness.measure.conditions import POLL_INTERVAL_S, wait_until_cool
+from harness.record.plan import Limits
 
 LIMITS = Limits(max_start_celsius=40.0, max_celsius=None, cool_timeout_s=60.0, strict=False)
 

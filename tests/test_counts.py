@@ -9,8 +9,8 @@ from pytest_regressions.file_regression import FileRegressionFixture
 from synthetic import BOARD, record
 from synthetic_runs import PHONE, with_counters
 
-from harness import counts
-from harness.records import Record
+from harness.analyse import counts
+from harness.record.record import Record
 
 CACHES = replace(BOARD, cache_model="L1D 32 KiB, 4-way; L2 512 KiB, 8-way; 64-byte lines")
 

@@ -16,8 +16,7 @@ from pathlib import Path
 import pytest
 
 from toolchain import debian, seal
-
-REPOSITORY = Path(debian.__file__).parent.parent
+from toolchain.paths import REPOSITORY
 
 
 class Mirror:

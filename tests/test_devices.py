@@ -14,14 +14,13 @@ import pytest
 from click.testing import CliRunner, Result
 from fake_adb import FakeAdb, Faults, serving
 
-from device.adb_server import Server, parse_server
-from device.choose import choose
+from device.adb.server import Server, parse_server
 from device.errors import DeviceUnavailable
-from harness import plan
-from harness import records as journal
-from harness.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXIT_OK, EXIT_USAGE
+from device.open import choose
+from harness.measure.stop import Stop
+from harness.record import journal, plan
+from harness.record.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXIT_OK, EXIT_USAGE
 from harness.run import main
-from harness.stop import Stop
 
 SERIALS = ("FIRST", "SECOND", "THIRD")
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import records, report
+from harness.record import journal
+from harness.report import sections
+from toolchain.paths import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 _spec = importlib.util.spec_from_file_location("docs", REPOSITORY / "setup" / "docs.py")
 assert _spec is not None
 assert _spec.loader is not None
@@ -34,9 +35,9 @@ def test_the_drawing_is_what_would_be_drawn() -> None:
 
 
 def test_the_examples_tables_come_from_its_records(tmp_path: Path) -> None:
-    for name in (records.FILE_NAME, "plan.json"):
+    for name in (journal.FILE_NAME, "plan.json"):
         shutil.copy(docs.EXAMPLE / name, tmp_path)
-    report.write(tmp_path)
+    sections.write(tmp_path)
     for name in ("table6.md", "table6.csv", "table6.tex", "report.md"):
         assert (tmp_path / name).read_text() == (docs.EXAMPLE / name).read_text(), name
 

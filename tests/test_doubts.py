@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from synthetic import BOARD, record
 
 from device.records import Clock, Core, Counters, DeviceInfo, DeviceState, Kind, Measurement, Pass
-from harness import doubts
-from harness.conditions import Limits
-from harness.records import Doubt, OutputCheck, Record
-from harness.statistics import Spread
+from harness.analyse import warnings
+from harness.analyse.statistics import Spread
+from harness.record.plan import Limits
+from harness.record.record import Doubt, OutputCheck, Record
 
 NO_LIMITS = Limits(max_start_celsius=None, max_celsius=None, cool_timeout_s=300, strict=False)
 LIMITS = replace(NO_LIMITS, max_start_celsius=40.0, max_celsius=80.0)
@@ -95,11 +95,11 @@ def pinned(cpus: str | None, one: Record) -> Record:
 
 
 def kinds(one: Record, limits: Limits = LIMITS) -> list[str]:
-    return [doubt.kind for doubt in doubts.of(one, limits)]
+    return [doubt.kind for doubt in warnings.of(one, limits)]
 
 
 def only(one: Record, limits: Limits = LIMITS) -> Doubt:
-    (doubt,) = doubts.of(one, limits)
+    (doubt,) = warnings.of(one, limits)
     return doubt
 
 
@@ -244,18 +244,20 @@ def test_a_bad_condition_is_named_and_said(name: str) -> None:
     doubt = only(bad)
     assert doubt.kind == kind
     assert said in doubt.message
-    assert doubt.message.endswith(f"; {doubts.KINDS[kind].advice}")
+    assert doubt.message.endswith(f"; {warnings.KINDS[kind].advice}")
     assert "\n" not in doubt.message
 
 
 def test_every_kind_of_doubt_has_its_bad_condition() -> None:
-    assert {kind for _, kind, _ in BAD.values()} | {"hot_start", "rounds_differ", "rounds_failed"} == set(doubts.KINDS)
+    assert {kind for _, kind, _ in BAD.values()} | {"hot_start", "rounds_differ", "rounds_failed"} == set(
+        warnings.KINDS
+    )
 
 
 def test_a_clean_record_has_no_doubts() -> None:
-    assert doubts.of(measured(), LIMITS) == ()
-    assert doubts.of(measured(), NO_LIMITS) == ()
-    assert doubts.of(pinned("big", measured(cpu_mask=0xF0)), LIMITS) == ()
+    assert warnings.of(measured(), LIMITS) == ()
+    assert warnings.of(measured(), NO_LIMITS) == ()
+    assert warnings.of(pinned("big", measured(cpu_mask=0xF0)), LIMITS) == ()
 
 
 def test_a_modelled_boards_clean_record_is_doubted_for_its_emulation_alone() -> None:
@@ -269,22 +271,22 @@ def test_of_what_was_not_measured_the_conditions_are_doubted_alone() -> None:
 
 def test_rounds_that_differ_more_than_passes_do_are_told_apart_from_noisy_passes() -> None:
     rounds = (measured(), measured())
-    assert doubts.of_rounds(rounds, Spread(within=0.004, between=0.003)) == ()
-    assert doubts.of_rounds(rounds, Spread(within=0.05, between=0.04)) == ()
-    (doubt,) = doubts.of_rounds(rounds, Spread(within=0.004, between=0.06))
+    assert warnings.of_rounds(rounds, Spread(within=0.004, between=0.003)) == ()
+    assert warnings.of_rounds(rounds, Spread(within=0.05, between=0.04)) == ()
+    (doubt,) = warnings.of_rounds(rounds, Spread(within=0.004, between=0.06))
     assert (doubt.kind, "6.0%" in doubt.message) == ("rounds_differ", True)
 
 
 def test_rounds_that_failed_are_counted() -> None:
-    (doubt,) = doubts.of_rounds((measured(), replace(measured(), status="crashed")), None)
+    (doubt,) = warnings.of_rounds((measured(), replace(measured(), status="crashed")), None)
     assert (doubt.kind, "1 of 2 rounds" in doubt.message) == ("rounds_failed", True)
 
 
 def test_a_device_that_tells_nothing_is_not_doubted_without_limits() -> None:
     silent = with_samples(khz=[None] * 10, cpu=[None] * 10, celsius=[None] * 10)
-    assert doubts.of(replace(silent, before=None, after=None), NO_LIMITS) == ()
+    assert warnings.of(replace(silent, before=None, after=None), NO_LIMITS) == ()
     unknown = DeviceState({}, (), (), None, None, None, None, None)
-    assert doubts.of(replace(silent, before=unknown, after=unknown), NO_LIMITS) == ()
+    assert warnings.of(replace(silent, before=unknown, after=unknown), NO_LIMITS) == ()
 
 
 def test_a_governor_that_ramps_up_is_not_throttling() -> None:
@@ -397,7 +399,7 @@ def test_several_doubts_come_in_the_order_of_the_table() -> None:
 
 def test_a_cells_words_are_short_and_count_passes_from_one() -> None:
     bad = with_samples(of=before(**HOT), khz=SLOW_LATE_KHZ)
-    assert doubts.summary(doubts.of(bad, LIMITS)) == "throttled (passes 7-10); hot start"
+    assert warnings.summary(warnings.of(bad, LIMITS)) == "throttled (passes 7-10); hot start"
 
 
 @pytest.mark.parametrize(
@@ -411,7 +413,7 @@ def test_a_cells_words_are_short_and_count_passes_from_one() -> None:
     ],
 )
 def test_passes_are_named_as_people_count_them(samples: Sequence[int], words: str) -> None:
-    assert doubts.summary([Doubt("outliers", "", tuple(samples))]) == words
+    assert warnings.summary([Doubt("outliers", "", tuple(samples))]) == words
 
 
 def test_a_cell_names_each_kind_once() -> None:
@@ -421,15 +423,15 @@ def test_a_cell_names_each_kind_once() -> None:
         Doubt("governor", "two"),
         Doubt("outliers", "", (0,)),
     ]
-    assert doubts.summary(twice) == "governor; outliers (passes 1-2)"
-    assert doubts.summary([Doubt("outliers", "", (1,)), Doubt("outliers", "")]) == "outliers"
-    assert doubts.summary([]) == ""
+    assert warnings.summary(twice) == "governor; outliers (passes 1-2)"
+    assert warnings.summary([Doubt("outliers", "", (1,)), Doubt("outliers", "")]) == "outliers"
+    assert warnings.summary([]) == ""
 
 
 def test_a_doubt_of_a_later_harness_is_shown_by_its_kind() -> None:
     later = Doubt("moonlight", "it was night")
-    assert doubts.summary([later]) == "moonlight"
-    assert doubts.failing([later]) == ()
+    assert warnings.summary([later]) == "moonlight"
+    assert warnings.failing([later]) == ()
 
 
 @pytest.mark.parametrize(
@@ -444,7 +446,7 @@ def test_a_doubt_of_a_later_harness_is_shown_by_its_kind() -> None:
 )
 def test_strict_fails_what_another_moment_could_mend(kind: str, fails: bool) -> None:
     doubt = Doubt(kind, "")
-    assert doubts.failing([doubt]) == ((doubt,) if fails else ())
+    assert warnings.failing([doubt]) == ((doubt,) if fails else ())
 
 
 _counts = st.none() | st.integers(0, 2**40)
@@ -507,7 +509,7 @@ def test_whatever_a_record_leaves_out_doubts_can_be_told(
     limits: Limits,
 ) -> None:
     one = replace(measured(), measurement=measurement, before=state_before, after=state_after, device=device)
-    found = doubts.of(replace(pinned(cpus, one), bundle=None), limits)
-    assert all(doubt.kind in doubts.KINDS and doubt.message for doubt in found)
+    found = warnings.of(replace(pinned(cpus, one), bundle=None), limits)
+    assert all(doubt.kind in warnings.KINDS and doubt.message for doubt in found)
     assert all(0 <= index < len(measurement.samples) for doubt in found for index in doubt.samples)
-    doubts.summary(found)
+    warnings.summary(found)

@@ -14,18 +14,19 @@ from pathlib import Path
 import pytest
 
 from device import wire
-from device.adb import REMOTE_ROOT, AdbDevice
-from device.choose import open_devices
+from device.adb.device import REMOTE_ROOT, AdbDevice
 from device.errors import DeviceLost, RunnerCrashed, RunnerFailed, RunTimedOut
+from device.open import open_devices
 from device.records import File, RunRequest
 from export.artifact import Artifact, describe
-from harness import records as journal
-from harness import session
-from harness.errors import EXIT_OK
-from harness.plan import Turn
-from harness.records import Case, Record
-from harness.statistics import summarise
-from harness.subject import ExportedNetwork
+from harness.analyse.statistics import summarise
+from harness.measure import session
+from harness.measure.networks import ExportedNetwork
+from harness.record import journal
+from harness.record.case import Case
+from harness.record.errors import EXIT_OK
+from harness.record.plan import Turn
+from harness.record.record import Record
 
 pytestmark = pytest.mark.board
 
@@ -157,7 +158,7 @@ def test_nothing_is_left_on_the_device_but_what_was_pushed(cortex_a7: AdbDevice,
 def test_a_board_that_dies_in_the_middle_is_a_lost_device_and_no_measurement(
     request_for: Callable[..., RunRequest], tiny: Artifact
 ) -> None:
-    from device.board import boot
+    from device.board.lifecycle import boot
 
     with boot("cortex-a7") as board:
         device = AdbDevice(board.serial, server=board.adb_server)

@@ -23,17 +23,17 @@ from export import artifact as artifacts
 from export import pipeline, recipe, verify
 from export.__main__ import main
 from export.artifact import MANIFEST_NAME, Artifact, ExportError, read_artifact
+from export.onnx.to_onnx import to_onnx
 from export.pipeline import STEPS, export_model
 from export.tensors import read_values
-from export.to_onnx import to_onnx
 from export.verify import RELATIVE_TOLERANCE, deviation, run_onnx
 from models import registry, weights
 from models.clcnet import CLCNet, Interlace, clcnet_b, clcnet_tiny
 from models.probe import one_thread
 from models.registry import REGISTRY
 from models.spec import ModelSpec
+from toolchain.paths import REPOSITORY
 
-ROOT = Path(__file__).parent.parent
 TINY = registry.get("clcnet-tiny")
 
 every_model = pytest.mark.parametrize("spec", REGISTRY, ids=lambda spec: spec.name)
@@ -70,7 +70,7 @@ def python_m_export(*arguments: str | Path, **variables: str) -> subprocess.Pope
     command = [sys.executable, "-m", "export", *map(str, arguments)]
     return subprocess.Popen(
         command,
-        cwd=ROOT,
+        cwd=REPOSITORY,
         env={**os.environ, **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -164,7 +164,7 @@ def test_exporting_twice_gives_the_same_bytes_and_no_path_of_this_machine(tmp_pa
     export_model(TINY, tmp_path / "one")
     export_model(TINY, tmp_path / "two")
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
-    paths = [str(tmp_path).encode(), str(ROOT).encode()]
+    paths = [str(tmp_path).encode(), str(REPOSITORY).encode()]
     assert not any(path in content for content in tree(tmp_path).values() for path in paths)
 
 
@@ -324,7 +324,7 @@ def test_one_wrong_value_is_found_wherever_it_is(values: list[float], error: flo
 
 def test_comparing_imports_neither_torch_nor_onnxruntime() -> None:
     code = "import sys, export.verify, export.tensors; print({'torch', 'onnxruntime'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
 
@@ -357,7 +357,9 @@ def test_another_opset_source_or_tool_makes_an_artifact_out_of_date(out: Path, m
 
 def test_the_recipe_covers_every_source_of_models_and_export() -> None:
     sources = recipe._source_hashes()
-    assert {"models/clcnet.py", "models/weights.py", "export/to_onnx.py", "export/simplify.py"} <= set(sources)
+    assert {"models/clcnet.py", "models/weights.py", "export/onnx/to_onnx.py", "export/onnx/simplify.py"} <= set(
+        sources
+    )
     assert all(len(sha256) == 64 for sha256 in sources.values())
 
 

@@ -17,11 +17,10 @@ import pytest
 from click.testing import CliRunner, Result
 from fake_adb import FakeAdb, Faults, serving
 
-from harness import plan
-from harness import records as journal
-from harness.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXIT_OK, EXIT_USAGE
 from harness.farm import worker as worker_side
-from harness.records import Record
+from harness.record import journal, plan
+from harness.record.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXIT_OK, EXIT_USAGE
+from harness.record.record import Record
 from harness.run import main
 
 TINY = ("--models", "clcnet-tiny", "--passes", "2")

@@ -27,10 +27,11 @@ from fake_adb import PHONE, FakeAdb, Faults, serving
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from device import adb as adb_module
-from device import adb_server, call, errors, wire
-from device.adb import AdbDevice
-from device.adb_server import Server
+from device import errors, runner_call, wire
+from device.adb import device as adb_module
+from device.adb import server
+from device.adb.device import AdbDevice
+from device.adb.server import Server
 from device.errors import (
     DeviceBusy,
     DeviceError,
@@ -46,16 +47,16 @@ from device.probe import ABI_OF_MACHINE
 from device.records import Bundle, DeviceInfo, File, InputTensor, RunRequest
 from device.timeouts import Timeouts
 from export.artifact import Artifact, describe
-from harness import lanes, plan, policy, session
-from harness import records as journal
-from harness.conditions import Limits
-from harness.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXIT_OK
-from harness.plan import Plan
-from harness.policy import RULES, Then
-from harness.records import Case, MeasuredBundle, Record
+from harness.measure import lanes, policy, session
+from harness.measure.networks import ExportedNetwork
+from harness.measure.policy import RULES, Then
+from harness.measure.stop import Stop
+from harness.record import journal, plan
+from harness.record.case import Case
+from harness.record.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXIT_OK
+from harness.record.plan import Limits, Plan
+from harness.record.record import SCHEMA_VERSION, MeasuredBundle, Record
 from harness.run import main
-from harness.stop import Stop
-from harness.subject import ExportedNetwork
 
 MACHINE_ABI = ABI_OF_MACHINE[platform.machine()]
 #: No wait may last longer than its limit and this.
@@ -105,7 +106,7 @@ def request_(request_for: Callable[..., RunRequest], tiny: Artifact) -> RunReque
 
 def planned(timeouts: Timeouts = QUICK, *, reboot: bool = False) -> Plan:
     return Plan(
-        schema_version=journal.SCHEMA_VERSION,
+        schema_version=SCHEMA_VERSION,
         run="faults",
         utc="2026-11-23T12:00:00+00:00",
         commit=None,
@@ -410,7 +411,7 @@ def test_without_a_server_and_without_adb_the_device_is_given_up_in_time(phone: 
 
 def test_a_server_that_takes_requests_and_never_answers_is_given_up_in_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, within(1), pytest.raises(ServerGone):
-        adb_server.listed(Server(silent.getsockname()[1]), limit_s=1)
+        server.listed(Server(silent.getsockname()[1]), limit_s=1)
 
 
 @pytest.mark.parametrize("greeting", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"OKAYzzzz", b"FAILffff", b"OKAY", b""])
@@ -519,7 +520,7 @@ def test_a_journal_that_cannot_be_written_ends_the_run_with_one_line_and_keeps_w
     """A limit on the size of files stands for a full disk: the kernel refuses the write in the same place."""
     options = ["--device", "host", "--models", "clcnet-tiny", "--rounds", "3", "--passes", "20"]
     script = (
-        "import resource, signal, harness.records as records, harness.run\n"
+        "import resource, signal, harness.record.record as records, harness.run\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "append = records.Journal.append\n"
         "def limited(journal, record):\n"
@@ -909,9 +910,9 @@ def test_a_device_that_does_not_answer_at_the_start_is_unavailable_in_time(adb: 
 
 def test_what_is_out_of_room_is_sorted_by_where_the_room_lacked() -> None:
     failed = errors.RunnerFailed("unwritable", "output: No space left on device")
-    assert isinstance(call.sorted_out(failed, errors.HostDiskFull), errors.HostDiskFull)
+    assert isinstance(runner_call.sorted_out(failed, errors.HostDiskFull), errors.HostDiskFull)
     other = errors.RunnerFailed("unwritable", "output: Permission denied")
-    assert call.sorted_out(other, errors.HostDiskFull) is other
+    assert runner_call.sorted_out(other, errors.HostDiskFull) is other
 
 
 def test_the_policys_table_has_a_row_for_each_rule() -> None:

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from fake_adb import FakeAdb, serving
 
-from device import adb as adb_module
-from device import call
-from device.adb import Shell, ShellFlooded
-from device.adb_server import Connection, Server
+from device import runner_call
+from device.adb import device as adb_module
+from device.adb.device import Shell, ShellFlooded
+from device.adb.server import Connection, Server
 from device.errors import DeviceError, DeviceLost, NoAnswer, RunnerCrashed
 from device.host import HostDevice
 from device.probe import ABI_OF_MACHINE
@@ -57,7 +57,7 @@ def test_of_what_comes_on_stderr_the_end_is_kept(shell: Shell) -> None:
     ended = shell.run("head -c 900000 /dev/zero >&2; echo the reason >&2; exit 3")
     assert ended.exit_code == 3
     assert ended.stderr.endswith(b"\0the reason\n")
-    assert len(ended.stderr) == call.MOST_STDERR_BYTES
+    assert len(ended.stderr) == runner_call.MOST_STDERR_BYTES
 
 
 def packets(shell: Shell, sent: bytes) -> list[tuple[int, bytes]]:

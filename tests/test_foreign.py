@@ -14,9 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from export import foreign
 from export.artifact import ExportError
-from export.foreign import open_foreign
+from export.own import foreign
+from export.own.foreign import open_foreign
 
 VALUES = bytes(range(16))  # four floats
 SECRET = b"not to be read!!"

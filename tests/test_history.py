@@ -15,11 +15,11 @@ from run_folders import write_run
 from synthetic import BOARD, device, record
 from synthetic_runs import rounds
 
-from harness import history_plot, history_table
-from harness.errors import EXIT_OK, EXIT_USAGE
-from harness.history import main
-from harness.history_table import Line
-from harness.records import Record
+from harness.cli.history import main
+from harness.compare import history, history_plot
+from harness.compare.history import Line
+from harness.record.errors import EXIT_OK, EXIT_USAGE
+from harness.record.record import Record
 
 HOST = device("wall", "host", "host")
 
@@ -34,11 +34,11 @@ def day(number: int) -> str:
     return f"2026-11-{number:02}T12:00:00+00:00"
 
 
-def history(folder: Path, *runs: Sequence[Record]) -> list[Line]:
+def lines_of(folder: Path, *runs: Sequence[Record]) -> list[Line]:
     """Lines of these runs, one a day, written so that names say nothing of their order."""
     for number, records in enumerate(runs, start=1):
         write_run(folder / f"run-{9 - number}", records, utc=day(number), commit=f"commit{number}")
-    return history_table.lines(history_table.read([folder]))
+    return history.lines(history.read([folder]))
 
 
 def at(ms: float) -> Record:
@@ -56,7 +56,7 @@ def with_runtime(one: Record, version: str) -> Record:
 
 
 def test_runs_stand_in_the_order_of_their_time_each_beside_the_one_before(tmp_path: Path) -> None:
-    (line,) = history(tmp_path, [at(500)], [at(500.1)], [at(520)], [at(480)])
+    (line,) = lines_of(tmp_path, [at(500)], [at(500.1)], [at(520)], [at(480)])
     assert [point.run.plan.commit for point in line.points] == ["commit1", "commit2", "commit3", "commit4"]
     assert [point.step and point.step.verdict for point in line.points] == [None, "same", "slower", "faster"]
     assert line.points[2].step is not None
@@ -65,27 +65,27 @@ def test_runs_stand_in_the_order_of_their_time_each_beside_the_one_before(tmp_pa
 
 
 def test_a_run_that_failed_stands_there_and_is_stepped_over(tmp_path: Path) -> None:
-    (line,) = history(tmp_path, [at(500)], [record("mobilenet", status="crashed", error="signal 11")], [at(510)])
+    (line,) = lines_of(tmp_path, [at(500)], [record("mobilenet", status="crashed", error="signal 11")], [at(510)])
     assert [point.median_ns for point in line.points] == [500e6, None, 510e6]
     assert [point.step and point.step.verdict for point in line.points] == [None, "failed", "slower"]
-    assert "crashed" in history_table.for_terminal([line])
+    assert "crashed" in history.for_terminal([line])
 
 
 def test_another_network_begins_a_new_line(tmp_path: Path) -> None:
-    (line,) = history(tmp_path, [at(500)], [with_files(at(400), "ef")], [with_files(at(404), "ef")])
+    (line,) = lines_of(tmp_path, [at(500)], [with_files(at(400), "ef")], [with_files(at(404), "ef")])
     assert [point.is_new_line for point in line.points] == [True, True, False]
     assert [point.changed for point in line.points] == [(), ("model files",), ()]
     assert [point.step and point.step.verdict for point in line.points] == [None, None, "slower"]
 
 
 def test_another_device_of_that_name_begins_a_new_line(tmp_path: Path) -> None:
-    (line,) = history(tmp_path, [at(500)], [replace(at(400), device=replace(BOARD, model="another"))])
+    (line,) = lines_of(tmp_path, [at(500)], [replace(at(400), device=replace(BOARD, model="another"))])
     assert line.points[1].changed == ("device",)
     assert line.points[1].step is None
 
 
 def test_another_runtime_is_marked_and_compared(tmp_path: Path) -> None:
-    (line,) = history(tmp_path, [at(500)], [with_runtime(at(450), "1.32.0")])
+    (line,) = lines_of(tmp_path, [at(500)], [with_runtime(at(450), "1.32.0")])
     assert line.points[1].changed == ("runtime (onnxruntime 1.28.2)",)
     assert line.points[1].step is not None
     assert line.points[1].step.verdict == "faster"
@@ -95,14 +95,14 @@ def test_another_runtime_is_marked_and_compared(tmp_path: Path) -> None:
 def test_devices_clocks_and_cases_have_lines_of_their_own(tmp_path: Path) -> None:
     on_host = rounds("mobilenet", [[5.0] * 10] * 5, on=HOST)
     modelled_host = replace(at(7), device=replace(HOST, clock="instructions"))
-    lines = history(tmp_path, [at(500), record("clcnet-a", [400] * 3), *on_host], [at(500), modelled_host])
+    lines = lines_of(tmp_path, [at(500), record("clcnet-a", [400] * 3), *on_host], [at(500), modelled_host])
     assert [(line.serial, line.clock, len(line.points)) for line in lines] == [
         ("board:cortex-a7", "instructions", 2),
         ("board:cortex-a7", "instructions", 1),
         ("host", "wall", 1),
         ("host", "instructions", 1),
     ]
-    text = history_table.markdown(lines)
+    text = history.markdown(lines)
     assert [line for line in text.splitlines() if line.startswith("## ")] == [
         "## board:cortex-a7: time is modelled (1 instruction = 1 ns)",
         "## host: time is hardware",
@@ -111,8 +111,8 @@ def test_devices_clocks_and_cases_have_lines_of_their_own(tmp_path: Path) -> Non
 
 
 def test_the_frame_has_a_row_for_each_point_with_units_in_its_names(tmp_path: Path) -> None:
-    lines = history(tmp_path, [at(500)], [at(510)])
-    frame = history_table.frame(lines)
+    lines = lines_of(tmp_path, [at(500)], [at(510)])
+    frame = history.frame(lines)
     assert frame["median_ns"].tolist() == [500e6, 510e6]
     assert frame["verdict"].tolist()[1] == "slower"
     assert frame["commit"].tolist() == ["commit1", "commit2"]
@@ -122,7 +122,7 @@ def test_the_frame_has_a_row_for_each_point_with_units_in_its_names(tmp_path: Pa
 def test_runs_are_found_in_folders_of_folders_each_once(tmp_path: Path) -> None:
     one = write_run(tmp_path / "a" / "b" / "one", [at(500)])
     write_run(tmp_path / "two", [at(500)], utc=day(2))
-    found = history_table.read([tmp_path, one, tmp_path / "a"])
+    found = history.read([tmp_path, one, tmp_path / "a"])
     assert [found_run.plan.run for found_run in found] == ["two", "one"]
 
 
@@ -142,7 +142,7 @@ def as_schema_2(folder: Path) -> None:
 def test_runs_of_the_older_schema_are_read_as_well(tmp_path: Path) -> None:
     as_schema_2(write_run(tmp_path / "older", [at(500)]))
     write_run(tmp_path / "newer", [at(510)], utc=day(29))
-    (line,) = history_table.lines(history_table.read([tmp_path]))
+    (line,) = history.lines(history.read([tmp_path]))
     assert [point.median_ns for point in line.points] == [500e6, 510e6]
     assert line.points[1].step is not None
     assert line.points[1].step.verdict == "slower"
@@ -173,7 +173,7 @@ def test_a_folder_without_runs_is_refused_in_one_line(tmp_path: Path) -> None:
 
 
 def test_tables_and_plot_are_written(tmp_path: Path) -> None:
-    history(tmp_path / "runs", [at(500)], [with_runtime(at(450), "1.32.0")], [with_files(at(400), "ef")], [at(390)])
+    lines_of(tmp_path / "runs", [at(500)], [with_runtime(at(450), "1.32.0")], [with_files(at(400), "ef")], [at(390)])
     out = tmp_path / "out"
     result = run(tmp_path / "runs", "--out", out)
     assert result.exit_code == EXIT_OK
@@ -186,7 +186,7 @@ def test_tables_and_plot_are_written(tmp_path: Path) -> None:
 
 
 def test_the_plot_marks_what_changed_and_breaks_its_line_there(tmp_path: Path) -> None:
-    lines = history(tmp_path, [at(500)], [at(510)], [with_files(at(400), "ef")], [with_files(at(400), "ef")])
+    lines = lines_of(tmp_path, [at(500)], [at(510)], [with_files(at(400), "ef")], [with_files(at(400), "ef")])
     (panel,) = history_plot.history(lines).axes
     assert [text.get_text() for text in panel.texts] == ["other model files"]
     drawn = [list(line.get_xdata()) for line in panel.lines if len(line.get_xdata()) == 2]

@@ -14,10 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from synthetic import BOARD, record, table6
 
-from harness import bounded, plan, records, replay
-from harness.conditions import Limits
-from harness.errors import UsageError
-from harness.records import Journal, record_adapter
+from harness.measure import replay
+from harness.record import bounded, journal, plan
+from harness.record.errors import UsageError
+from harness.record.journal import Journal
+from harness.record.plan import Limits
+from harness.record.record import record_adapter
 
 #: Function-scoped folders are written anew by each example.
 REUSED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -34,7 +36,7 @@ JSON = st.recursive(
 def planned() -> plan.Plan:
     cases = tuple(one.case for one in table6())
     return plan.Plan(
-        schema_version=records.SCHEMA_VERSION,
+        schema_version=record.SCHEMA_VERSION,
         run="run",
         utc="2026-11-23T12:00:00+00:00",
         commit=None,
@@ -84,9 +86,9 @@ def test_a_record_with_any_json_in_place_of_a_value_is_refused_or_can_be_played_
     tmp_path: Path, data: st.DataObject
 ) -> None:
     line = changed(json.loads(LINES[0]), data)
-    (tmp_path / records.FILE_NAME).write_bytes(line + b"\n")
+    (tmp_path / journal.FILE_NAME).write_bytes(line + b"\n")
     try:
-        [found] = records.read(tmp_path)
+        [found] = journal.read(tmp_path)
     except UsageError as error:
         refused_in_one_line(error)
         return
@@ -101,9 +103,9 @@ def test_a_record_with_any_json_in_place_of_a_value_is_refused_or_can_be_played_
 @REUSED_FOLDER
 @given(st.lists(st.binary(max_size=80) | st.sampled_from(LINES), max_size=6))
 def test_any_bytes_in_the_place_of_records_are_refused_or_left_out_as_torn(tmp_path: Path, parts: list[bytes]) -> None:
-    (tmp_path / records.FILE_NAME).write_bytes(b"\n".join(parts))
+    (tmp_path / journal.FILE_NAME).write_bytes(b"\n".join(parts))
     try:
-        found = records.read(tmp_path)
+        found = journal.read(tmp_path)
     except UsageError as error:
         refused_in_one_line(error)
         return
@@ -128,25 +130,25 @@ def test_any_bytes_in_the_place_of_records_are_refused_or_left_out_as_torn(tmp_p
     ids=lambda line: f"{line[:24]!r} {len(line)}",
 )
 def test_a_hostile_line_is_refused_with_its_number(tmp_path: Path, line: bytes) -> None:
-    (tmp_path / records.FILE_NAME).write_bytes(LINES[0] + b"\n" + line + b"\n")
+    (tmp_path / journal.FILE_NAME).write_bytes(LINES[0] + b"\n" + line + b"\n")
     with pytest.raises(UsageError, match=r"records.jsonl:2: ") as caught:
-        records.read(tmp_path)
+        journal.read(tmp_path)
     refused_in_one_line(caught.value)
 
 
 def test_lines_and_files_beyond_bounds_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / records.FILE_NAME).write_bytes(LINES[0] + b" " * 5000 + b"\n")
-    assert len(records.read(tmp_path)) == 1
-    monkeypatch.setattr(records, "MOST_RECORD_BYTES", 4096)
+    (tmp_path / journal.FILE_NAME).write_bytes(LINES[0] + b" " * 5000 + b"\n")
+    assert len(journal.read(tmp_path)) == 1
+    monkeypatch.setattr(journal, "MOST_RECORD_BYTES", 4096)
     with pytest.raises(UsageError, match="4096 are allowed"):
-        records.read(tmp_path)
-    monkeypatch.setattr(records, "MOST_FILE_BYTES", 4096)
+        journal.read(tmp_path)
+    monkeypatch.setattr(journal, "MOST_FILE_BYTES", 4096)
     with pytest.raises(UsageError, match="larger than the 4096 bytes"):
-        records.read(tmp_path)
+        journal.read(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "socket", "folder"])
-@pytest.mark.parametrize("name", [records.FILE_NAME, plan.FILE_NAME])
+@pytest.mark.parametrize("name", [journal.FILE_NAME, plan.FILE_NAME])
 def test_what_is_no_ordinary_file_is_refused_and_not_waited_for(tmp_path: Path, kind: str, name: str) -> None:
     path = tmp_path / name
     with socket.socket(socket.AF_UNIX) as unix:
@@ -159,7 +161,7 @@ def test_what_is_no_ordinary_file_is_refused_and_not_waited_for(tmp_path: Path, 
         else:
             path.mkdir()
         with pytest.raises(UsageError, match=name):
-            (records.read if name == records.FILE_NAME else plan.read)(tmp_path)
+            (journal.read if name == journal.FILE_NAME else plan.read)(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +179,7 @@ def test_a_record_that_contradicts_itself_is_refused(tmp_path: Path, change: dic
     with Journal(tmp_path) as out:
         out.append(replace(table6()[0], **change))
     with pytest.raises(UsageError, match=says):
-        records.read(tmp_path)
+        journal.read(tmp_path)
 
 
 def test_an_output_that_was_wrong_is_not_made_right_by_its_status(tmp_path: Path) -> None:
@@ -185,7 +187,7 @@ def test_an_output_that_was_wrong_is_not_made_right_by_its_status(tmp_path: Path
     with Journal(tmp_path) as out:
         out.append(replace(wrong, status="ok"))
     with pytest.raises(UsageError, match="not found right"):
-        records.read(tmp_path)
+        journal.read(tmp_path)
 
 
 def test_a_measurement_that_no_runner_can_have_made_is_refused(tmp_path: Path) -> None:
@@ -194,7 +196,7 @@ def test_a_measurement_that_no_runner_can_have_made_is_refused(tmp_path: Path) -
     with Journal(tmp_path) as out:
         out.append(replace(made, measurement=replace(made.measurement, samples=passes)))
     with pytest.raises(UsageError, match="cannot have come from a runner"):
-        records.read(tmp_path)
+        journal.read(tmp_path)
 
 
 # --- plans ----------------------------------------------------------------------------------------------

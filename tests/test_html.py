@@ -22,12 +22,14 @@ from synthetic import record, table6
 from synthetic_runs import PHONE
 
 from device.records import DeviceInfo
-from harness import html, report, table
-from harness import records as journal
-from harness.plan import read as read_plan
-from harness.records import Doubt, Record
+from harness.analyse.rows import table_rows
+from harness.record import journal
+from harness.record.plan import read as read_plan
+from harness.record.record import Doubt, Record
+from harness.report import html, sections, table
+from toolchain.paths import RESULTS
 
-EXAMPLE = Path(__file__).resolve().parent.parent / "results" / "example"
+EXAMPLE = RESULTS / "example"
 CHROMIUM = "/usr/bin/chromium"  # of Debian's package; setup/debian-packages.txt has it
 QUIET = [
     "--no-sandbox",
@@ -69,10 +71,10 @@ class Elements(HTMLParser):
 
 def page_of(records: list[Record], **plan: Any) -> str:
     """The page without plots, which are slow to draw and looked at elsewhere."""
-    rows = table.rows(records)
+    rows = table_rows(records)
     made = run_of(records, **plan)
     table6 = table.markdown(rows) if rows else ""
-    return html.page(made, records, rows, report._markdown(made, records, rows, table6), {})
+    return html.page(made, records, rows, sections._markdown(made, records, rows, table6), {})
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +87,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             shutil.copy(source / file, folder / name)
     write_run(folder / "devices", three_devices())
     for name in ("example", "counts", "devices"):
-        report.write(folder / name)
-    return {name: folder / name / report.PAGE_NAME for name in ("example", "counts", "devices")}
+        sections.write(folder / name)
+    return {name: folder / name / sections.PAGE_NAME for name in ("example", "counts", "devices")}
 
 
 # --- what it says
@@ -268,8 +270,8 @@ def test_hostile_names_stay_text_in_plots_too(tmp_path: Path) -> None:
     one = own_model("mine", [50.0, 50.1])
     case = replace(one.case, model=HOSTILE)
     folder = write_run(tmp_path / "run", [replace(one, case=case, id=case.id)])
-    report.write(folder)
-    found = Elements((folder / report.PAGE_NAME).read_text())
+    sections.write(folder)
+    found = Elements((folder / sections.PAGE_NAME).read_text())
     assert len(found.of("script")) == 1
     assert len(found.of("svg")) >= 2
     assert found.of("img") == []
@@ -278,8 +280,8 @@ def test_hostile_names_stay_text_in_plots_too(tmp_path: Path) -> None:
 def test_the_same_records_give_the_same_bytes(runs: dict[str, Path], tmp_path: Path) -> None:
     for file in ("plan.json", "records.jsonl"):
         shutil.copy(runs["counts"].parent / file, tmp_path)
-    report.write(tmp_path)
-    assert (tmp_path / report.PAGE_NAME).read_bytes() == runs["counts"].read_bytes()
+    sections.write(tmp_path)
+    assert (tmp_path / sections.PAGE_NAME).read_bytes() == runs["counts"].read_bytes()
 
 
 # --- in a browser

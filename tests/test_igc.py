@@ -31,22 +31,23 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from export import __main__ as export_command
-from export import clc_blocks, igc
 from export.artifact import IGC, ExportError, read_artifact
-from export.igc import DOMAIN, OPERATOR, IgcError, rewrite
+from export.clc import find
+from export.clc import rewrite as igc
+from export.clc.rewrite import DOMAIN, OPERATOR, IgcError, rewrite
+from export.onnx.simplify import simplify
+from export.onnx.to_onnx import to_onnx
 from export.pipeline import export_model
-from export.simplify import simplify
-from export.to_onnx import to_onnx
 from export.verify import deviation, run_onnx
-from harness import records as journal
-from harness.errors import EXIT_OK, EXIT_USAGE
+from harness.record import journal
+from harness.record.errors import EXIT_OK, EXIT_USAGE
 from harness.run import main as measure_command
 from models import cost, registry, weights
 from models.clcnet import Interlace
 from models.probe import one_thread
 from toolchain import clc
+from toolchain.paths import REPOSITORY
 
-ROOT = Path(__file__).parent.parent
 TINY = registry.get("clcnet-tiny")
 TOLERANCE = 1e-4  # of an output's spread
 
@@ -229,7 +230,7 @@ sizes = st.tuples(st.integers(1, 2), st.integers(1, 9), st.integers(1, 9))  # ba
 
 
 def assert_found(block: General, model: onnx.ModelProto) -> None:
-    (found,) = clc_blocks.find(model)
+    (found,) = find.find(model)
     assert found.pointwise is not None
     assert found.filter.weights.shape == (block.l, block.m // block.g1, 3, 3)
     assert found.pointwise.weights.shape == (block.n, block.l // block.g2, 1, 1)
@@ -275,7 +276,7 @@ def test_several_blocks_that_follow_each_other_are_one_chain_with_the_first_conv
     blocks = [General(8, 8, 8, 4, 2), General(8, 16, 12, 2, 4, stride=2)]
     stem = [nn.Conv2d(3, 8, 3, 2, padding=1), nn.BatchNorm2d(8), nn.ReLU()]
     module = eventful(nn.Sequential(*stem, *blocks[0].layers(), *blocks[1].layers(), nn.AdaptiveAvgPool2d(1)))
-    (chain,) = clc_blocks.chains(to_model(module, (1, 3, 16, 16)))
+    (chain,) = find.chains(to_model(module, (1, 3, 16, 16)))
     assert [block.pointwise is None for block in chain.blocks] == [True, False, False]
     assert chain.head is not None
     assert chain.head.weights is None
@@ -297,7 +298,7 @@ class Fork(nn.Module):
 @every_way
 def test_a_chain_ends_where_two_read_its_output(way: str) -> None:
     model, x = to_model(eventful(module := Fork()), (1, 8, 6, 5)), noise(1, 8, 6, 5)
-    assert [len(chain.blocks) for chain in clc_blocks.chains(model)] == [1, 1, 1]
+    assert [len(chain.blocks) for chain in find.chains(model)] == [1, 1, 1]
     assert close(run(rewrite(model, way), x), by_pytorch(module, x))
 
 
@@ -402,7 +403,7 @@ NOT_BLOCKS = {
 @pytest.mark.parametrize("name", NOT_BLOCKS)
 def test_what_is_no_block_is_not_found_and_is_left_alone(name: str, simplified: bool) -> None:
     model = to_model(NOT_BLOCKS[name], (1, 8, 6, 5), 17, simplified)
-    assert clc_blocks.find(model) == []
+    assert find.find(model) == []
     for way in IGC:
         assert rewrite(model, way) == model
 
@@ -418,7 +419,7 @@ def test_an_interlacing_in_two_parts_with_a_batch_norm_between_them_is_one() -> 
 
 
 def test_without_what_is_wrong_with_them_they_would_be_found() -> None:
-    assert len(clc_blocks.find(to_model(in_turn(igc_layer(), INTERLACE, gc_layer()), (1, 8, 6, 5)))) == 1
+    assert len(find.find(to_model(in_turn(igc_layer(), INTERLACE, gc_layer()), (1, 8, 6, 5)))) == 1
 
 
 def test_a_tensor_that_a_branch_reads_is_read() -> None:
@@ -433,21 +434,21 @@ def test_a_tensor_that_a_branch_reads_is_read() -> None:
     model.graph.initializer.append(numpy_helper.from_array(np.array(True), "always"))
     model.graph.output.append(helper.make_tensor_value_info("either", TensorProto.FLOAT, (1, 8, 6, 5)))
     onnx.checker.check_model(model, full_check=True)
-    assert clc_blocks.find(model) == []
+    assert find.find(model) == []
 
 
 def test_an_initializer_that_can_be_given_with_the_input_is_no_constant() -> None:
     model = to_model(in_turn(igc_layer(), INTERLACE, gc_layer()), (1, 8, 6, 5))
     filter_ = next(tensor for tensor in model.graph.initializer if list(tensor.dims) == [8, 2, 3, 3])
     model.graph.input.append(helper.make_tensor_value_info(filter_.name, TensorProto.FLOAT, filter_.dims))
-    assert clc_blocks.find(model) == []
+    assert find.find(model) == []
 
 
 def test_a_batch_of_any_size_is_left_alone() -> None:
     model = to_model(in_turn(igc_layer(), INTERLACE, gc_layer()), (1, 8, 6, 5), 17, simplified=True)
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "N"
     del model.graph.value_info[:]
-    assert clc_blocks.find(model) == []
+    assert find.find(model) == []
 
 
 # What is written computes the same
@@ -644,14 +645,14 @@ def interlaces(name: str) -> int:
 @pytest.mark.parametrize("name", ["mobilenet", "shufflenet"])
 def test_a_network_without_such_blocks_is_left_as_it_is(name: str, as_exported: Simplified) -> None:
     model = as_exported(name)
-    assert clc_blocks.find(model) == []
+    assert find.find(model) == []
     for way in IGC:
         assert rewrite(model, way) == model
 
 
 @clcnets
 def test_all_of_clcnet_is_one_chain(name: str, as_exported: Simplified) -> None:
-    (chain,) = clc_blocks.chains(as_exported(name))
+    (chain,) = find.chains(as_exported(name))
     assert [block.interlaced for block in chain.blocks] == [False] + [True] * interlaces(name)
     assert chain.head is not None
     assert chain.head.weights is not None
@@ -905,7 +906,7 @@ def by_the_instructions_of(isa: str, model: onnx.ModelProto, x: Floats) -> Float
         )
         variables = {**os.environ, "TENPASS_CLC_ISA": isa}
         command = [sys.executable, "-c", script, folder]
-        done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=REPOSITORY, env=variables, capture_output=True, text=True, check=False)
         if done.returncode:
             return done.stderr
         y: Floats = np.load(Path(folder) / "y.npy")

@@ -9,11 +9,14 @@ from click.testing import CliRunner
 from synthetic import device, record
 
 from export.artifact import Artifact
-from harness import gains, interleaved, table
-from harness.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE
-from harness.igc_study import REPORT_NAME, main
-from harness.interleaved import Interleaved
-from harness.records import Journal, Record
+from harness.analyse import gains
+from harness.analyse.rows import table_rows
+from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE
+from harness.record.journal import Journal
+from harness.record.record import Record
+from harness.study import interleaved
+from harness.study.igc_study import REPORT_NAME, main
+from harness.study.interleaved import Interleaved
 
 HOST = device("wall", "host", "host")
 
@@ -34,7 +37,7 @@ def study(on: object = HOST) -> list[Record]:
 
 
 def explained(records: list[Record]) -> str:
-    return "\n".join(gains.explained(table.rows(records)))
+    return "\n".join(gains.explained(table_rows(records)))
 
 
 def test_a_gain_is_split_into_the_networks_part_and_the_kernels() -> None:
@@ -57,17 +60,17 @@ def test_only_modelled_time_comes_with_the_caution_about_in_order_cores() -> Non
 
 
 def test_nothing_is_explained_where_nothing_is_fused() -> None:
-    assert gains.explained(table.rows([record("mobilenet", [100.0]), record("clcnet-a", [90.0])])) == []
+    assert gains.explained(table_rows([record("mobilenet", [100.0]), record("clcnet-a", [90.0])])) == []
 
 
 def test_mobilenet_on_the_runtimes_own_kernels_is_what_all_are_compared_with() -> None:
-    relative = {(row.record.case.model, row.record.case.igc): row.relative for row in table.rows(study()[:5])}
+    relative = {(row.record.case.model, row.record.case.igc): row.relative for row in table_rows(study()[:5])}
     assert relative["mobilenet", None] == 1
     assert relative["mobilenet", "fused"] == pytest.approx(0.9)
 
 
 def test_the_paper_stands_beside_grouped_convolutions_which_it_ran() -> None:
-    rows = table.rows(study()[:5])
+    rows = table_rows(study()[:5])
     assert {row.record.case.igc for row in rows if row.paper_ms is not None} == {None, "grouped"}
 
 

@@ -29,14 +29,15 @@ from device.records import DeviceState
 from device.wire import EXIT_STATUS
 from export.artifact import Artifact, describe
 from export.pipeline import export_model
-from harness.plan import Turn
-from harness.prepare import EXPORTS
-from harness.records import Case, Record
-from harness.session import Run, measure
-from harness.subject import ExportedNetwork
+from harness.measure.networks import ExportedNetwork
+from harness.measure.session import Run, measure
+from harness.record.case import Case
+from harness.record.plan import Turn
+from harness.record.record import Record
 from models import registry
 from toolchain import compile as compiling
 from toolchain import wheels
+from toolchain.paths import EXPORTS
 
 MODELS = int(os.environ.get("TENPASS_FUZZ_MODELS", "60"))
 TIMEOUT_S = 20.0

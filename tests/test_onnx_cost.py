@@ -7,12 +7,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from export import onnx_cost
+from export.onnx import cost as onnx_cost
 from export.pipeline import export_model
-from harness.prepare import EXPORTS
 from models import cost
 from models.registry import REGISTRY
 from models.spec import ModelSpec
+from toolchain.paths import EXPORTS
 
 FLOAT = TensorProto.FLOAT
 

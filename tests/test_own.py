@@ -15,18 +15,19 @@ from click.testing import CliRunner, Result
 from onnx import TensorProto, helper, numpy_helper
 
 from device.records import OutputTensor
-from export import own as owns
-from export import simplify, verify
+from export import verify
 from export.artifact import ExportError, file_sha256, read_artifact
-from export.own import STEPS, OwnModel, export_own
+from export.onnx import simplify
+from export.own import model as owns
+from export.own.model import STEPS, OwnModel, export_own
 from export.precision import tolerance
 from export.tensors import TYPES, read_tensor
-from harness import plan as plans
-from harness import records as journal
-from harness.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE
-from harness.own_models import named
+from harness.measure.networks import read_outputs
+from harness.measure.own_models import named
+from harness.record import journal
+from harness.record import plan as plans
+from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE
 from harness.run import main
-from harness.subject import read_outputs
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 Sizes = list[int | str | None]

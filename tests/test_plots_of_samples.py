@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from synthetic import device, record
 from synthetic_runs import PHONE, bimodal, noisy, rounds, throttled, warm
 
-from harness import groups, plots
-from harness.records import Record
+from harness.analyse import groups
+from harness.record.record import Record
+from harness.report import plots
 
 MODELS = ("mobilenet", "shufflenet", "clcnet-a", "clcnet-b")
 

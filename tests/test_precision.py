@@ -13,11 +13,11 @@ from torch import nn
 from export import inputs, precision, verify
 from export.artifact import ExportError, read_artifact
 from export.calibration import Calibration
+from export.onnx.simplify import simplify
+from export.onnx.to_onnx import to_onnx
 from export.pipeline import STEPS, export_model
 from export.precision import FP16, INT8, PrecisionError, convert
-from export.simplify import simplify
 from export.tensors import read_tensor
-from export.to_onnx import to_onnx
 from models import registry, weights
 from models.clcnet import CLCNet, Interlace
 

@@ -16,9 +16,10 @@ from synthetic import device, record
 from synthetic_runs import PHONE, profiled
 
 from device.records import NodeTime, Profile
-from harness import plots, profile
-from harness.profile import OUTSIDE
-from harness.records import Record
+from harness.analyse import profile
+from harness.analyse.profile import OUTSIDE
+from harness.record.record import Record
+from harness.report import plots
 
 
 def run() -> list[Record]:

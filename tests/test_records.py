@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from synthetic import record, table6
 
-from harness import records as journal
-from harness.errors import UsageError
-from harness.records import Journal
+from harness.record import journal
+from harness.record.errors import UsageError
+from harness.record.journal import Journal
 
 
 def test_records_come_back_as_they_were_written(tmp_path: Path) -> None:

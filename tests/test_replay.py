@@ -11,11 +11,13 @@ from click.testing import CliRunner, Result
 from synthetic import STATE, device, record
 
 from device.records import Core, DeviceInfo
-from harness import plan, replay, table
-from harness import records as journal
-from harness.conditions import Limits
-from harness.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE
-from harness.records import Record
+from harness.analyse.rows import table_rows
+from harness.measure import replay
+from harness.record import journal, plan
+from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE
+from harness.record.plan import Limits
+from harness.record.record import Record
+from harness.report import table
 from harness.run import main
 
 PHONE = replace(
@@ -59,7 +61,7 @@ def test_a_recorded_run_comes_out_as_it_went_in(tmp_path: Path) -> None:
         (one.before, one.after, one.check, one.artifact) for one in made
     ]
     assert {one.device.kind for one in played} == {"replay"}
-    assert [row.relative for row in table.rows(played)] == [1, pytest.approx(1431 / 1780)]
+    assert [row.relative for row in table_rows(played)] == [1, pytest.approx(1431 / 1780)]
 
 
 def test_a_clean_run_carries_no_warning(tmp_path: Path) -> None:
@@ -111,7 +113,7 @@ def test_each_bad_condition_is_caught_and_named_in_the_table(kind: str, tmp_path
     assert result.exit_code == EXIT_OK, result.stderr
     assert kind in {doubt.kind for doubt in played.warnings}
     assert "warning: " in result.stdout
-    (shown,) = table.shown(table.rows([played])).to_dict("records")
+    (shown,) = table.shown(table_rows([played])).to_dict("records")
     assert shown["Warnings"] != "–"
     assert shown["Warnings"] in (tmp_path / "out" / "table6.md").read_text()
 
@@ -140,7 +142,7 @@ def test_sequential_order_under_drift_gives_a_wrong_ratio_and_rounds_the_right_o
     for order in ("sequential", "shuffled"):
         result, played = play(drifting, tmp_path / order, "--order", order, "--seed", "1")
         assert result.exit_code == EXIT_OK, result.stderr
-        (row,) = [row for row in table.rows(played) if row.record.case.model == "clcnet-a"]
+        (row,) = [row for row in table_rows(played) if row.record.case.model == "clcnet-a"]
         assert row.ratio is not None
         assert row.ratio.low is not None
         assert row.ratio.high is not None

@@ -20,9 +20,8 @@ from hypothesis import strategies as st
 from synthetic import record, table6
 from test_replay import keep, recorded, rounds_of, steady
 
-from harness import plan
-from harness import records as journal
-from harness.errors import EXIT_OK, EXIT_USAGE, UsageError
+from harness.record import journal, plan
+from harness.record.errors import EXIT_OK, EXIT_USAGE, UsageError
 from harness.run import main
 
 #: How many runs are killed; CI's full measure is 200.

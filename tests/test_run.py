@@ -17,17 +17,19 @@ import torch
 from click.testing import CliRunner, Result
 from fake_adb import FakeAdb, serving
 
-from device.choose import DEFAULT_BOARD, choose
 from device.host import HostDevice
+from device.open import DEFAULT_BOARD, choose
 from export.artifact import Artifact, ExportError, describe
-from harness import records as journal
-from harness import report, session
-from harness.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXIT_OK, EXIT_USAGE
-from harness.plan import Turn
-from harness.records import Case
+from harness.measure import session
+from harness.measure.networks import ExportedNetwork
+from harness.record import journal
+from harness.record.case import Case
+from harness.record.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXIT_OK, EXIT_USAGE
+from harness.record.plan import Turn
+from harness.record.record import Record
+from harness.report import sections
 from harness.run import _passes as default_passes
 from harness.run import main
-from harness.subject import ExportedNetwork
 from models import clcnet, registry, weights
 from toolchain import caffe2
 from toolchain.debian import DebianError
@@ -105,7 +107,7 @@ def test_the_report_is_remade_from_the_records_alone(tmp_path: Path) -> None:
     made = {path.name: path.read_bytes() for path in out.iterdir() if path.name not in kept}
     for name in made:
         (out / name).unlink()
-    assert CliRunner().invoke(report.main, [str(out)]).exit_code == EXIT_OK
+    assert CliRunner().invoke(sections.main, [str(out)]).exit_code == EXIT_OK
     assert {path.name: path.read_bytes() for path in out.iterdir() if path.name not in kept} == made
 
 
@@ -192,7 +194,7 @@ def test_without_a_mirror_that_has_caffe2_onnx_runtime_is_measured_all_the_same(
 
     monkeypatch.setattr(caffe2, "_packages", no_mirror)
     monkeypatch.setattr(caffe2, "FOLDER", tmp_path / "caffe2")
-    monkeypatch.setattr("harness.prepare.EXPORTS", tmp_path / "export")
+    monkeypatch.setattr("harness.measure.prepare.EXPORTS", tmp_path / "export")
     out = tmp_path / "run"
     result = run("--device", "host", "--runtime", "all", "--models", "clcnet-tiny", "--out", str(out))
     assert result.exit_code == EXIT_CASE_FAILED
@@ -278,7 +280,7 @@ def test_an_export_that_fails_does_not_stop_the_other_cases(tmp_path: Path, monk
             raise ExportError("mobilenet: the exported file does not compute what PyTorch does")
         return right(spec, *arguments, **options)
 
-    monkeypatch.setattr("harness.prepare.export_model", failing)
+    monkeypatch.setattr("harness.measure.prepare.export_model", failing)
     out = tmp_path / "run"
     result = run("--device", "host", "--models", "mobilenet,clcnet-tiny", "--passes", "2", "--out", str(out))
     assert result.exit_code == EXIT_CASE_FAILED
@@ -287,7 +289,7 @@ def test_an_export_that_fails_does_not_stop_the_other_cases(tmp_path: Path, monk
     assert "does not compute" in (out / "report.md").read_text()
 
 
-def measured(artifact: Artifact) -> journal.Record:
+def measured(artifact: Artifact) -> Record:
     turn = Turn(Case(artifact.model, "onnxruntime", passes=2), round=0, order=0)
     return session.measure(turn, ExportedNetwork(artifact), HostDevice(), session.Run("test", None, 60))
 

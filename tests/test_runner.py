@@ -22,10 +22,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from device import bundle as bundles
-from device.call import Device, conclude
-from device.choose import open_devices
 from device.errors import RunnerCrashed
 from device.host import HostDevice
+from device.open import open_devices
 from device.records import (
     ELEMENT_BYTES,
     PROVIDERS,
@@ -37,17 +36,18 @@ from device.records import (
     OutputTensor,
     RunRequest,
 )
+from device.runner_call import Device, conclude
 from device.wire import EXIT_STATUS, Event, Hello, Transcript
 from export.artifact import Artifact
 from export.pipeline import export_model
-from harness.plan import Turn
-from harness.prepare import EXPORTS
-from harness.records import Case
-from harness.session import Run, measure
-from harness.subject import ExportedNetwork
+from harness.measure.networks import ExportedNetwork
+from harness.measure.session import Run, measure
+from harness.record.case import Case
+from harness.record.plan import Turn
 from models import registry
 from toolchain import compile as compiling
 from toolchain import xnnpack
+from toolchain.paths import EXPORTS
 
 FEATURES, CLASSES = 6, 4
 MANY_PASSES = "1000000"  # more events than any pipe holds

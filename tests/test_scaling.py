@@ -11,8 +11,9 @@ from synthetic import BOARD, device, record
 from synthetic_runs import PHONE, rounds, sweep
 
 from device.records import DeviceInfo
-from harness import plots, scaling
-from harness.records import Record
+from harness.analyse import scaling
+from harness.record.record import Record
+from harness.report import plots
 
 EMULATED = device("emulated", serial="board:cortex-a7-smp")
 

@@ -16,16 +16,16 @@ from click.testing import CliRunner
 from synthetic import BOARD, STATE, device
 
 from device import bundle as bundles
-from device.choose import open_devices
 from device.host import HostDevice
+from device.open import open_devices
 from device.records import DeviceInfo, DeviceState, InputTensor, Measurement, RunRequest
 from device.wire import Event
 from export.artifact import Artifact
-from harness import agreement, nullcase, selfcheck, selfcheck_report
-from harness.agreement import Agreement, Block
-from harness.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE, HarnessError
-from harness.nullcase import NullCase
-from harness.selfcheck import Selfcheck
+from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE, HarnessError
+from harness.study import agreement, nullcase, selfcheck, selfcheck_report
+from harness.study.agreement import Agreement, Block
+from harness.study.nullcase import NullCase
+from harness.study.selfcheck import Selfcheck
 from toolchain import compile as compiling
 
 NATIVE = compiling.native().abi

@@ -13,8 +13,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from device.records import Pass
-from harness import statistics
-from harness.statistics import median_interval, outliers, ratio, slower_mode, spread, summarise, trend
+from harness.analyse import statistics
+from harness.analyse.statistics import median_interval, outliers, ratio, slower_mode, spread, summarise, trend
 
 MS = 1_000_000
 

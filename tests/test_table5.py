@@ -15,9 +15,9 @@ import pytest
 from click.testing import CliRunner
 from pytest_regressions.file_regression import FileRegressionFixture
 
-from harness import table5
-from harness.errors import EXIT_OK, EXIT_USAGE
-from harness.table5 import Row
+from harness.record.errors import EXIT_OK, EXIT_USAGE
+from harness.study import table5
+from harness.study.table5 import Row
 from models import paper
 from models.paper import PAPER_TABLE5, PaperFigures
 

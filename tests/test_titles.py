@@ -10,9 +10,9 @@ from synthetic import BOARD, record
 from synthetic_runs import PHONE, rounds
 
 from device.records import NodeTime, Profile
-from harness import groups
-from harness.records import Record
-from harness.titles import case_title, group_title, model_title, runtime_title
+from harness.analyse import groups
+from harness.record.record import Record
+from harness.record.titles import case_title, group_title, model_title, runtime_title
 
 
 def changed(one: Record, **case: object) -> Record:

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from harness.run import main as bench
+from toolchain.paths import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))
 MAKEFILE = (REPOSITORY / "Makefile").read_text()
 TARGETS = set(re.findall(r"^([a-z0-9-]+):.*## ", MAKEFILE, re.MULTILINE))

@@ -24,10 +24,11 @@ from toolchain import debian, seal
 from toolchain.compile import TOOLCHAINS, Toolchain
 from toolchain.debian import DebianError
 from toolchain.errors import ToolchainError
+from toolchain.paths import BUILD
 
 VERSION = "1.7.1"
 SUITE = "bullseye"
-FOLDER = Path(__file__).resolve().parent.parent / "build" / "caffe2"
+FOLDER = BUILD / "caffe2"
 
 #: The library that has all of Caffe2, and what a program that uses Caffe2 is linked with.
 ROOT = "libtorch_cpu.so.1.7"

@@ -20,9 +20,9 @@ from pathlib import Path
 
 from toolchain import debian
 from toolchain.errors import BuildError
+from toolchain.paths import BUILD, RUNNER
 
-RUNNER = Path(__file__).resolve().parent.parent / "device" / "runner"
-FOLDER = RUNNER.parent.parent / "build" / "runner"
+FOLDER = BUILD / "runner"
 
 #: Debian packages that hold the headers; they are the same for every architecture.
 HEADERS = ("libcli11-dev", "nlohmann-json3-dev", "doctest-dev", "libonnxruntime-dev")

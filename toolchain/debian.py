@@ -34,9 +34,9 @@ from pathlib import Path
 
 from toolchain import seal
 from toolchain.errors import ToolchainError
+from toolchain.paths import BUILD
 
 DEFAULT_SUITE = "trixie"
-BUILD = Path(__file__).resolve().parent.parent / "build"
 FOLDER = BUILD / "debian"
 LOCK = Path(__file__).with_name("debian.lock.json")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from toolchain import compile as compiling
 from toolchain.errors import BuildError
+from toolchain.paths import BUILD, EMULATOR
 
-SOURCES = compiling.RUNNER.parent / "emulator"
-FOLDER = compiling.RUNNER.parent.parent / "build" / "emulator"
+SOURCES = EMULATOR
+FOLDER = BUILD / "emulator"
 LIBRARY = "libtenpass_count.so"
 
 #: Versions of QEMU's plugin interface that the sources are written for, by the first QEMU that has them, newest first

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolchain.errors import BuildError
+from toolchain.paths import BUILD
 
-FOLDER = Path(__file__).resolve().parent.parent / "build" / "wheels"
+FOLDER = BUILD / "wheels"
 LOCK = Path(__file__).with_name("wheels.lock.json")
 LIBRARY = "libonnxruntime.so"
 

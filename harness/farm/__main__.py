@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from device.adb_server import Server
-from harness.command import guarded
-from harness.errors import EXIT_OK, UsageError
+from device.adb.server import Server
+from harness.cli.command import guarded
+from harness.cli.options import AdbServer, tls_options
 from harness.farm.address import require_scheduler
-from harness.options import AdbServer, tls_options
+from harness.record.errors import EXIT_OK, UsageError
 
 if TYPE_CHECKING:
     from distributed import Scheduler, Worker
@@ -76,7 +76,7 @@ def worker(
     scheduler: str, named: tuple[str, ...], adb_server: Server | None, name: str, listen: str, **tls: str | None
 ) -> int:
     """Announces this host's devices, and takes the sessions on them, until Ctrl-C."""
-    from device.choose import ALL, choose
+    from device.open import ALL, choose
     from harness.farm import worker as sessions
     from harness.farm.security import security
 

@@ -15,23 +15,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from device.choose import ALL
 from device.errors import DeviceBusy, DeviceError, DeviceNotChosen, DeviceUnavailable
+from device.open import ALL
 from device.records import DeviceInfo
 from export.artifact import Artifact, ExportError
-from harness import plan as plans
-from harness import session
-from harness.errors import EXIT_DEVICE_UNAVAILABLE, EXIT_OK, EXIT_USAGE, UsageError
 from harness.farm import worker as remote
 from harness.farm.address import require_scheduler, unreachable
 from harness.farm.orders import LEASE_S, RENEW_EVERY_S, RESOURCE, SILENT_S, Message, Order, sources_sha256
-from harness.plan import Plan, Turn
-from harness.policy import MAX_ATTEMPTS, is_over
-from harness.prepare import Files
-from harness.records import Record, record_adapter
-from harness.session import Run
-from harness.sessions import Listener, Session, Stage
-from harness.stop import Stop
+from harness.measure import session
+from harness.measure.policy import MAX_ATTEMPTS, is_over
+from harness.measure.prepare import Files
+from harness.measure.session import Run
+from harness.measure.sessions import Listener, Session, Stage
+from harness.measure.stop import Stop
+from harness.record import plan as plans
+from harness.record.errors import EXIT_DEVICE_UNAVAILABLE, EXIT_OK, EXIT_USAGE, UsageError
+from harness.record.plan import Plan, Turn
+from harness.record.record import Record, record_adapter
 
 if TYPE_CHECKING:
     from distributed import Client, Future, Security

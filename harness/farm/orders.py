@@ -18,12 +18,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from export.artifact import Artifact
-from harness.plan import Plan, Turn
-from harness.prepare import Files
+from harness.measure.prepare import Files
+from harness.record.plan import Plan, Turn
+from toolchain.paths import REPOSITORY
 
 #: Before a device's name, among a worker's resources: there is one of each.
 RESOURCE = "tenpass-device:"
@@ -64,8 +64,7 @@ class Order:
 @cache
 def sources_sha256() -> str:
     """Of this checkout's code: a record must not depend on which worker made it."""
-    root = Path(__file__).resolve().parent.parent.parent
     digest = hashlib.sha256()
-    for path in sorted(path for folder in _SOURCES for path in (root / folder).rglob("*.py")):
-        digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
+    for path in sorted(path for folder in _SOURCES for path in (REPOSITORY / folder).rglob("*.py")):
+        digest.update(f"{path.relative_to(REPOSITORY)}\0".encode() + path.read_bytes())
     return digest.hexdigest()

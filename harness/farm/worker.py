@@ -15,21 +15,22 @@ from pathlib import Path
 from shutil import copyfile
 from tempfile import NamedTemporaryFile, TemporaryDirectory
 
-from device.adb_server import Server
+from device.adb.server import Server
 from device.records import DeviceInfo
 from export.artifact import Artifact, ExportError, file_sha256
-from harness import plan as plans
-from harness import sessions
-from harness.errors import EXIT_OK, EXIT_USAGE, EXPECTED, exit_code
 from harness.farm.orders import ALIVE_EVERY_S, LEASE_S, Order, sources_sha256
-from harness.plan import Turn
-from harness.prepare import Files, Networks, networks_of
-from harness.records import Record, record_adapter
-from harness.stop import Stop
-from harness.subject import Bundles, Subject
+from harness.measure import sessions
+from harness.measure.networks import Bundles, Subject
+from harness.measure.prepare import Files, Networks, networks_of
+from harness.measure.stop import Stop
+from harness.record import plan as plans
+from harness.record.errors import EXIT_OK, EXIT_USAGE, EXPECTED, exit_code
+from harness.record.plan import Turn
+from harness.record.record import Record, record_adapter
+from toolchain.paths import BUILD
 
 #: Files that runs have sent, by their sha256.
-STORE = Path(__file__).resolve().parent.parent.parent / "build" / "farm"
+STORE = BUILD / "farm"
 
 _KEPT_S = 30 * 24 * 3600  # a choice: as long as files are kept on a device
 _DETAIL_EVERY_S = 0.25  # a choice: nobody reads faster

@@ -1,4 +1,4 @@
-// A runtime that computes nothing: harness/selfcheck.py measures with it what the harness itself adds to a time.
+// A runtime that computes nothing: harness/study/selfcheck.py measures with it what the harness itself adds to a time.
 //
 // A model is a text file of one line. What a pass does, and what the output tells of each pass so far, in nanoseconds, as
 // float32 (exact up to 16 ms) of shape (1, passes), warm-up included:

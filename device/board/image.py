@@ -1,0 +1,276 @@
+"""What a board boots: a Debian kernel and an initramfs with busybox and the real adbd, made without root.
+
+    python -m device.board.image        build the images of both architectures
+
+An image lies in build/boards/<arch>/<recipe>/; the recipe is a hash over all that goes in (pinned packages,
+the scripts, this file), so that an image that is there, with the files that were put there, is up to date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import lzma
+import os
+import shutil
+import stat
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from device.errors import DeviceUnavailable
+from toolchain import compile as compiling
+from toolchain import debian, seal
+from toolchain.errors import ToolchainError
+from toolchain.paths import BUILD
+
+FOLDER = BUILD / "boards"
+_HERE = Path(__file__).parent
+_INIT = _HERE / "init.sh"
+_GETPROP = _HERE / "getprop.sh"
+
+#: What a board needs of each architecture besides adbd's libraries.
+KERNELS = {"armhf": "linux-image-armmp-lpae", "arm64": "linux-image-arm64"}
+ABIS = {"armhf": "armeabi-v7a", "arm64": "arm64-v8a"}
+_TRIPLETS = {"armhf": "arm-linux-gnueabihf", "arm64": "aarch64-linux-gnu"}
+
+#: adbd, and the packages of the libraries it needs (its NEEDED entries, followed to the end).
+ADBD_PACKAGES = (
+    "adbd",
+    "android-libbase",
+    "android-libboringssl",
+    "android-libcutils",
+    "android-liblog",
+    "libbrotli1",
+    "libc6",
+    "libcap2",
+    "libgcc-s1",
+    "liblz4-1",
+    "libprotobuf32t64",
+    "libstdc++6",
+    "libsystemd0",
+    "libxxhash0",
+    "libzstd1",
+    "zlib1g",
+)
+
+#: Which suite each architecture's parts are pinned from. The 32-bit ones are not trixie's because the mirror's
+#: armhf index did not match trixie's signature when they were pinned, so nothing vouched for those packages.
+#: Once `apt-get update` accepts it: write trixie here and in the lock, then `python -m toolchain.debian --update-lock`.
+KERNEL_SUITES = {"armhf": "bookworm", "arm64": "trixie"}
+ADBD_SUITES = {"armhf": "forky", "arm64": "trixie"}
+
+#: Kernel modules for the network and the data disk; those they depend on are added.
+MODULES = ("virtio_mmio", "virtio_net", "virtio_blk", "ext4")
+#: ext4 asks for this checksum by an alias, not as a dependency. Newer kernels have it built in.
+_MODULES_WHERE_THERE = ("crc32c_generic",)
+
+
+class ImageError(DeviceUnavailable):
+    """A board's image cannot be built."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """A kernel and an initramfs, ready to boot, and the kernel's version ("6.1.0-50-armmp-lpae")."""
+
+    arch: str
+    kernel: Path
+    initramfs: Path
+    kernel_version: str
+
+
+def packages(arch: str) -> list[tuple[str, str, str]]:
+    """The (package, arch, suite) that an image is made of."""
+    system = [(package, arch, KERNEL_SUITES[arch]) for package in (KERNELS[arch], "busybox-static")]
+    return system + [(package, arch, ADBD_SUITES[arch]) for package in ADBD_PACKAGES]
+
+
+def image(arch: str, on_step: Callable[[str], None] | None = None) -> Image:
+    """The image for "armhf" or "arm64"; built first where need be. Raises DeviceUnavailable."""
+    try:
+        folder = FOLDER / arch / _recipe(arch)
+        if not seal.intact(folder):
+            with compiling.locked(FOLDER / f"{arch}.lock"):
+                folder = _built(arch, on_step or (lambda _step: None))
+    except ToolchainError as error:
+        raise ImageError(str(error)) from error
+    version = (folder / "kernel-version").read_text().strip()
+    return Image(arch, folder / "vmlinuz", folder / "initramfs", version)
+
+
+def _recipe(arch: str) -> str:
+    digest = hashlib.sha256()
+    for file in (Path(__file__), _INIT, _GETPROP):
+        digest.update(file.read_bytes())
+    for package in packages(arch):
+        digest.update(debian.pin_in_force(*package).sha256.encode())
+    return digest.hexdigest()[:16]
+
+
+def _built(arch: str, on_step: Callable[[str], None]) -> Path:
+    """The folder of an image that is as it was made; only one process may be here."""
+    on_step(f"fetching the parts of the {arch} board")
+    kernel, busybox, *adbd = debian.ensure(packages(arch))
+    folder = FOLDER / arch / _recipe(arch)  # known only now: the mirror may have had a replacement only
+    if seal.intact(folder):  # another process made it meanwhile
+        return folder
+    on_step(f"building the {arch} board's image")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".building-") as scratch:
+        content = Path(scratch) / "content"
+        content.mkdir()
+        vmlinuz = next((kernel / "boot").glob("vmlinuz-*"))
+        shutil.copyfile(vmlinuz, content / "vmlinuz")
+        (content / "kernel-version").write_text(vmlinuz.name.removeprefix("vmlinuz-") + "\n")
+        (content / "initramfs").write_bytes(_initramfs(arch, kernel, busybox, adbd))
+        seal.seal(content)
+        if folder.exists():
+            folder.rename(Path(scratch, "old"))
+        content.rename(folder)
+    for old in folder.parent.iterdir():
+        if old != folder and not old.name.startswith("."):
+            shutil.rmtree(old, ignore_errors=True)
+    return folder
+
+
+# --- the initramfs ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One entry of the archive: a path without a leading slash, its mode, and its bytes (a link's target)."""
+
+    path: str
+    mode: int
+    content: bytes = b""
+    device: tuple[int, int] = (0, 0)
+
+
+def _initramfs(arch: str, kernel: Path, busybox: Path, adbd: list[Path]) -> bytes:
+    """The archive's bytes: the same for the same parts. Not compressed: unpacking costs emulated seconds."""
+    modules = dict(_modules(kernel))
+    files = {
+        "init": _INIT.read_bytes(),
+        "usr/bin/busybox": next(path for path in busybox.glob("**/bin/busybox")).read_bytes(),
+        "usr/bin/getprop": _GETPROP.read_bytes(),
+        "etc/abi": f"{ABIS[arch]}\n".encode(),
+        "etc/os-release": b'PRETTY_NAME="tenpass board"\n',
+        "etc/passwd": b"root:x:0:0:root:/root:/bin/sh\nshell:x:2000:2000:shell:/data/local/tmp:/bin/sh\n",
+        "etc/group": b"root:x:0:\nshell:x:2000:\n",
+        "etc/hosts": b"127.0.0.1 localhost\n",
+        "modules/order": "".join(f"{name}\n" for name in modules).encode(),
+        **{f"modules/{name}": content for name, content in modules.items()},
+        **dict(_libraries(_TRIPLETS[arch], adbd)),
+    }
+    links = {
+        "bin": "usr/bin",
+        "sbin": "usr/sbin",
+        "lib": "usr/lib",
+        "system/bin": "../usr/bin",
+        "usr/bin/sh": "busybox",
+    }
+    folders = {str(parent) for path in (*files, *links) for parent in Path(path).parents}
+    folders |= {"dev", "proc", "sys", "tmp", "data", "root", "run", "usr/sbin"}
+    entries = [_Entry(folder, stat.S_IFDIR | 0o755) for folder in folders - {"."}]
+    entries += [_Entry(path, stat.S_IFREG | 0o755, content) for path, content in files.items()]
+    entries += [_Entry(path, stat.S_IFLNK | 0o777, target.encode()) for path, target in links.items()]
+    entries.append(_Entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1)))
+    return _cpio(sorted(entries, key=lambda entry: entry.path))
+
+
+def _libraries(triplet: str, packages: list[Path]) -> Iterator[tuple[str, bytes]]:
+    """adbd, the loader, and the shared libraries of the packages under the names they are asked for by."""
+    for folder in packages:
+        yield from _program(folder, "usr/lib/android-sdk/platform-tools/adbd")
+        for where in (f"usr/lib/{triplet}/android", f"usr/lib/{triplet}", "usr/lib"):
+            for path in sorted((folder / where).glob("*.so.*")):
+                if path.suffix[1:].isdigit() and path.stem.endswith(".so"):  # libz.so.1, not libz.so.1.3.1
+                    yield from _program(folder, f"{where}/{path.name}")
+
+
+def _program(folder: Path, name: str) -> Iterator[tuple[str, bytes]]:
+    """The file's name and bytes, links followed within the package; nothing where the package lacks it."""
+    path = folder / name
+    if path.is_file():
+        yield name, path.read_bytes()
+
+
+def _modules(kernel: Path) -> Iterator[tuple[str, bytes]]:
+    """(file name, bytes) of the needed kernel modules, each after those it depends on."""
+    tree = next(path for path in kernel.glob("**/lib/modules/*") if path.is_dir())
+    at = {_module_name(path.name): path for path in tree.glob("kernel/**/*.ko*")}
+    built_in = {_module_name(Path(line).name) for line in (tree / "modules.builtin").read_text().split()}
+    done: set[str] = set()
+
+    def with_dependencies(name: str) -> Iterator[tuple[str, bytes]]:
+        if name in done or name in built_in:
+            return
+        if name not in at:
+            raise ImageError(f"the kernel {tree.name} has no module {name}; see MODULES in {__file__}")
+        done.add(name)
+        content = at[name].read_bytes()
+        content = lzma.decompress(content) if at[name].suffix == ".xz" else content
+        for dependency in _dependencies(content):
+            yield from with_dependencies(dependency)
+        yield f"{name}.ko", content
+
+    for name in _MODULES_WHERE_THERE:
+        if name in at:
+            yield from with_dependencies(name)
+    for name in MODULES:
+        yield from with_dependencies(name)
+
+
+def _module_name(file_name: str) -> str:
+    return file_name.partition(".ko")[0].replace("-", "_")
+
+
+def _dependencies(module: bytes) -> list[str]:
+    """The modules that a module's own description says it needs ("depends=a,b" in its .modinfo)."""
+    start = module.find(b"\0depends=")
+    if start < 0:
+        return []
+    listed = module[start + len(b"\0depends=") : module.index(b"\0", start + 1)].decode()
+    return [name.replace("-", "_") for name in listed.split(",") if name]
+
+
+def _cpio(entries: list[_Entry]) -> bytes:
+    """A "newc" archive (kernel documentation, driver-api/early-userspace/buffer-format), all owned by root."""
+    archive = bytearray()
+    trailer = _Entry("TRAILER!!!", 0)
+    for inode, entry in enumerate([*entries, trailer], start=1):
+        name = entry.path.encode() + b"\0"
+        links, owner, mtime_s = 1, 0, 0
+        owned = (inode, entry.mode, owner, owner, links, mtime_s, len(entry.content))
+        numbers = (*owned, 0, 0, *entry.device, len(name), 0)
+        archive += b"070701" + b"".join(b"%08x" % number for number in numbers)
+        archive += name
+        archive += b"\0" * (-len(archive) % 4)
+        archive += entry.content
+        archive += b"\0" * (-len(archive) % 4)
+    return bytes(archive)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; 0 when both images are there, 3 when one cannot be had."""
+    parser = argparse.ArgumentParser(prog="python -m device.board.image", description=__doc__)
+    parser.parse_args(arguments)
+    for arch in KERNELS:
+        start = time.monotonic()
+        try:
+            built = image(arch, on_step=lambda step: print(f"boards: {step}", file=sys.stderr))
+        except DeviceUnavailable as error:
+            print(f"boards: {error}", file=sys.stderr)
+            return 3
+        seconds = time.monotonic() - start
+        where = os.path.relpath(built.kernel.parent)
+        print(f"boards: {arch} is ready (kernel {built.kernel_version}, {seconds:.1f} s): {where}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

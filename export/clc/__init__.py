@@ -1,0 +1,1 @@
+"""Channel local convolution blocks in ONNX graphs."""

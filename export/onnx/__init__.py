@@ -1,0 +1,1 @@
+"""PyTorch to ONNX, simpler ONNX, and what it costs."""

@@ -1,0 +1,243 @@
+"""A user's own ONNX file: opened with care, its sizes fixed, simplified where that changes nothing, proven, costed."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from export.artifact import PRECISIONS, Artifact, ExportError, describe, file_sha256
+from export.calibration import Calibration
+from export.own import graph
+from export.own.foreign import admit_constants, open_foreign
+from export.recipe import sha256_of, tool_versions
+from export.store import naming, stored
+from toolchain.paths import REPOSITORY
+
+if TYPE_CHECKING:
+    from export.inputs import Port
+
+STEPS = ("open", "run", "simplify", "convert", "verify", "store")
+
+#: What stands for the origin of the weights of a network that is a file.
+OWN_WEIGHTS = "the file's own"
+
+#: A choice: simplifying takes seconds; one file in many sends its folding of constants round in circles.
+_SIMPLIFY_TIMEOUT_S = 600
+
+
+@dataclass(frozen=True)
+class OwnModel:
+    """A user's ONNX file, as a run names it.
+
+    `dims` are the sizes given to its free dimensions, by their names or as INPUT:AXIS. `inputs` is an .npz file with a
+    value for each input; without one they are drawn at random.
+    """
+
+    name: str
+    path: str
+    sha256: str
+    dims: dict[str, int] = field(default_factory=dict)
+    inputs: str | None = None
+    inputs_sha256: str | None = None
+
+
+def export_own(
+    own: OwnModel,
+    out: Path,
+    *,
+    precision: str = PRECISIONS[0],
+    calibration: Path | None = None,
+    force: bool = False,
+    on_step: Callable[[str], None] = lambda _step: None,
+) -> Artifact:
+    """The artifact of a user's file in its folder below `out`: the one there if it is up to date, else a new one.
+
+    `precision` is one of PRECISIONS; int8 is calibrated with the samples in the .npz file `calibration`, else with the
+    model's own inputs where they are given, else with random ones. `on_step` is called with each of STEPS, and not at
+    all when nothing is to be done.
+
+    Raises ExportError, with one line: for a file that `foreign.open_foreign` refuses, that is no longer what `own`
+    says, that has operators or types that cannot be run everywhere, or free dimensions without a size; for inputs that
+    do not fit; for outputs that are not finite; and where a precision cannot be had.
+    """
+    data = Calibration.of((calibration or _given(own)) if precision == PRECISIONS[-1] else None)
+    require_unchanged(own)
+    recipe = sha256_of(
+        {
+            "own": [own.name, own.sha256, _external_sha256(own), sorted(own.dims.items()), own.inputs_sha256],
+            "precision": [precision, data.sha256],
+        }
+    )
+    identity = hashlib.sha256(repr((own.sha256, sorted(own.dims.items()), own.inputs_sha256)).encode()).hexdigest()
+    parts = [
+        f"own-{own.name}-{identity[:12]}",
+        *([precision] if precision != PRECISIONS[0] else []),
+        *([data.sha256[:12]] if data.sha256 else []),
+    ]
+
+    def make(workspace: Path) -> Artifact:
+        artifact = _make(own, precision, data, recipe, workspace, on_step)
+        on_step("store")
+        return artifact
+
+    return stored(own.name, out / ".".join(parts), recipe, make, anew=force)
+
+
+def require_unchanged(own: OwnModel) -> None:
+    """Raises ExportError unless the files of `own` are what they were when it was named."""
+    for path, sha256 in ((own.path, own.sha256), (own.inputs, own.inputs_sha256)):
+        if path is None:
+            continue
+        try:
+            found = file_sha256(Path(path))
+        except OSError as error:
+            raise ExportError(f"{own.name}: {path} cannot be read: {error.strerror}") from None
+        if found != sha256:
+            raise ExportError(f"{own.name}: {path} is another file now (sha256 {sha256} then, {found} now)")
+
+
+def _given(own: OwnModel) -> Path | None:
+    return None if own.inputs is None else Path(own.inputs)
+
+
+def _external_sha256(own: OwnModel) -> str | None:
+    """The hash of what belongs to the model and lies in other files; None where nothing does."""
+    size_bytes = Path(own.path).stat().st_size
+    model = open_foreign(Path(own.path))
+    if model.ByteSize() <= size_bytes:
+        return None
+    return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+
+
+def _make(
+    own: OwnModel,
+    precision: str,
+    data: Calibration,
+    recipe_sha256: str,
+    workspace: Path,
+    on_step: Callable[[str], None],
+) -> Artifact:
+    """A verified artifact in a new folder in `workspace`, still without its manifest."""
+    import onnx
+
+    from export import inputs, tensors, verify
+    from export import precision as precisions
+    from export.onnx import cost
+    from export.onnx.simplify import count_operators
+
+    new = workspace / "new"
+    new.mkdir()
+    original, simplified, target = workspace / "original.onnx", workspace / "simplified.onnx", new / "model.onnx"
+
+    on_step("open")
+    model = graph.opened(Path(own.path))
+    arrays = {} if own.inputs is None else inputs.read_arrays(Path(own.inputs))
+    notes = graph.fix(model, own.name, own.dims, {name: found.shape for name, found in arrays.items()})
+    ports = graph.ports(model)
+    values = inputs.draw(ports) if own.inputs is None else inputs.read_inputs(Path(own.inputs), ports)
+    given = [*values.values()]
+    onnx.save(model, original)
+
+    on_step("run")
+    with naming(own.name, "running it in ONNX Runtime here (should its sizes, --dim, or inputs, --input, be others?)"):
+        reference = verify.run_onnx_on(original, given, optimized=False)
+    precisions.require_finite(own.name, "for these inputs", reference)
+    computes_in = precisions.found_in(model)
+    tolerance = precisions.tolerance(computes_in)
+
+    def right(file: Path) -> verify.Deviation:
+        found = verify.run_onnx_on(file, given)
+        if [*found] != [*reference]:
+            raise ExportError(f"its outputs are {', '.join(found)}, not {', '.join(reference)}")
+        return verify.deviations([*found.values()], reference, tolerance, may_be_constant=True)
+
+    on_step("simplify")
+    reason = _simplify(original, simplified, ports, right)
+    file = simplified if reason is None else original
+    if reason is not None:
+        notes.append(f"not simplified ({reason})")
+
+    on_step("convert")
+    in_fp32, lowered = onnx.load(file), None
+    if precision != PRECISIONS[0]:
+        lowered = precisions.lowered(own.name, file, precision, data, ports, given, workspace)
+        file, tolerance = lowered.model, precisions.tolerance(precision)
+    elif computes_in != PRECISIONS[0]:
+        notes.append(f"in {computes_in} as it came")
+    file.replace(target)
+
+    on_step("verify")
+    if lowered is not None:
+        found = lowered.here
+    else:
+        with naming(own.name, "running it in ONNX Runtime here, optimized"):
+            found = right(target)
+        if found.failure:
+            raise ExportError(
+                f"{own.name}: ONNX Runtime here does not compute the same with and without its optimizations: "
+                f"{found.failure}"
+            )
+    notes.append("random inputs" if own.inputs is None else f"inputs {Path(own.inputs).name}")
+    return Artifact(
+        model=own.name,
+        weights=OWN_WEIGHTS,
+        format="onnx",
+        igc=None,
+        folder=new,
+        model_files=(describe(target),),
+        onnx_size_bytes=target.stat().st_size,
+        inputs=tensors.write_tensors(values, new, "input"),
+        outputs=tensors.write_tensors(reference if lowered is None else lowered.outputs, new, "output"),
+        opset=max((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), default=0),
+        op_counts=count_operators(target),
+        mult_adds=cost.mult_adds(in_fp32),
+        params=cost.params(in_fp32),
+        max_abs_error=found.max_abs_error or 0.0,
+        output_spread=found.spread or 0.0,
+        recipe_sha256=recipe_sha256,
+        tool_versions=tool_versions(),
+        tolerance=tolerance,
+        precision=precision,
+        calibration=None if lowered is None else lowered.calibration,
+        fp32_outputs=() if lowered is None else tensors.write_tensors(reference, new, "fp32-output"),
+        source=f"{Path(own.path).name}, sha256 {own.sha256}; {'; '.join(notes)}",
+    )
+
+
+def _simplify(source: Path, target: Path, ports: Sequence[Port], right: Callable[[Path], Any]) -> str | None:
+    """Writes a simpler equivalent of `source` to `target`, in a process of its own, for a file may bring it down.
+
+    None, or why there is none: it could not be made, takes other inputs, or does not compute the same.
+    """
+    import onnx
+
+    command = [sys.executable, "-m", "export.onnx.simplify", str(source.resolve()), str(target.resolve())]
+    try:
+        done = subprocess.run(
+            command, cwd=REPOSITORY, capture_output=True, text=True, timeout=_SIMPLIFY_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"it took more than {_SIMPLIFY_TIMEOUT_S} s"
+    if done.returncode != 0 or not target.exists():
+        last = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]
+        return f"onnxsim failed: {last[:200]}"
+    model = onnx.load(target)
+    before = onnx.load(source, load_external_data=False)
+    model.ir_version = before.ir_version
+    admit_constants(model)
+    del model.opset_import[:]
+    model.opset_import.extend(before.opset_import)
+    if graph.ports(model) != list(ports):
+        return "then it takes other inputs"
+    try:
+        onnx.checker.check_model(model)
+        onnx.save(model, target)
+        found = right(target)
+    except Exception as error:
+        return f"then it does not run: {' '.join(str(error).split())[:200]}"
+    return f"then it computes something else: {found.failure}" if found.failure else None

@@ -1,0 +1,92 @@
+"""Runs of more devices than anyone reads about one by one: which are told of in full, and what all have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from device.records import Clock
+from harness.analyse import warnings
+from harness.analyse.rows import MOST_SIDE_BY_SIDE, Row, by_device
+from harness.record.record import Record
+from harness.record.titles import case_runtime_title
+from harness.record.units import milliseconds
+
+#: A choice: enough to see what a fleet's troubles look like.
+MOST_IN_FULL = 4
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One case on all devices of one kind of clock: a row for each that has a time, the fastest first."""
+
+    title: str
+    clock: Clock
+    rows: tuple[Row, ...]
+
+    @property
+    def medians_ns(self) -> list[float]:
+        return [row.summary.median_ns for row in self.rows if row.summary]
+
+
+def is_one(table: Sequence[Row]) -> bool:
+    """Whether there are more devices than can stand side by side."""
+    return len(by_device(table)) > MOST_SIDE_BY_SIDE
+
+
+def in_full(table: Sequence[Row], records: Sequence[Record]) -> tuple[list[Row], list[Record]]:
+    """Those of the devices that are told of in full: all, or of a fleet those with the most to tell.
+
+    They are the ones with failed cases and the most warnings that belong to the moment; the others follow in their
+    order.
+    """
+    if not is_one(table):
+        return list(table), list(records)
+    devices = by_device(table)
+    chosen = sorted(devices, key=_to_tell, reverse=True)[:MOST_IN_FULL]
+    serials = {rows[0].record.device.serial for rows in chosen}
+    return (
+        [row for row in table if row.record.device.serial in serials],
+        [record for record in records if record.device.serial in serials],
+    )
+
+
+def _to_tell(rows: Sequence[Row]) -> tuple[int, int]:
+    failed = sum(row.summary is None for row in rows)
+    return failed, sum(len(warnings.failing(row.doubts)) for row in rows)
+
+
+def spreads(table: Sequence[Row]) -> list[Spread]:
+    """How each case fares on all devices; never across kinds of clock, and not where times mean nothing."""
+    found: dict[tuple[str, Clock], list[Row]] = {}
+    for row in table:
+        if row.summary is not None and row.record.device.clock != "emulated":
+            found.setdefault((row.record.id, row.record.device.clock), []).append(row)
+    return [
+        Spread(
+            f"{rows[0].title}; {case_runtime_title(rows[0].record)}",
+            clock,
+            tuple(sorted(rows, key=lambda row: row.summary.median_ns if row.summary else 0)),
+        )
+        for (_, clock), rows in found.items()
+    ]
+
+
+def sentences(table: Sequence[Row]) -> list[str]:
+    """What a reader wants to know first of a fleet; none of fewer devices."""
+    if not is_one(table):
+        return []
+    told = [
+        f"There are {len(by_device(table))} devices: {MOST_IN_FULL} are told of in full, those with the most failures "
+        "and warnings; the table and records.jsonl have all."
+    ]
+    for one in spreads(table):
+        first, last = one.rows[0], one.rows[-1]
+        times = one.medians_ns
+        told.append(
+            f"{one.title} on {len(times)} devices: {milliseconds(median(times))} ms in the middle, fastest on "
+            f"{first.record.device.serial} ({milliseconds(times[0])} ms), slowest on {last.record.device.serial} "
+            f"({milliseconds(times[-1])} ms, {times[-1] / times[0]:.2f} times as long)."
+        )
+    return told

@@ -1,0 +1,181 @@
+"""Table 6 of the paper, measured again: a row for each device and case, made from its records. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from device.records import Clock, Pass
+from export.artifact import IGC
+from harness.analyse import groups, warnings
+from harness.analyse.statistics import Ratio, Spread, Summary, ratio, spread, summarise
+from harness.record.record import Doubt, Record
+from harness.record.titles import model_title, network_spec
+from models import registry
+from models.spec import ModelSpec
+
+if TYPE_CHECKING:
+    pass
+
+#: The network that all others are compared with, here as in the paper (section 5.3).
+BASELINE = "mobilenet"
+
+
+#: A choice: so many devices have a column each, and a table of their own.
+MOST_SIDE_BY_SIDE = 6
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case as the table shows it, all its rounds together. None: not there, or not to be had.
+
+    Figures are of the rounds that ended well. `ratio` is this row's median divided by MobileNet's in fp32 in the same
+    round, on the same device, runtime, provider and threads; `fp32_ratio` is this row's over the same network's in
+    fp32; `paper_relative` is the ratio of the paper's own times. The paper ran Caffe2: its figures stand beside the
+    Caffe2 rows where there are any, else beside all; and it ran grouped convolutions, in fp32.
+    """
+
+    records: tuple[Record, ...]
+    spec: ModelSpec | None
+    summary: Summary | None
+    spread: Spread | None
+    ratio: Ratio | None
+    fp32_ratio: Ratio | None
+    paper_ms: float | None
+    paper_relative: float | None
+
+    @property
+    def record(self) -> Record:
+        """The first round that ended well, else the first: what all rounds share, and a reason for what is missing."""
+        return next((record for record in self.records if record.status == "ok"), self.records[0])
+
+    @property
+    def relative(self) -> float | None:
+        return self.ratio.value if self.ratio else None
+
+    @property
+    def fp32_deviation(self) -> float | None:
+        """The largest of all rounds: the difference from the same network's output in fp32, over that one's spread."""
+        told = [record.check.fp32_relative for record in self.records if record.check is not None]
+        return max((relative for relative in told if relative is not None), default=None)
+
+    @property
+    def doubts(self) -> tuple[Doubt, ...]:
+        """Of all rounds together, one of a kind; passes are named only where there is a single round."""
+        if len(self.records) == 1:
+            return self.record.warnings
+        by_kind: dict[str, list[Doubt]] = {}
+        for record in self.records:
+            for doubt in record.warnings:
+                by_kind.setdefault(doubt.kind, []).append(doubt)
+        rounds = len(self.records)
+        found = [
+            Doubt(kind, f"in {len(of_kind)} of {rounds} rounds, first: {of_kind[0].message}")
+            for kind, of_kind in by_kind.items()
+        ]
+        return (*found, *warnings.of_rounds(self.records, self.spread))
+
+    @property
+    def title(self) -> str:
+        return model_title(self.record)
+
+
+def table_rows(records: Sequence[Record]) -> list[Row]:
+    """A row a device and case, in the order in which their first records stand.
+
+    Relative times are made only within one clock, device, runtime, provider and thread count, never on a meaningless
+    clock, and only from cases that passed their output check.
+    """
+    baselines = _beside(groups.comparable(records), is_baseline)
+    in_fp32 = _beside(groups.across_precisions(records), lambda record: record.case.precision == "fp32")
+    with_paper = {"caffe2"} & {record.case.runtime for record in records} or {record.case.runtime for record in records}
+    return [
+        _row(
+            tuple(rounds),
+            baselines[_key(rounds[0])],
+            in_fp32[_key(rounds[0])],
+            beside_paper=rounds[0].case.runtime in with_paper,
+        )
+        for rounds in groups.by_case(records)
+    ]
+
+
+def is_baseline(record: Record) -> bool:
+    """Whether it is the network that others are compared with, on the runtime's own kernels, in fp32."""
+    case = record.case
+    is_own = record.artifact is not None and record.artifact.source is not None
+    return (case.model, case.igc, case.precision) == (BASELINE, None, "fp32") and not is_own
+
+
+#: Timed passes by the round that they were made in.
+_Rounds = dict[int, tuple[Pass, ...]]
+
+
+def _key(record: Record) -> tuple[str, Clock, str]:
+    return (record.device.serial, record.device.clock, record.id)
+
+
+def _beside(
+    groups_: Sequence[Sequence[Record]], is_wanted: Callable[[Record], bool]
+) -> dict[tuple[str, Clock, str], _Rounds]:
+    """For each record, by its key, the samples of the records of its group that are wanted."""
+    return {
+        _key(record): samples
+        for group in groups_
+        for samples in [_samples([one for one in group if is_wanted(one)])]
+        for record in group
+    }
+
+
+def _samples(rounds: Sequence[Record]) -> _Rounds:
+    return {one.round: one.measurement.samples for one in rounds if one.measurement and one.status == "ok"}
+
+
+def _row(rounds: tuple[Record, ...], baseline: _Rounds, in_fp32: _Rounds, *, beside_paper: bool) -> Row:
+    first, samples = rounds[0], _samples(rounds)
+    spec = network_spec(first)
+    as_in_paper = beside_paper and first.case.igc in (None, IGC[0]) and first.case.precision == "fp32"
+    paper_ms = _paper_ms(spec) if as_in_paper else None
+    paper_baseline_ms = _paper_ms(registry.get(BASELINE))
+    return Row(
+        records=rounds,
+        spec=spec,
+        summary=summarise([one for of_round in samples.values() for one in of_round]) if samples else None,
+        spread=spread(list(samples.values())) if samples else None,
+        ratio=_ratio(first, samples, baseline),
+        fp32_ratio=_ratio(first, samples, in_fp32),
+        paper_ms=paper_ms,
+        paper_relative=paper_ms / paper_baseline_ms if paper_ms and paper_baseline_ms else None,
+    )
+
+
+def _ratio(first: Record, samples: _Rounds, base: _Rounds) -> Ratio | None:
+    """None where no round has both, or where times mean nothing."""
+    of_both = samples.keys() & base.keys()
+    if not of_both or first.device.clock == "emulated":
+        return None
+    return ratio(samples, base)
+
+
+def _paper_ms(spec: ModelSpec | None) -> float | None:
+    return spec.paper.speed_ms if spec and spec.paper else None
+
+
+def by_device(table: Sequence[Row]) -> list[list[Row]]:
+    """The rows of each device and clock, in the order in which the first ones stand."""
+    found: dict[tuple[str, Clock], list[Row]] = {}
+    for row in table:
+        found.setdefault((row.record.device.serial, row.record.device.clock), []).append(row)
+    return list(found.values())
+
+
+def onnx_bytes(record: Record) -> int:
+    """The size of the case's ONNX file: in fp32 what was exported, in another precision what that was turned into.
+
+    Raises ValueError for a record without an artifact.
+    """
+    if (artifact := record.artifact) is None:
+        raise ValueError(f"{record.id} has no artifact")
+    is_made = record.case.precision != "fp32" and record.case.format == "onnx"
+    return artifact.size_bytes if is_made else artifact.onnx_size_bytes

@@ -1,0 +1,1 @@
+"""Two runs, many runs, and how what came of them is shown."""

@@ -1,0 +1,239 @@
+"""A comparison of two runs as people and programs read it: terminal, Markdown, JUnit XML, JSON."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+from harness.analyse.slower import WORDS
+from harness.compare.two_runs import INSTRUCTIONS, TIME, ComparedCase, Comparison, Run, runtime_version
+from harness.record import bounded
+from harness.record.titles import MEANING_OF_TIME, case_title
+from harness.record.units import NOTHING, milliseconds
+from harness.report import render
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Of what `as_json` writes, described in results/README.md; another number when a field changes.
+JSON_VERSION = 1
+
+_RIGHT = {"BASE", "NEW", "NEW / BASE"}
+
+
+def summary(comparison: Comparison) -> str:
+    """The outcome in a sentence: what a gate shows first."""
+    if comparison.refusals:
+        return f"These runs may not be compared: {'; '.join(comparison.refusals)}."
+    count = len(comparison.regressions)
+    verdicts = Counter(case.verdict for case in comparison.cases)
+    found = ", ".join(f"{number} {WORDS[verdict]}" for verdict, number in verdicts.items())
+    return f"{count or 'No'} regression{'' if count == 1 else 's'} in {len(comparison.cases)} cases: {found}."
+
+
+def for_terminal(comparison: Comparison) -> str:
+    """The table and the outcome; without cases the outcome alone."""
+    if not comparison.cases:
+        return summary(comparison)
+    return f"{render.markdown(_table(comparison.cases), _RIGHT, 'simple')}\n{summary(comparison)}"
+
+
+def markdown(comparison: Comparison) -> str:
+    """For a job's summary: the outcome, the table, what else differs, and how it was judged."""
+    mark = "🟡" if comparison.refusals else "🔴" if comparison.regressions else "🟢"
+    parts = [f"## {mark} tenpass: {_in_markdown(summary(comparison))}", "", *_runs(comparison), ""]
+    parts += [f"- {_in_markdown(remark)}" for remark in comparison.remarks]
+    if comparison.cases:
+        parts += ["", render.markdown(_table(comparison.cases).map(_in_markdown), _RIGHT), *_legend(comparison)]
+    return "\n".join(parts) + "\n"
+
+
+def _runs(comparison: Comparison) -> list[str]:
+    return [
+        f"- {name}: {_in_markdown(_one_line(run))}"
+        for name, run in (("BASE", comparison.base), ("NEW", comparison.new))
+    ]
+
+
+def _legend(comparison: Comparison) -> list[str]:
+    exact = [case for case in comparison.cases if case.told is not None and case.is_exact]
+    lines = []
+    if len(exact) < sum(case.told is not None for case in comparison.cases):
+        lines.append(
+            "Times are those of the quick passes (a tenth is quicker), without what other programs took of them; a "
+            f"difference counts from a factor of {comparison.factor:g} on, where a test over the rounds says so, too."
+        )
+    if exact:
+        lines.append(
+            "Figures without an interval are exact, medians over all passes; a difference counts from a factor of "
+            f"{comparison.exact_factor:g} on."
+        )
+    return lines
+
+
+def _table(cases: Sequence[ComparedCase]) -> pd.DataFrame:
+    import pandas as pd
+
+    frame = pd.DataFrame([_row(case) for case in cases])
+    return frame.drop(columns=["Device"] if frame["Device"].nunique() == 1 else [])
+
+
+def _row(case: ComparedCase) -> dict[str, str]:
+    told, record = case.told, case.record
+    doubts = [f"{name}: {text}" for name, text in zip(("BASE", "NEW"), case.doubts, strict=True) if text]
+    same = case.doubts[0] == case.doubts[1] and case.doubts[0]
+    return {
+        "Device": bounded.printable(record.device.serial),
+        "Case": bounded.printable(case_title(record)),
+        "BASE": _figure(case, told.base) if told else NOTHING,
+        "NEW": _figure(case, told.new) if told else NOTHING,
+        "NEW / BASE": ratio(case),
+        "Verdict": WORDS[case.verdict],
+        "Why": bounded.printable(case.reason),
+        "Warnings": f"both: {same}" if same else "; ".join(doubts) or NOTHING,
+        "Time is": MEANING_OF_TIME[record.device.clock],
+    }
+
+
+def _figure(case: ComparedCase, value: float) -> str:
+    return f"{value / 1e6:.3f}M instructions" if case.figure == INSTRUCTIONS else f"{milliseconds(value)} ms"
+
+
+def ratio(case: ComparedCase) -> str:
+    """NEW over BASE with its interval, 0.956 [0.950, 0.963]; of exact figures 0.9560; ~0.956 where nothing is sure."""
+    told = case.told
+    if told is None:
+        return NOTHING
+    if case.is_exact:
+        return f"{told.ratio:.4f}"
+    if told.low is None or told.high is None:
+        return f"~{told.ratio:.3f}"
+    return f"{told.ratio:.3f} [{told.low:.3f}, {told.high:.3f}]"
+
+
+#: What would end a cell or mark up text that a device or a file has made up.
+_MARKDOWN = str.maketrans({**{sign: f"\\{sign}" for sign in "\\|*_`[]"}, "<": "&lt;", ">": "&gt;"})
+
+
+def _in_markdown(text: str) -> str:
+    return text.translate(_MARKDOWN)
+
+
+# --- for programs -------------------------------------------------------------------------------------
+
+
+def junit(comparison: Comparison) -> str:
+    """JUnit XML: a suite for each device, a test case for each case.
+
+    A regression is a failure; what could not be told, or is missing or failed without being a regression, is skipped.
+    Runs that may not be compared are an error. `time` is that of a pass in NEW, in seconds.
+    """
+    root = ElementTree.Element("testsuites", {"name": "tenpass compare"})
+    by_device: dict[str, list[ComparedCase]] = {}
+    for case in comparison.cases:
+        by_device.setdefault(case.record.device.serial, []).append(case)
+    for serial, cases in by_device.items():
+        _suite(root, comparison, serial, [_test_case(case) for case in cases])
+    if comparison.refusals:
+        refused = ElementTree.Element("testcase", classname="tenpass", name="the runs may be compared")
+        error = ElementTree.SubElement(refused, "error", message=_in_xml(summary(comparison)), type="refused")
+        error.text = _in_xml("\n".join(comparison.refusals))
+        _suite(root, comparison, "tenpass", [refused])
+    for name in ("tests", "failures", "errors", "skipped"):
+        root.set(name, str(sum(int(suite.get(name, "0")) for suite in root)))
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _suite(root: ElementTree.Element, comparison: Comparison, name: str, cases: Sequence[ElementTree.Element]) -> None:
+    counts = {
+        counted: str(sum(case.find(tag) is not None for case in cases))
+        for counted, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped"))
+    }
+    named = {"name": _in_xml(name), "timestamp": _in_xml(comparison.new.plan.utc), "tests": str(len(cases))}
+    suite = ElementTree.SubElement(root, "testsuite", named | counts)
+    properties = ElementTree.SubElement(suite, "properties")
+    for key, value in (("base", _one_line(comparison.base)), ("new", _one_line(comparison.new))):
+        ElementTree.SubElement(properties, "property", name=key, value=_in_xml(value))
+    for number, remark in enumerate(comparison.remarks, start=1):
+        ElementTree.SubElement(properties, "property", name=f"remark {number}", value=_in_xml(remark))
+    suite.extend(cases)
+
+
+def _test_case(case: ComparedCase) -> ElementTree.Element:
+    record = case.record
+    seconds = {"time": f"{case.told.new / 1e9:.9f}"} if case.told is not None and case.figure == TIME else {}
+    names = {"classname": _in_xml(record.device.serial), "name": _in_xml(record.id)}
+    element = ElementTree.Element("testcase", names | seconds)
+    message = f"{WORDS[case.verdict]}: {case.reason}"
+    if case.told is not None:
+        message = f"{WORDS[case.verdict]}, NEW / BASE {ratio(case)}: {case.reason}"
+    if case.regression:
+        ElementTree.SubElement(element, "failure", message=_in_xml(message), type=case.verdict)
+    elif case.verdict in ("cant_tell", "missing", "failed"):
+        ElementTree.SubElement(element, "skipped", message=_in_xml(message))
+    output = ElementTree.SubElement(element, "system-out")
+    output.text = _in_xml("\n".join(f"{name}: {value}" for name, value in _row(case).items()))
+    return element
+
+
+def _in_xml(text: str) -> str:
+    """XML has no way to write most control characters; lines may stay lines."""
+    return "\n".join(bounded.printable(line) for line in text.split("\n"))
+
+
+def _one_line(run: Run) -> str:
+    return f"{run.folder} (run {run.plan.run}, commit {run.plan.commit or 'unknown'}, {run.plan.utc})"
+
+
+def as_json(comparison: Comparison) -> str:
+    """For programs; described in results/README.md."""
+    content = {
+        "schema_version": JSON_VERSION,
+        "base": _run_in_json(comparison.base),
+        "new": _run_in_json(comparison.new),
+        "refusals": comparison.refusals,
+        "remarks": comparison.remarks,
+        "factor": comparison.factor,
+        "exact_factor": comparison.exact_factor,
+        "regressions": len(comparison.regressions),
+        "cases": [_case_in_json(case) for case in comparison.cases],
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def _run_in_json(run: Run) -> dict[str, Any]:
+    plan = run.plan
+    return {"folder": str(run.folder), "run": plan.run, "utc": plan.utc, "commit": plan.commit}
+
+
+def _case_in_json(case: ComparedCase) -> dict[str, Any]:
+    told, record = case.told, case.record
+    return {
+        "device": record.device.serial,
+        "clock": record.device.clock,
+        "id": record.id,
+        "title": case_title(record),
+        "verdict": case.verdict,
+        "regression": case.regression,
+        "reason": case.reason,
+        "figure": case.figure if told else None,
+        "base": told.base if told else None,
+        "new": told.new if told else None,
+        "ratio": told.ratio if told else None,
+        "low": told.low if told else None,
+        "high": told.high if told else None,
+        "p_value": told.p_value if told else None,
+        "sides": {
+            name: {
+                "rounds": len(rounds),
+                "rounds_ok": sum(one.status == "ok" for one in rounds),
+                "runtime": runtime_version(rounds[-1]) if rounds else None,
+                "warnings": sorted({doubt.kind for one in rounds for doubt in one.warnings}),
+            }
+            for name, rounds in (("base", case.base), ("new", case.new))
+        },
+    }

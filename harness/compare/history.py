@@ -1,0 +1,204 @@
+"""Runs in the order of their time, as a line for each case and device, and as tables of those."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from device.records import Clock
+from harness.analyse import groups
+from harness.analyse.slower import EXACT_FACTOR, FACTOR, WORDS
+from harness.compare import formats, two_runs
+from harness.compare.two_runs import ComparedCase, Run
+from harness.record import bounded, plan
+from harness.record.errors import UsageError
+from harness.record.record import Record
+from harness.record.titles import MEANING_OF_TIME, model_title
+from harness.record.units import NOTHING, milliseconds
+from harness.report import render
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Point:
+    """One case in one run. `median_ns` is over all passes of all rounds that ended well, None where none did.
+
+    `step` is the comparison with the newest point before it that ended well, None for the first of a line. `changed`
+    says what is no longer as it was then: where `is_new_line`, device or model files, and nothing is compared.
+    """
+
+    run: Run
+    rounds: tuple[Record, ...]
+    median_ns: float | None
+    step: ComparedCase | None
+    changed: tuple[str, ...]
+    is_new_line: bool
+
+    @property
+    def record(self) -> Record:
+        return next((record for record in self.rounds if record.status == "ok"), self.rounds[0])
+
+
+@dataclass(frozen=True)
+class Line:
+    """One case on one device, by one clock, in the order of time."""
+
+    serial: str
+    clock: Clock
+    points: tuple[Point, ...]
+
+    @property
+    def newest(self) -> Point:
+        return self.points[-1]
+
+    @property
+    def title(self) -> str:
+        """Without the runtime's version, which moves along the line."""
+        case = self.newest.record.case
+        threads = f", {case.threads} threads" if case.threads > 1 else ""
+        place = "".join(f", {part}" for part in (case.cpus and f"CPUs {case.cpus}", case.abi) if part)
+        return f"{model_title(self.newest.record)}; {case.runtime}{threads}{place}"
+
+
+def read(folders: Iterable[Path], on_skipped: Callable[[str], None] = lambda _: None) -> list[Run]:
+    """The runs in these folders, each once, the oldest first.
+
+    Raises UsageError for a folder that neither is a run nor has one in it, and for a run that was named and cannot be
+    read; of one that was merely found, `on_skipped` hears in words.
+    """
+    runs: dict[Path, Run] = {}
+    for folder in folders:
+        if (folder / plan.FILE_NAME).exists():
+            runs[folder.resolve()] = two_runs.read(folder)
+            continue
+        found = [path.parent for path in sorted(folder.rglob(plan.FILE_NAME))]
+        if not found:
+            raise UsageError(f"{folder}: no run there, nor in a folder below it; name folders such as results/")
+        for one in found:
+            try:
+                runs.setdefault(one.resolve(), two_runs.read(one))
+            except UsageError as error:
+                on_skipped(f"left out: {error}")
+    return sorted(runs.values(), key=lambda run: (run.plan.utc, str(run.folder)))
+
+
+def lines(runs: Sequence[Run], factor: float = FACTOR, exact_factor: float = EXACT_FACTOR) -> list[Line]:
+    """A line for each case, device and clock, in the order in which they are first met; `runs` in that of time."""
+    met: dict[tuple[str, Clock, str], list[tuple[Run, tuple[Record, ...]]]] = {}
+    for run in runs:
+        for (serial, id_), rounds in two_runs.by_case(run.records).items():
+            met.setdefault((serial, rounds[0].device.clock, id_), []).append((run, rounds))
+    return [Line(serial, clock, tuple(_points(of, factor, exact_factor))) for (serial, clock, _), of in met.items()]
+
+
+def _points(measured: Sequence[tuple[Run, tuple[Record, ...]]], factor: float, exact_factor: float) -> Iterator[Point]:
+    before: tuple[Record, ...] | None = None
+    for run, rounds in measured:
+        well = groups.measured(rounds)
+        other = _other(before, well) if before and well else []
+        changed = [*other, *(_other_runtime(before, well) if before and well else [])]
+        step = two_runs.compare_case(before, rounds, factor, exact_factor) if before and not other else None
+        median_ns = groups.median_ns(groups.timed_passes(well)) if groups.timed_passes(well) else None
+        yield Point(run, rounds, median_ns, step, tuple(changed), is_new_line=bool(other) or before is None)
+        before = tuple(well) or before
+
+
+def _other(then: Sequence[Record], now: Sequence[Record]) -> list[str]:
+    """What makes two points no points of one line."""
+    device = two_runs.device_differences(then[0].device, now[0].device)
+    files = two_runs.networks(then) != two_runs.networks(now)
+    return [*(["device"] if device else []), *(["model files"] if files else [])]
+
+
+def _other_runtime(then: Sequence[Record], now: Sequence[Record]) -> list[str]:
+    versions = two_runs.runtime_version(then[0]), two_runs.runtime_version(now[0])
+    return [f"runtime ({versions[0]})"] if versions[0] != versions[1] else []
+
+
+# --- tables -------------------------------------------------------------------------------------------
+
+_RIGHT = {"Median (ms)", "To the one before"}
+
+
+def frame(of: Sequence[Line]) -> pd.DataFrame:
+    """A row for each point, for programs: unrounded, units in the names; a line's rows together, in order of time."""
+    import pandas as pd
+
+    return pd.DataFrame([_plain(line, point) for line in of for point in line.points])
+
+
+def _plain(line: Line, point: Point) -> dict[str, object]:
+    step = point.step
+    told = step.told if step else None
+    ends_well = groups.measured(point.rounds)
+    return {
+        "device": line.serial,
+        "clock": line.clock,
+        "case": point.record.id,
+        "utc": point.run.plan.utc,
+        "run": point.run.plan.run,
+        "commit": point.run.plan.commit,
+        "runtime": two_runs.runtime_version(point.record),
+        "status": point.record.status,
+        "rounds": len(point.rounds),
+        "rounds_ok": len(ends_well),
+        "median_ns": point.median_ns,
+        "verdict": step.verdict if step else None,
+        "figure": step.figure if step and told else None,
+        "ratio": told.ratio if told else None,
+        "ratio_low": told.low if told else None,
+        "ratio_high": told.high if told else None,
+        "changed": "; ".join(point.changed) or None,
+        "folder": str(point.run.folder),
+    }
+
+
+def csv(of: Sequence[Line]) -> str:
+    return str(frame(of).to_csv(index=False, lineterminator="\n"))
+
+
+def for_terminal(of: Sequence[Line]) -> str:
+    return "\n".join(f"{title}\n\n{table}" for title, table in _tables(of, "simple"))
+
+
+def markdown(of: Sequence[Line]) -> str:
+    parts = ["# History", ""]
+    for title, table in _tables(of, "pipe"):
+        parts += [f"## {title}", "", table]
+    parts += [
+        "*To the one before* is what harness.compare compares, over that of the run before, with its interval: on "
+        "hardware not the median, but the time of the quick passes. *Changed* says what is other than it "
+        "was then; with other model files, or on another device of that name, nothing is compared.",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _tables(of: Sequence[Line], style: str) -> Iterator[tuple[str, str]]:
+    """For each device and clock a title and a table: times of several are never put side by side."""
+    import pandas as pd
+
+    by_device: dict[tuple[str, Clock], list[Line]] = {}
+    for line in of:
+        by_device.setdefault((line.serial, line.clock), []).append(line)
+    for (serial, clock), its in by_device.items():
+        rows = [_shown(line, point) for line in its for point in line.points]
+        text = render.markdown(pd.DataFrame(rows), _RIGHT, style)
+        yield f"{bounded.printable(serial)}: time is {MEANING_OF_TIME[clock]}", text
+
+
+def _shown(line: Line, point: Point) -> dict[str, str]:
+    step = point.step
+    return {
+        "Case": bounded.printable(line.title) if point is line.points[0] else "",
+        "Time (UTC)": point.run.plan.utc[:16].replace("T", " "),
+        "Commit": bounded.printable(point.run.plan.commit or "unknown"),
+        "Runtime": bounded.printable(two_runs.runtime_version(point.record)),
+        "Median (ms)": milliseconds(point.median_ns) if point.median_ns is not None else point.record.status,
+        "To the one before": formats.ratio(step) if step else NOTHING,
+        "Verdict": WORDS[step.verdict] if step else NOTHING,
+        "Changed": bounded.printable("; ".join(point.changed)) or NOTHING,
+    }

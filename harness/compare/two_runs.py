@@ -1,0 +1,297 @@
+"""Two runs held against each other: may they be compared at all, and what became of each case. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import chain
+from pathlib import Path
+
+from device.records import Counters, DeviceInfo, Pass
+from harness.analyse import groups, preemption, slower, statistics, warnings
+from harness.analyse.slower import EXACT_FACTOR, FACTOR, Told, Verdict
+from harness.record import journal
+from harness.record import plan as plans
+from harness.record.plan import Plan
+from harness.record.record import Record
+
+#: What a figure is: the time of a pass, or the instructions that an emulator counted in it.
+TIME, INSTRUCTIONS = "time_ns", "instructions"
+
+_MOST_NAMED = 4  # a choice: so many are named in one line
+
+#: What the fields of a DeviceInfo are called, where their names do not say it.
+_WHAT = {"ram_bytes": "size of memory", "os": "operating system", "cache_model": "model of caches", "abi": "ABI"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as it lies in its folder; `records` has one for each round and case that was measured or failed."""
+
+    folder: Path
+    plan: Plan
+    records: tuple[Record, ...]
+
+    @property
+    def title(self) -> str:
+        return f"{self.folder} (commit {self.plan.commit or 'unknown'}, {self.plan.utc})"
+
+
+@dataclass(frozen=True)
+class ComparedCase:
+    """One case on one device in both runs: the records of its rounds, in their order.
+
+    `figure` is what was compared, TIME or INSTRUCTIONS; `told` is None where nothing could be. `regression`: it was
+    well in the first run and is slower, failed or missing in the second.
+    """
+
+    base: tuple[Record, ...]
+    new: tuple[Record, ...]
+    verdict: Verdict
+    regression: bool
+    reason: str
+    figure: str = TIME
+    told: Told | None = None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the figure itself decides."""
+        return self.figure == INSTRUCTIONS or self.record.device.clock == "instructions"
+
+    @property
+    def record(self) -> Record:
+        """The newest that ended well, else the first: what all share."""
+        both = (*self.new, *self.base)
+        return next((record for record in both if record.status == "ok"), both[0])
+
+    @property
+    def doubts(self) -> tuple[str, str]:
+        """About the first and about the second run: each kind once, in words; empty where there are none."""
+        return _doubts(self.base), _doubts(self.new)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`refusals` say why the runs may not be compared: there are no cases then. `remarks` say what else differs."""
+
+    base: Run
+    new: Run
+    refusals: tuple[str, ...]
+    remarks: tuple[str, ...]
+    cases: tuple[ComparedCase, ...]
+    factor: float
+    exact_factor: float
+
+    @property
+    def regressions(self) -> tuple[ComparedCase, ...]:
+        return tuple(case for case in self.cases if case.regression)
+
+
+def read(folder: Path) -> Run:
+    """Raises UsageError for what is not a run's folder."""
+    return Run(folder, plans.read(folder), tuple(journal.read(folder)))
+
+
+def compare(
+    base: Run,
+    new: Run,
+    *,
+    factor: float = FACTOR,
+    exact_factor: float = EXACT_FACTOR,
+    other_models: bool = False,
+) -> Comparison:
+    """`other_models`: networks may have changed, as when one was rewritten."""
+    pairs = _pairs(base.records, new.records)
+    other = _changed_networks(pairs)
+    refusals = _refusals(base, new, pairs, [] if other_models else other)
+    if refusals:
+        return Comparison(base, new, tuple(refusals), (), (), factor, exact_factor)
+    return Comparison(
+        base,
+        new,
+        refusals=(),
+        remarks=tuple(dict.fromkeys(_remarks(pairs, other))),
+        cases=tuple(compare_case(then, now, factor, exact_factor) for then, now in pairs),
+        factor=factor,
+        exact_factor=exact_factor,
+    )
+
+
+#: The records of one case on one device in both runs; none where it is not in that run.
+_Pair = tuple[tuple[Record, ...], tuple[Record, ...]]
+
+
+def _pairs(base: Iterable[Record], new: Iterable[Record]) -> list[_Pair]:
+    """In the order of the first run, and behind them what is in the second alone."""
+    then, now = by_case(base), by_case(new)
+    return [(then.get(key, ()), now.get(key, ())) for key in {**then, **now}]
+
+
+def by_case(records: Iterable[Record]) -> dict[tuple[str, str], tuple[Record, ...]]:
+    """The rounds of each case, in their order, by the device's serial and the case's id."""
+    found: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        found.setdefault((record.device.serial, record.id), []).append(record)
+    return {key: tuple(sorted(rounds, key=lambda record: record.round)) for key, rounds in found.items()}
+
+
+# --- may they be compared? ----------------------------------------------------------------------------
+
+
+def _refusals(base: Run, new: Run, pairs: Sequence[_Pair], other_networks: Sequence[str]) -> list[str]:
+    """Why they may not be, a line each."""
+    then, now = _devices(base), _devices(new)
+    common = [serial for serial in then if serial in now]
+    if not common:
+        return [f"other device: {_named(then)} then, {_named(now)} now; compare runs of one device"]
+    found = [line for serial in common for line in device_differences(then[serial], now[serial])]
+    if not any(both[0] and both[1] for both in pairs):
+        ids = [_named(record.id for record in run.records) for run in (base, new)]
+        found.append(f"no case in common: {ids[0]} then, {ids[1]} now; measure the same --models and --runtime")
+    if other_networks:
+        found.append(f"other model files in {_named(other_networks)}; --allow-other-models compares them all the same")
+    return found
+
+
+def _devices(run: Run) -> dict[str, DeviceInfo]:
+    """By serial: those that the records are from, and those that the plan knows."""
+    known = {info.serial: info for info in run.plan.device_infos.values()}
+    return known | {record.device.serial: record.device for record in run.records}
+
+
+def device_differences(then: DeviceInfo, now: DeviceInfo) -> list[str]:
+    """What makes one device another, a line each; none for one device. A recording of a device is that device."""
+    if "replay" in (then.kind, now.kind):
+        then = replace(then, kind=now.kind)
+    return [
+        f"{then.serial}: another {_WHAT.get(field.name, field.name)}: {_shown(getattr(then, field.name))} then, "
+        f"{_shown(getattr(now, field.name))} now"
+        for field in fields(DeviceInfo)
+        if not replace(now, **{field.name: getattr(then, field.name)}).is_same_as(now)
+    ]
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(f"{core.part or 'unknown'} at {core.max_khz or 'unknown'} kHz" for core in value) or "unknown"
+    return "unknown" if value is None else str(value)
+
+
+def _changed_networks(pairs: Sequence[_Pair]) -> list[str]:
+    """The ids of cases whose model files have other bytes; what never got as far as files is not among them."""
+    return [then[0].id for then, now in pairs if networks(then) and networks(now) and networks(then) != networks(now)]
+
+
+def networks(rounds: Sequence[Record]) -> frozenset[tuple[str, ...]]:
+    """The sha256 of the model files that these rounds ran."""
+    return frozenset(record.artifact.sha256 for record in rounds if record.artifact is not None)
+
+
+def _named(names: Iterable[str]) -> str:
+    different = list(dict.fromkeys(names))
+    more = [f"and {len(different) - _MOST_NAMED} more"] if len(different) > _MOST_NAMED else []
+    return ", ".join([*different[:_MOST_NAMED], *more]) or "none"
+
+
+def _remarks(pairs: Sequence[_Pair], other_networks: Sequence[str]) -> Iterator[str]:
+    """What differs and may be compared all the same: as a rule, what the comparison is about."""
+    if other_networks:
+        yield f"other model files in {_named(other_networks)} (--allow-other-models)"
+    for then, now in ((groups.measured(then), groups.measured(now)) for then, now in pairs):
+        if not then or not now:
+            continue
+        versions = [runtime_version(rounds[0]) for rounds in (then, now)]
+        if versions[0] != versions[1]:
+            yield f"other runtime: {versions[0]} then, {versions[1]} now"
+        elif then[0].bundle != now[0].bundle:
+            yield f"another build of the runner with {versions[0]}"
+        for what in ("passes", "warmup"):
+            counts = [getattr(rounds[0].case, what) for rounds in (then, now)]
+            if counts[0] != counts[1]:
+                yield f"{what}: {counts[0]} then, {counts[1]} now"
+        if len(then) != len(now):
+            yield f"rounds that ended well: {len(then)} then, {len(now)} now, in {now[0].id}"
+
+
+def runtime_version(record: Record) -> str:
+    """The runtime and its version, as the runner said; without it where nothing was measured."""
+    version = record.measurement.runtime_version if record.measurement else ""
+    return f"{record.case.runtime} {version}".strip()
+
+
+# --- what became of a case ----------------------------------------------------------------------------
+
+
+def compare_case(
+    base: Sequence[Record], new: Sequence[Record], factor: float = FACTOR, exact_factor: float = EXACT_FACTOR
+) -> ComparedCase:
+    """One case on one device, in all its rounds of both runs; no records: the case is not in that run."""
+    base, new = tuple(base), tuple(new)
+    then, now = groups.measured(base), groups.measured(new)
+    if without := _not_compared(base, new):
+        verdict, reason = without
+        is_worse = bool(then) and verdict in ("failed", "missing")
+        return ComparedCase(base, new, verdict, is_worse, reason)
+    counted = _instructions(then), _instructions(now)
+    if counted[0] and counted[1]:
+        figure, told = INSTRUCTIONS, slower.by_figure(*counted, factor=exact_factor)
+    else:
+        figure, told = TIME, _by_time(then, now, factor, exact_factor)
+    return ComparedCase(base, new, told.verdict, told.verdict == "slower", told.reason, figure, told)
+
+
+def _not_compared(base: Sequence[Record], new: Sequence[Record]) -> tuple[Verdict, str] | None:
+    """The verdict, and why, where there are no figures to compare; None where there are."""
+    then, now = groups.measured(base), groups.measured(new)
+    if not base or not new:
+        return "missing", "it is not in NEW" if base else "it is not in BASE"
+    if not now or (_wrong(new) and not _wrong(base)):
+        return "failed", _why_failed(_wrong(new) or new)
+    if not then:
+        return "failed", f"in BASE alone: {_why_failed(base)}"
+    if now[0].device.clock == "emulated":
+        return "cant_tell", "times of an emulator without a clock of its own mean nothing"
+    return None
+
+
+def _by_time(then: Sequence[Record], now: Sequence[Record], factor: float, exact_factor: float) -> Told:
+    base, new = ([groups.timed_passes([record]) for record in rounds] for rounds in (then, now))
+    if now[0].device.clock == "instructions":
+        return slower.by_figure(list(chain(*_times(base))), list(chain(*_times(new))), factor=exact_factor)
+    times = preemption.without if preemption.is_told([*then, *now]) else _times
+    return slower.by_rounds(times(base), times(new), factor)
+
+
+def _times(rounds: Sequence[Sequence[Pass]]) -> list[list[int]]:
+    return [[one.ns for one in of_round] for of_round in rounds]
+
+
+def _instructions(rounds: Sequence[Record]) -> list[int]:
+    """Of each timed pass, as an emulator counted them; none unless it counted all."""
+    passes = groups.timed_passes(rounds)
+    found = [count for one in passes if (count := _exact_count(one.counters)) is not None]
+    return found if len(found) == len(passes) else []
+
+
+def _exact_count(counters: Counters | None) -> int | None:
+    return counters.counts.get("instructions") if counters is not None and counters.source == "emulator" else None
+
+
+def _wrong(rounds: Sequence[Record]) -> list[Record]:
+    """Rounds whose output was found wrong: one is too many, however well the others went."""
+    return [record for record in rounds if record.status == "output_wrong"]
+
+
+def _why_failed(rounds: Sequence[Record]) -> str:
+    first = rounds[0]
+    return f"{first.status}: {first.error}" if first.error else first.status
+
+
+def _doubts(rounds: Sequence[Record]) -> str:
+    """Passes are not named: those of several rounds would be mixed up."""
+    if not rounds:
+        return ""
+    of_records = [replace(doubt, samples=()) for record in rounds for doubt in record.warnings]
+    measured = [one.measurement.samples for one in groups.measured(rounds) if one.measurement]
+    spread = statistics.spread(measured) if len(measured) > 1 else None
+    return warnings.summary([*of_records, *warnings.of_rounds(rounds, spread)])

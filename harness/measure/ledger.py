@@ -1,0 +1,64 @@
+"""What a run writes down while it goes on: its plan with the devices it has met, and every record, as it comes."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from device.records import DeviceInfo
+from harness.record import plan as plans
+from harness.record.journal import Journal
+from harness.record.plan import Plan
+from harness.record.record import Record
+
+
+class Ledger:
+    """The folder of a run, empty until a device is met: until then there is nothing to go on with.
+
+    `plan` has the devices met so far. Used from one thread. Raises UsageError when another run writes there.
+    """
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self.plan = plan
+        self._folder = folder
+        self._written: Plan | None = None
+        self._journal: Journal | None = None
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    @property
+    def is_begun(self) -> bool:
+        return self._journal is not None
+
+    def met(self, device: str, info: DeviceInfo) -> None:
+        """Takes up that the plan's device of this name is open, and what it is: written down with the next record.
+
+        The first one is at once.
+        """
+        self.plan = replace(self.plan, device_infos={**self.plan.device_infos, device: info})
+        if self._journal is None:
+            self._write_plan()
+            self._journal = self._open.enter_context(Journal(self._folder))
+            self._open.callback(self._write_plan)
+
+    def keep(self, record: Record) -> None:
+        """Writes down a record of a device that was met. Raises HarnessError when the disk does not take it."""
+        assert self._journal is not None, "a record of a device that was never met"  # noqa: S101
+        self._write_plan()
+        self._journal.append(record)
+
+    def _write_plan(self) -> None:
+        """Unless it is as it was written: of many devices that are met, few writes are made."""
+        if self._written is not self.plan:
+            plans.write(self.plan, self._folder)
+            self._written = self.plan

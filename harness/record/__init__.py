@@ -1,0 +1,1 @@
+"""What is known: cases, plans, records, and how they are kept."""

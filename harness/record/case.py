@@ -1,0 +1,38 @@
+"""What is measured, and how: one row of a plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the plan: what is measured, and how.
+
+    `cpus` are the CPUs to run on in the words of --cpus (`big`, `0-3`, `0xf0`); None: any. `abi` is the ABI of the
+    runner, None: the device's own.
+    """
+
+    model: str
+    runtime: str
+    format: str = "onnx"  # what of the network is run: one of export.formats.FORMATS
+    igc: str | None = (
+        None  # how its channel local convolutions are computed, one of export.artifact.IGC; None: it has none
+    )
+    threads: int = 1
+    cpus: str | None = None
+    abi: str | None = None
+    warmup: int = 1
+    passes: int = 10
+    precision: str = "fp32"  # what the network computes in: fp32, fp16 or int8
+    provider: str = "cpu"  # the runtime's execution provider that is asked for: cpu, xnnpack or nnapi
+
+    @property
+    def id(self) -> str:
+        precision = "" if self.precision == "fp32" else f"-{self.precision}"
+        provider = "" if self.provider == "cpu" else f"-{self.provider}"
+        cpus = "" if self.cpus is None else f"-cpus-{self.cpus}"
+        abi = "" if self.abi is None else f"-{self.abi}"
+        runs = self.runtime if self.format in ("onnx", self.runtime) else self.format
+        igc = "" if self.igc is None else f"-{self.igc}"
+        return f"{self.model}{igc}{precision}-{runs}{provider}-t{self.threads}{cpus}{abi}"

@@ -1,0 +1,242 @@
+"""What a run sets out to measure, and in which order, written to its folder before the first case starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from device.records import DeviceInfo
+from device.timeouts import DEFAULT, Timeouts
+from export.own.model import OwnModel
+from harness.record import bounded
+from harness.record.case import Case
+from harness.record.errors import UsageError
+from harness.record.record import MOST_ROUNDS, OLDER_VERSION, SCHEMA_VERSION
+
+FILE_NAME = "plan.json"
+
+#: A choice: a plan of a million turns has some 30 MB.
+MOST_FILE_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One case in one round: a process of its own. `order` is its place in the run; rounds and places from 0."""
+
+    case: Case
+    round: int
+    order: int
+
+    @property
+    def id(self) -> str:
+        """As people name it: the case, and its round but for the first."""
+        return self.case.id if self.round == 0 else f"{self.case.id}, round {self.round + 1}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cases, and what they share. `command` runs them again.
+
+    `order` is what was measured when: a round and the id of a case for each turn. Where it was shuffled, `seed`
+    shuffles it again. Each of `devices` takes all of that, at the same time as the others; `lanes` boards of one device
+    share its turns. `checkpoints` are files by model, `calibrations` those that int8 is calibrated with;
+    `own_models` are the user's files, which cases name as models. `counting` boards count instructions. `device_infos`
+    and `networks` (the sha256 of each case's model files; none where the export failed) are what the plan met when it
+    began, so that a run which is taken up again can tell whether they are still the same; a device that was never met
+    has none.
+    `timeouts` and `reboot` (may a device that does not answer be restarted?) are for when something fails, and may be
+    others when the run is taken up again.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    schema_version: int
+    run: str
+    utc: str
+    commit: str | None
+    command: str
+    devices: tuple[str, ...]
+    cases: tuple[Case, ...]
+    seed: int
+    order: tuple[tuple[int, str], ...]
+    limits: Limits
+    timeout_s: float
+    profile: bool
+    counting: bool
+    lanes: int
+    checkpoints: dict[str, str]
+    device_infos: dict[str, DeviceInfo] = field(default_factory=dict)
+    networks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    timeouts: Timeouts = DEFAULT
+    reboot: bool = False
+    own_models: tuple[OwnModel, ...] = ()
+    calibrations: dict[str, str] = field(default_factory=dict)
+
+    def lanes_of(self, device: str) -> int:
+        """How many boards of a device share its turns; other devices are one of a kind."""
+        return self.lanes if device.startswith("board:") else 1
+
+    def serial(self, device: str) -> str:
+        """What records call the device; a recording's have the name of what was recorded."""
+        return self.device_infos[device].serial if device in self.device_infos else device
+
+    @property
+    def rounds(self) -> int:
+        return len({round_ for round_, _ in self.order})
+
+    def turns(self) -> list[Turn]:
+        """All that is to be measured, in its order."""
+        cases = {case.id: case for case in self.cases}
+        return [Turn(cases[id_], round_, place) for place, (round_, id_) in enumerate(self.order)]
+
+
+def differences(recorded: Plan, now: Plan) -> list[str]:
+    """What of two plans is not the same, in words; what differs between any two runs (time, commit) does not count."""
+    names = (
+        *("devices", "cases", "order", "limits", "timeout_s", "profile", "counting", "lanes"),
+        *("checkpoints", "calibrations"),
+    )
+    found = [
+        f"{name}: {_short(getattr(recorded, name))} then, {_short(getattr(now, name))} now"
+        for name in names
+        if getattr(recorded, name) != getattr(now, name)
+    ]
+    own_then, own_now = _own(recorded), _own(now)
+    for name in dict.fromkeys([*own_then, *own_now]):
+        if own_then.get(name) != own_now.get(name):
+            found.append(f"--model {name}: {_short(own_then.get(name))} then, {_short(own_now.get(name))} now")
+    for device, then in recorded.device_infos.items():
+        if (known := now.device_infos.get(device)) and not then.is_same_as(known):
+            found.append(f"{device}: {_short(then)} then, {_short(known)} now")
+    for case, files in recorded.networks.items():
+        if now.networks.get(case) != files:
+            found.append(f"the files of {case}: sha256 {_short(files)} then, {_short(now.networks.get(case))} now")
+    return found
+
+
+def _own(plan: Plan) -> dict[str, str]:
+    """What of the user's own models must not change, by name: their bytes, sizes and inputs, wherever the files lie."""
+    return {
+        own.name: f"sha256 {own.sha256}, sizes {dict(sorted(own.dims.items()))}, inputs {own.inputs_sha256}"
+        for own in plan.own_models
+    }
+
+
+def require_same(recorded: Plan, now: Plan, folder: Path) -> None:
+    """Raises UsageError, saying what differs, unless a run in `folder` may be taken up again with what there is now.
+
+    What is not known yet (the device, the networks) is not compared.
+    """
+    known = now if now.networks else replace(now, networks=recorded.networks)
+    if found := differences(recorded, known):
+        raise UsageError(f"--resume {folder}: not the run it was: {'; '.join(found)}; start a new run for that")
+
+
+def require_same_device(plan: Plan, device: str, found: DeviceInfo) -> None:
+    """Raises UsageError when the plan has met another device under this name: a run may not be taken up on it."""
+    then = plan.device_infos.get(device)
+    if then is not None and not then.is_same_as(found):
+        differs = f"{device}: {_short(then)} then, {_short(found)} now"
+        raise UsageError(f"--resume {plan.run}: not the run it was: {differs}; start a new run for that")
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    most = 200
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def shuffled(cases: Sequence[Case], rounds: int, seed: int) -> tuple[tuple[int, str], ...]:
+    """Round by round, so that drift hits all cases alike; a single round stays as given.
+
+    Every other round is shuffled anew, and the one after it runs that order backwards: what drifts steadily then
+    cancels out of the mean of the two, whichever case came first.
+    """
+    generator = random.Random(seed)  # noqa: S311 (an order, not a secret)
+    ids = [case.id for case in cases]
+    if rounds == 1:
+        return tuple((0, id_) for id_ in ids)
+    order: list[tuple[int, str]] = []
+    for round_ in range(rounds):
+        ids = ids[::-1] if round_ % 2 else generator.sample(ids, len(ids))
+        order += [(round_, id_) for id_ in ids]
+    return tuple(order)
+
+
+def sequential(cases: Sequence[Case], rounds: int) -> tuple[tuple[int, str], ...]:
+    """All rounds of one case, then those of the next: what a drift does to ratios can be seen with it."""
+    return tuple((round_, case.id) for case in cases for round_ in range(rounds))
+
+
+def _upgraded(content: dict[str, Any]) -> dict[str, Any]:
+    """A plan of the older schema, which knew one device, as one of this."""
+    device, info = content.pop("device", None), content.pop("device_info", None)
+    infos = {} if info is None else {device: info}
+    return {**content, "schema_version": SCHEMA_VERSION, "devices": [device], "device_infos": infos}
+
+
+@cache  # it takes 50 ms to make
+def _adapter() -> TypeAdapter[Plan]:
+    return TypeAdapter(Plan)
+
+
+@cache
+def device_adapter() -> TypeAdapter[DeviceInfo]:
+    return TypeAdapter(DeviceInfo)
+
+
+def write(plan: Plan, folder: Path) -> None:
+    """Whole or not at all, whenever the program or the machine ends."""
+    scratch = folder / f".{FILE_NAME}"
+    with scratch.open("wb") as file:
+        file.write(_adapter().dump_json(plan, indent=2) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(folder / FILE_NAME)
+
+
+def read(folder: Path) -> Plan:
+    """Raises UsageError for a folder without a plan of this schema."""
+    path = folder / FILE_NAME
+    try:
+        content = bounded.read_bytes(path, MOST_FILE_BYTES)
+        parsed = bounded.parse_json(content)
+        is_older = isinstance(parsed, dict) and parsed.get("schema_version") == OLDER_VERSION
+        plan = _adapter().validate_json(json.dumps(_upgraded(parsed)) if is_older else content)
+    except OSError as error:
+        raise UsageError(f"{path}: no run there ({error.strerror}); name a folder below results/") from None
+    except ValidationError as error:
+        raise UsageError(f"{path}: not a plan of this harness ({error.error_count()} errors)") from None
+    except ValueError as error:
+        raise UsageError(f"{path}: not a plan of this harness ({bounded.printable(str(error))})") from None
+    if plan.schema_version != SCHEMA_VERSION:
+        raise UsageError(f"{path}: schema version {plan.schema_version}, this harness reads {SCHEMA_VERSION}")
+    known = {case.id for case in plan.cases}
+    for round_, id_ in plan.order:
+        if id_ not in known or not 0 <= round_ < MOST_ROUNDS:
+            raise UsageError(
+                f"{path}: not a plan of this harness (round {round_} of {id_[:80]!r} is none of its cases)"
+            )
+    return plan
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a run asks of its conditions; None: nothing.
+
+    A case waits at most `cool_timeout_s` for the device to cool to `max_start_celsius`. With `strict`, doubts about the
+    conditions (harness.analyse.warnings) fail the run.
+    """
+
+    max_start_celsius: float | None = None
+    max_celsius: float | None = None
+    cool_timeout_s: float = 600.0
+    strict: bool = False

@@ -1,0 +1,73 @@
+"""What exactly was measured with what: commit, schema, tools, runtimes, and the sha256 of every model and bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.record.plan import Plan
+from harness.record.record import Record
+from harness.record.units import NOTHING
+from harness.report import render
+
+
+def markdown(plan: Plan, records: Sequence[Record]) -> list[str]:
+    """A section: what holds for the whole run, the bundles, then the files of each case; each said once."""
+    import pandas as pd
+
+    lines = ["## Versions and hashes", "", *(f"- {name}: {text}" for name, text in _whole_run(plan, records)), ""]
+    for heading, found in (("Runners", _bundles(records)), ("Models", _models(records))):
+        if found:
+            frame = pd.DataFrame(list({tuple(cells.items()): cells for cells in found}.values())).fillna(NOTHING)
+            lines += [f"### {heading}", "", render.markdown(frame, set())]
+    return lines
+
+
+def _whole_run(plan: Plan, records: Sequence[Record]) -> list[tuple[str, str]]:
+    """Names and what they are, for what all cases share."""
+    tools: dict[str, set[str]] = {}
+    for record in records:
+        for tool, version in (record.artifact.tool_versions if record.artifact else {}).items():
+            tools.setdefault(tool, set()).add(version)
+    commits = dict.fromkeys(record.commit or "unknown" for record in records) or {plan.commit or "unknown": None}
+    schemas = dict.fromkeys(str(record.schema_version) for record in records) or {str(plan.schema_version): None}
+    runners = dict.fromkeys(one.measurement.runner_version for one in records if one.measurement)
+    told = [
+        ("run", f"{plan.run}, planned at {plan.utc}"),
+        ("commit", ", ".join(commits)),
+        ("schema", ", ".join(schemas)),
+        ("runner", ", ".join(runners) or NOTHING),
+        ("seed of the order", str(plan.seed)),
+        ("tools", ", ".join(f"{tool} {' or '.join(sorted(found))}" for tool, found in tools.items()) or NOTHING),
+    ]
+    return [(name, render.plain(text)) for name, text in told]
+
+
+def _bundles(records: Sequence[Record]) -> list[dict[str, str]]:
+    return [
+        {
+            "Runtime": f"{record.bundle.runtime} {record.bundle.runtime_version}",
+            "ABI": record.bundle.abi,
+            "Size": f"{record.bundle.size_bytes / 1e6:.1f} MB",
+            "sha256 of the bundle": record.bundle.sha256,
+        }
+        for record in records
+        if record.bundle
+    ]
+
+
+def _models(records: Sequence[Record]) -> list[dict[str, str]]:
+    found = []
+    for record in records:
+        if (artifact := record.artifact) is None:
+            continue
+        found.append(
+            {
+                "Model": record.case.model + (f", {record.case.igc}" if record.case.igc else ""),
+                "Format": f"{artifact.format}, {artifact.precision}",
+                "Opset": str(artifact.opset),
+                "Weights": artifact.source or artifact.weights,
+                **({"Calibration": artifact.calibration} if artifact.calibration else {}),
+                "sha256 of the files": " ".join(artifact.sha256),
+            }
+        )
+    return found

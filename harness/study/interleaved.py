@@ -1,0 +1,102 @@
+"""Times ONNX files on this machine in one process, pass by pass in turn, so that drift hits all alike.
+
+It is ONNX Runtime's Python API here, not the runner, which measures one network a process.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.analyse.statistics import Ratio, median_interval
+from harness.record.errors import UsageError
+
+if TYPE_CHECKING:
+    from export.artifact import Artifact
+
+FILE_NAME = "interleaved.json"
+
+
+@dataclass(frozen=True)
+class Interleaved:
+    """Raw samples, in nanoseconds, of networks that were run in turn: sample i of each is of the same turn."""
+
+    runtime_version: str
+    threads: int
+    warmup: int
+    sha256: dict[str, str]  # of each network's ONNX file
+    samples_ns: dict[str, list[int]]
+
+
+def measure(
+    artifacts: Mapping[str, Artifact],
+    *,
+    threads: int,
+    passes: int,
+    warmup: int = 3,
+    on_pass: Callable[[], None] = lambda: None,
+) -> Interleaved:
+    """Runs the ONNX artifacts, by the names they are shown by, `passes` times in turn."""
+    import numpy as np
+    import onnxruntime
+
+    from export import tensors
+    from export.clc.rewrite import operators_for
+
+    sessions, inputs = {}, {}
+    for name, artifact in artifacts.items():
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        model = artifact.folder / artifact.model_files[0].name
+        if library := operators_for(model):
+            options.register_custom_ops_library(str(library))
+        sessions[name] = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        inputs[name] = {
+            one.name: np.ascontiguousarray(tensors.read_tensor(artifact.folder, one)) for one in artifact.inputs
+        }
+    samples: dict[str, list[int]] = {name: [] for name in artifacts}
+    for turn in range(warmup + passes):
+        for name, session in sessions.items():
+            start_ns = time.perf_counter_ns()
+            session.run(None, inputs[name])
+            spent_ns = time.perf_counter_ns() - start_ns
+            if turn >= warmup:
+                samples[name].append(spent_ns)
+        on_pass()
+    digests = {name: artifact.model_files[0].sha256 for name, artifact in artifacts.items()}
+    return Interleaved(onnxruntime.__version__, threads, warmup, digests, samples)
+
+
+def ratio(measured: Interleaved, name: str, baseline: str) -> Ratio:
+    """The median over all turns of the time of network `name` over that of `baseline` in the same turn.
+
+    Not a mean, as `statistics.ratio` has of rounds: a turn is one pass of each, and some of the many are disturbed.
+    """
+    import numpy as np
+
+    ratios = np.array(measured.samples_ns[name]) / np.array(measured.samples_ns[baseline])
+    low, high = median_interval(ratios) or (None, None)
+    return Ratio(float(np.median(ratios)), low, high, len(ratios))
+
+
+def write(measured: list[Interleaved], folder: Path) -> None:
+    (folder / FILE_NAME).write_text(json.dumps([asdict(one) for one in measured], indent=1) + "\n")
+
+
+def read(folder: Path) -> list[Interleaved]:
+    """What `write` wrote; nothing where it wrote nothing. Raises UsageError for a damaged file."""
+    from pydantic import TypeAdapter, ValidationError
+
+    path = folder / FILE_NAME
+    if not path.exists():
+        return []
+    try:
+        return TypeAdapter(list[Interleaved]).validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise UsageError(
+            f"{path}: not what a study wrote ({error.error_count()} errors); make the study again"
+        ) from None

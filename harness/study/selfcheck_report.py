@@ -1,0 +1,214 @@
+"""The self-check in words: what the harness costs, and whether it is little enough. Pure functions of a `Selfcheck`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+from harness.record.titles import MEANING_OF_TIME
+from harness.record.units import NOTHING, milliseconds
+from harness.report.render import markdown as as_markdown
+from harness.study import agreement
+
+if TYPE_CHECKING:
+    from harness.study.agreement import Agreement
+    from harness.study.nullcase import NullCase
+    from harness.study.selfcheck import Selfcheck
+
+#: Choices: what may be added to a sample at the median. In nanoseconds for a pass that keeps the CPU, as a network's
+#: does; as a part of a pass of 10 ms for any, also one that gives the CPU, and with it the caches, to others.
+MOST_ADDED_NS, MOST_ADDED_SHARE, PASS_NS = 1_000, 0.001, 10_000_000
+#: A choice: passes that keep the CPU and take so much longer than their time at the median were not alone with it.
+MOST_INTERRUPTED = 0.01
+#: Choices: what a case may take beyond its passes, in seconds; over adb it goes back and forth some times.
+MOST_OUTSIDE_S_ON_HOST, MOST_OUTSIDE_S_OVER_ADB = 0.5, 2.0
+#: A choice: how far the runner may be from Python, as a part.
+MOST_APART = 0.02
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One target: what was found and what was wanted, in words; `met` is None where it cannot be told."""
+
+    what: str
+    found: str
+    wanted: str
+    met: bool | None
+
+
+def verdicts(checked: Selfcheck) -> list[Verdict]:
+    found = [_added(checked), _share_added(checked), _outside(checked)]
+    return [*found, _agrees(checked.agreement)] if checked.agreement else found
+
+
+def markdown(checked: Selfcheck) -> str:
+    device = checked.device
+    parts = [
+        "# What the harness itself costs",
+        "",
+        f"{device.serial}: {device.model}, {device.abi}, {device.os}; time is {MEANING_OF_TIME[device.clock]}.",
+        "",
+        _verdicts(verdicts(checked)),
+        *([_REPEAT, ""] if device.clock != "emulated" and any(it.met is None for it in verdicts(checked)) else []),
+        "## In a sample",
+        "",
+        *_SAMPLES,
+        f"The clock's resolution is {checked.clock_resolution_ns} ns (clock_getres); the smallest step seen, "
+        f"{checked.clock_step_ns} ns.",
+        "",
+        _samples(checked.samples),
+        *_not_counted(checked.samples),
+        "## In a case",
+        "",
+        *_CASES,
+        _cases(checked.cases),
+    ]
+    if checked.agreement is not None:
+        parts += ["## Against ONNX Runtime's Python API", "", *_agreement(checked.agreement)]
+    return "\n".join(parts)
+
+
+_REPEAT = "What cannot be told was disturbed by something else at work there: repeat it when it is idle."
+
+_SAMPLES = (
+    "A runtime that computes nothing looks at the clock itself, inside a pass. A sample, less that time, is what the",
+    "harness adds: its way into the pass and out of it, which is longest where others had the caches meanwhile.",
+    "",
+)
+
+_CASES = (
+    "Host time of a whole case that computes nothing, by phase, in milliseconds. On a board the passes hold also the",
+    "rests between them. The first case pushes what the device does not have yet.",
+    "",
+)
+
+
+def _verdicts(all_of_them: Sequence[Verdict]) -> str:
+    words = {True: "yes", False: "no", None: "cannot be told"}
+    return _table(
+        [{"": it.what, "Found": it.found, "Wanted": it.wanted, "Met": words[it.met]} for it in all_of_them],
+        left=("Found", "Wanted", "Met"),
+    )
+
+
+def _added(checked: Selfcheck) -> Verdict:
+    busy = [case for case in checked.samples if not case.model.startswith("sleep")]
+    worst_ns = max(median(case.added_ns) for case in busy)
+    return Verdict(
+        "added to a sample whose pass keeps the CPU (median)",
+        f"{worst_ns:.0f} ns",
+        f"< {MOST_ADDED_NS} ns",
+        None if checked.device.clock == "emulated" or _interrupted(busy) else worst_ns < MOST_ADDED_NS,
+    )
+
+
+def _interrupted(busy: Sequence[NullCase]) -> bool:
+    return any(median(case.told_ns) > MOST_INTERRUPTED * case.nominal_ns for case in busy if case.nominal_ns)
+
+
+def _share_added(checked: Selfcheck) -> Verdict:
+    share = max(median(case.added_ns) for case in checked.samples) / PASS_NS
+    return Verdict(
+        f"added to any sample (median), of a pass of {PASS_NS / 1e6:.0f} ms",
+        f"{share:.4%}",
+        f"< {MOST_ADDED_SHARE:.1%}",
+        None if checked.device.clock == "emulated" else share < MOST_ADDED_SHARE,
+    )
+
+
+def _outside(checked: Selfcheck) -> Verdict:
+    most_s = MOST_OUTSIDE_S_ON_HOST if checked.device.kind == "host" else MOST_OUTSIDE_S_OVER_ADB
+    outside_s = median(case.outside_passes_ns for case in checked.cases if not case.pushed_bytes) / 1e9
+    return Verdict(
+        "a case beyond its passes (median of those that push nothing)",
+        f"{outside_s:.2f} s",
+        f"<= {most_s} s",
+        outside_s <= most_s,
+    )
+
+
+def _agrees(both: Agreement) -> Verdict:
+    found = agreement.ratio(both)
+    low, high = (found.low, found.high) if found.low is not None and found.high is not None else (0.0, float("inf"))
+    inside = low >= 1 - MOST_APART and high <= 1 + MOST_APART
+    outside = high < 1 - MOST_APART or low > 1 + MOST_APART
+    return Verdict(
+        f"{both.model} in the runner over Python",
+        f"{found.value:.4f} [{low:.4f}, {high:.4f}]",
+        f"within {MOST_APART:.0%}",
+        True if inside else False if outside else None,
+    )
+
+
+def _samples(samples: Sequence[NullCase]) -> str:
+    lines = []
+    for case in samples:
+        added_ns = median(case.added_ns)
+        own_ns = case.nominal_ns + median(case.told_ns)
+        lines.append(
+            {
+                "A pass": case.model + (", counted" if case.counted else ""),
+                "Passes": str(len(case.samples_ns)),
+                "Sample (median, ns)": f"{median(case.samples_ns):.0f}",
+                "Sample (max, ns)": str(max(case.samples_ns)),
+                "Added (median, ns)": f"{added_ns:.0f}",
+                "Added (max, ns)": str(max(case.added_ns)),
+                f"Added, of {PASS_NS / 1e6:.0f} ms": f"{added_ns / PASS_NS:.4%}",
+                "Added, of this pass": f"{added_ns / own_ns:.4%}" if case.nominal_ns else NOTHING,
+            }
+        )
+    return _table(lines)
+
+
+def _not_counted(samples: Sequence[NullCase]) -> list[str]:
+    errors = [case.counters_error for case in samples if case.counters_error]
+    return [f"There are no counters here: {errors[0]}.", ""] if errors else []
+
+
+def _cases(cases: Sequence[NullCase]) -> str:
+    names = dict.fromkeys(name for case in cases for name in case.phases_ns)
+    return _table(
+        [
+            {
+                "Case": str(number),
+                "Pushed (MB)": f"{case.pushed_bytes / 1e6:.1f}",
+                **{name: f"{case.phases_ns.get(name, 0) / 1e6:.1f}" for name in names},
+                "beyond the passes": f"{case.outside_passes_ns / 1e6:.1f}",
+            }
+            for number, case in enumerate(cases, start=1)
+        ]
+    )
+
+
+def _agreement(both: Agreement) -> list[str]:
+    same = both.runner_version == both.python_version
+    return [
+        f"{both.model} on one thread, {len(both.blocks)} blocks of {len(both.blocks[0].runner_ns)} passes, each in a "
+        f"process of its own after {both.warmup} passes to warm up, in alternating order; the ratio is of the medians, "
+        "block by block, with a 95 % interval. "
+        f"ONNX Runtime is {both.runner_version}{'' if same else f' in the runner, {both.python_version} in Python'}.",
+        "",
+        _table(
+            [
+                {
+                    "Block": str(number),
+                    "First": "runner" if block.runner_first else "Python",
+                    "Runner (median, ms)": milliseconds(median(block.runner_ns)),
+                    "Python (median, ms)": milliseconds(median(block.python_ns)),
+                    "Ratio": f"{median(block.runner_ns) / median(block.python_ns):.3f}",
+                }
+                for number, block in enumerate(both.blocks, start=1)
+            ],
+            left=("First",),
+        ),
+    ]
+
+
+def _table(lines: Sequence[Mapping[str, str]], left: Collection[str] = ()) -> str:
+    """A Markdown table of text, with its first column and those in `left` aligned left."""
+    import pandas as pd
+
+    frame = pd.DataFrame(lines)
+    return as_markdown(frame, [name for name in frame.columns[1:] if name not in left])
