@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 from test_faults import ignore, measured, planned, told, within
 
-from device import open, wire
+from device import wire
 from device.adb import device as adb_module
 from device.adb.device import REMOTE_ROOT, AdbDevice
+from device.board import devices as board_devices
 from device.board import lifecycle
 from device.board.lifecycle import Board
 from device.errors import DeviceUnavailable
@@ -43,7 +44,7 @@ def booted() -> Iterator[Board]:
 @pytest.fixture(scope="module")
 def opened(booted: Board) -> AdbDevice:
     """The board as a run has it, but that it stays up for the next test."""
-    device = open._device(f"board:{NAME}", booted, PATIENT.timeouts)
+    device = board_devices.device_of(f"board:{NAME}", booted, PATIENT.timeouts)
     assert isinstance(device, AdbDevice)
     device.close = lambda: None  # type: ignore[method-assign]
     return device

@@ -17,10 +17,10 @@ from device import probe
 from device.adb.device import AdbDevice
 from device.board import lifecycle
 from device.board.counting import COUNTED, OTHERS, Cache, Caches, CountingDevice, CountsWrong, with_counts
+from device.device import Device, OnBytes, OnEvent
 from device.errors import RunnerCrashed
 from device.open import open_devices
 from device.records import DeviceState, Measurement, Pass, RunRequest
-from device.runner_call import Device, OnBytes, OnEvent
 from export.artifact import Artifact
 from toolchain import compile as compiling
 from toolchain import emulator as emulators

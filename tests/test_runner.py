@@ -22,6 +22,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from device import bundle as bundles
+from device.device import Device
 from device.errors import RunnerCrashed
 from device.host import HostDevice
 from device.open import open_devices
@@ -36,7 +37,7 @@ from device.records import (
     OutputTensor,
     RunRequest,
 )
-from device.runner_call import Device, conclude
+from device.runner_call import conclude
 from device.wire import EXIT_STATUS, Event, Hello, Transcript
 from export.artifact import Artifact
 from export.pipeline import export_model

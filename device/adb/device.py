@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 from device import bundle, probe, runner_call
 from device.adb import server as adb_server
 from device.adb.server import Connection, Server, default_server
+from device.device import OnBytes, OnEvent
 from device.errors import (
     DeviceLost,
     DeviceUnavailable,
@@ -216,7 +217,7 @@ class AdbDevice:
     def state(self) -> DeviceState:
         return probe.state(self._ask(probe.STATE_SCRIPT), serial=self._name)
 
-    def push(self, request: RunRequest, on_bytes: runner_call.OnBytes) -> int:
+    def push(self, request: RunRequest, on_bytes: OnBytes) -> int:
         sets = tuple(_file_sets(request))
         for files in sets:
             _require_names(files)
@@ -226,7 +227,7 @@ class AdbDevice:
         self._has_pushed |= pushed_bytes > 0
         return pushed_bytes
 
-    def run(self, request: RunRequest, on_event: runner_call.OnEvent) -> Measurement:
+    def run(self, request: RunRequest, on_event: OnEvent) -> Measurement:
         scratch = f"run-{uuid.uuid4().hex}"
         output = REMOTE_ROOT / scratch / "output"
         bundle_folder = _folder(request.bundle.files)
@@ -379,7 +380,7 @@ class AdbDevice:
         there = self._ask(f"cd {REMOTE_ROOT} 2>/dev/null && for name in {' '.join(folders)}; do {look}; done").split()
         return [files for name, files in folders.items() if name not in there]
 
-    def _push_set(self, files: tuple[File, ...], on_bytes: runner_call.OnBytes) -> int:
+    def _push_set(self, files: tuple[File, ...], on_bytes: OnBytes) -> int:
         """Carries the files over, checks what arrived, and only then gives their folder its name."""
         folder = _folder(files)
         partial = folder.with_name(f"{folder.name}.partial-{uuid.uuid4().hex[:8]}")
@@ -413,7 +414,7 @@ class AdbDevice:
                 self.shell.run(f"rm -rf {partial}", timeout_s=_CLEAN_UP_S)
         return size_bytes
 
-    def _push_file(self, file: File, target: PurePosixPath, on_bytes: runner_call.OnBytes) -> None:
+    def _push_file(self, file: File, target: PurePosixPath, on_bytes: OnBytes) -> None:
         def content() -> Iterator[bytes]:
             with file.path.open("rb") as stream:
                 while data := stream.read(_PACKET_BYTES):

@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from device.device import Device
 from device.errors import DeviceError
-from device.runner_call import Device
 from harness.measure.policy import MAX_ATTEMPTS, Then, rule_for
 from harness.measure.stop import Stop
 from harness.record.plan import Plan, Turn

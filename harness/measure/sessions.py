@@ -14,8 +14,8 @@ from typing import Protocol
 
 from device import wire
 from device.adb.server import Server
+from device.device import Device
 from device.records import DeviceInfo, DeviceState
-from device.runner_call import Device
 from device.thermal import hottest
 from export.artifact import ExportError
 from harness.measure import lanes, prepare, replay, session
