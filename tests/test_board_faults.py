@@ -16,6 +16,7 @@ from test_faults import ignore, measured, planned, told, within
 
 from device import wire
 from device.adb import device as adb_module
+from device.adb import private
 from device.adb.device import REMOTE_ROOT, AdbDevice
 from device.board import devices as board_devices
 from device.board import lifecycle
@@ -177,7 +178,7 @@ def test_an_adb_server_that_is_killed_is_started_anew_and_the_case_taken_again(
     booted: Board, device: AdbDevice, tiny: Artifact
 ) -> None:
     pid = booted.pid
-    kill = once(first_pass, lambda: os.kill(lifecycle._server[0][0].pid, signal.SIGKILL))
+    kill = once(first_pass, lambda: os.kill(private._server[0][0].pid, signal.SIGKILL))
     records = measured(device, ExportedNetwork(tiny), plan=PATIENT, on_event=kill)
     assert told(records) == [(0, 1, "server_gone"), (0, 2, "ok"), (1, 1, "ok")]
     assert booted.pid == pid  # the board was well

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from device.adb.device import AdbDevice
 from device.board.counting import CountingDevice
+from device.board.definitions import definition, definitions
 from device.device import Device, Opening
 from device.timeouts import Timeouts
 
@@ -37,15 +38,11 @@ def is_deterministic(name: str) -> bool:
 
     Raises DeviceUnavailable for a board that there is not.
     """
-    from device.board.lifecycle import definition
-
     return definition(name.removeprefix(PREFIX)).clock == "instructions"
 
 
 def listed_boards() -> Iterator[tuple[str, str]]:
     """Each board's name, and what it is."""
-    from device.board.lifecycle import definitions
-
     for board in definitions().values():
         yield PREFIX + board.name, f"emulated: {board.title}"
 
