@@ -604,7 +604,8 @@ def _command() -> str:
 
 
 def _clean_device(named: Sequence[str], count: int, timeouts: Timeouts, where: Where) -> int:
-    from device.adb.device import REMOTE_ROOT, AdbDevice
+    from device.adb.cache import REMOTE_ROOT
+    from device.adb.device import AdbDevice
     from device.open import open_devices, reserve
 
     for chosen in where.choose(named):

@@ -15,9 +15,10 @@ import pytest
 from test_faults import ignore, measured, planned, told, within
 
 from device import wire
-from device.adb import device as adb_module
 from device.adb import private
-from device.adb.device import REMOTE_ROOT, AdbDevice
+from device.adb import shell as adb_shell
+from device.adb.cache import REMOTE_ROOT
+from device.adb.device import AdbDevice
 from device.board import devices as board_devices
 from device.board import lifecycle
 from device.board.lifecycle import Board
@@ -125,7 +126,7 @@ def test_a_board_that_is_rebooted_inside_is_met_again(device: AdbDevice, tiny: A
 def test_a_board_that_freezes_and_thaws_is_gone_on_with(
     booted: Board, device: AdbDevice, tiny: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adb_module, "_CLEAN_UP_S", 1.0)
+    monkeypatch.setattr(adb_shell, "CLEAN_UP_S", 1.0)
     pid = booted.pid
 
     def freeze() -> None:

@@ -28,8 +28,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from device import errors, runner_call, wire
-from device.adb import device as adb_module
-from device.adb import server
+from device.adb import cache, server
+from device.adb import shell as adb_shell
 from device.adb.device import AdbDevice
 from device.adb.server import Server
 from device.errors import (
@@ -95,8 +95,8 @@ def phone(adb: FakeAdb) -> AdbDevice:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits seconds for a device's answer waits one."""
-    monkeypatch.setattr(adb_module, "_PING_S", 1.0)
-    monkeypatch.setattr(adb_module, "_CLEAN_UP_S", 1.0)
+    monkeypatch.setattr(adb_shell, "PING_S", 1.0)
+    monkeypatch.setattr(adb_shell, "CLEAN_UP_S", 1.0)
 
 
 @pytest.fixture
@@ -334,7 +334,7 @@ def test_a_device_that_hangs_and_recovers_is_gone_on_with(
             threading.Timer(3, adb.repair).start()
 
     phone._timeouts = replace(QUICK, command_s=1)
-    phone.shell = adb_module.Shell(PHONE, Server(adb.port), phone._timeouts)
+    phone.shell._timeouts = phone._timeouts
     records = measured(phone, ExportedNetwork(tiny), before_turn=freeze)
     assert told(records) == [(0, 1, "ok"), (1, 1, "no_answer"), (1, 2, "ok")]
 
@@ -700,7 +700,7 @@ def test_what_has_not_been_used_for_long_goes_and_what_is_not_ours_stays(
 def test_the_oldest_go_when_all_that_is_kept_grows_too_large(
     phone: AdbDevice, adb: FakeAdb, request_: RunRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adb_module, "CACHE_MAX_BYTES", 250 * 1024)
+    monkeypatch.setattr(cache, "CACHE_MAX_BYTES", 250 * 1024)
     phone.push(request_, ignore)
     folders = [cached(adb, f"{days:02d}" * 32, used_days_ago=days, kib=100) for days in (3, 1, 2)]
     phone.close()
@@ -778,10 +778,10 @@ def pushed_and_read_back(adb: FakeAdb, device: AdbDevice, names: list[str], fold
     )
     outside = {path.name for path in adb.root.parent.iterdir()}
     device.push(request, ignore)
-    there = {path.name for path in (adb.root / "tenpass" / adb_module._digest(tuple(files))).iterdir()}
+    there = {path.name for path in (adb.root / "tenpass" / cache.digest_of(tuple(files))).iterdir()}
     assert there == {*names, ".used"}
     for file in files:
-        path = adb.root / "tenpass" / adb_module._digest(tuple(files)) / file.name
+        path = adb.root / "tenpass" / cache.digest_of(tuple(files)) / file.name
         assert path.read_bytes() == file.path.read_bytes()
     assert device.push(request, ignore) == 0
     assert [path.name for path in adb.root.iterdir()] == ["tenpass"]

@@ -21,6 +21,7 @@ from device import lifeline, loopback
 from device.adb import server as adb_server
 from device.adb.private import private_server
 from device.adb.server import Server
+from device.adb.shell import Shell
 from device.board import disk, emulator
 from device.board import image as board_image
 from device.board.definitions import BoardDefinition, BoardUnavailable, definition
@@ -215,8 +216,6 @@ def end_of(log: Path) -> str:
 
 
 def _sync(serial: str, server: Server) -> None:
-    from device.adb.device import Shell
-
     with contextlib.suppress(DeviceUnavailable):
         Shell(serial, server).run("sync", timeout_s=3)
 
