@@ -18,7 +18,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 EXAMPLE = REPOSITORY / "results" / "example"
 DRAWING = REPOSITORY / "docs" / "channels.svg"
-DOCUMENTS = ("README.md", "results/README.md", "docs/faults.md")
+DOCUMENTS = ("README.md", "results/README.md", "docs/faults.md", "device/runner/PROTOCOL.md")
 
 _PART = re.compile(r"(<!-- shown: ([a-z0-9-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -85,6 +85,12 @@ def _policy() -> str:
     return policy.table()
 
 
+def _runner_statuses() -> str:
+    from device import statuses
+
+    return statuses.protocol_table()
+
+
 def _record() -> str:
     first = json.loads((EXAMPLE / "records.jsonl").read_text().splitlines()[0])
     return f"```json\n{json.dumps(first, indent=1)}\n```\n"
@@ -100,6 +106,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "record": _record,
     "doubts": _doubts,
     "policy": _policy,
+    "runner-statuses": _runner_statuses,
     "counts": _counts,
     "selfcheck": _selfcheck,
 }

@@ -45,6 +45,7 @@ from device.errors import (
 from device.lock import DeviceLock
 from device.probe import ABI_OF_MACHINE
 from device.records import Bundle, DeviceInfo, File, InputTensor, RunRequest
+from device.statuses import EXIT_STATUSES, STATUSES
 from device.timeouts import Timeouts
 from export.artifact import Artifact, describe
 from harness.measure import lanes, policy, session
@@ -168,7 +169,7 @@ def left(adb: FakeAdb) -> set[str]:
 # --- the table
 
 
-def test_every_failure_has_a_rule() -> None:
+def test_every_failure_has_a_status_that_names_who_raises_it_and_a_rule() -> None:
     def all_kinds(kind: type[DeviceError]) -> Iterator[type[DeviceError]]:
         yield kind
         for child in kind.__subclasses__():
@@ -176,8 +177,15 @@ def test_every_failure_has_a_rule() -> None:
 
     import harness.farm.client  # noqa: F401 -- it has one of its own
 
-    ours = {kind.status for kind in all_kinds(errors.DeviceError) if kind.__module__.startswith(("device", "harness"))}
-    assert ours | set(wire.EXIT_STATUS) | {"output_wrong", "export_failed"} == set(RULES)
+    raised = {
+        (kind.status, kind.__module__.partition(".")[0])
+        for kind in all_kinds(errors.DeviceError)
+        if kind.__module__.startswith(("device.", "harness.")) and "status" in vars(kind)
+    }
+    raised |= {(status, "runner") for status in EXIT_STATUSES}
+    raised |= {(status, "harness") for status in ("output_wrong", "export_failed")}  # these are no DeviceErrors
+    assert raised == {(one.name, raiser) for one in STATUSES.values() for raiser in one.raised_by}
+    assert set(RULES) == set(STATUSES)
 
 
 def test_no_rule_without_a_meaning_and_only_what_can_be_mended_is_taken_again() -> None:
