@@ -528,7 +528,7 @@ def test_a_journal_that_cannot_be_written_ends_the_run_with_one_line_and_keeps_w
     """A limit on the size of files stands for a full disk: the kernel refuses the write in the same place."""
     options = ["--device", "host", "--models", "clcnet-tiny", "--rounds", "3", "--passes", "20"]
     script = (
-        "import resource, signal, harness.record.record as records, harness.run\n"
+        "import resource, signal, harness.record.journal as records, harness.run\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "append = records.Journal.append\n"
         "def limited(journal, record):\n"
