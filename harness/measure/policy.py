@@ -62,7 +62,7 @@ _SKIPPED = (
     ("wire_broken", "what the runner said breaks the protocol; none of it is used"),
     ("counts_wrong", "the emulator's counts do not fit the passes"),
     ("output_wrong", "the output is not what PyTorch computed"),
-    ("doubtful", "--strict, and the conditions were bad"),
+    ("bad_conditions", "--strict, and the conditions were bad"),
     ("export_failed", "the network could not be exported"),
     ("no_bundle", "there is no runner for the device's ABI and this runtime"),
     ("not_recorded", "the recording that is played back has no such case"),
