@@ -59,7 +59,7 @@ def session_on(
             info = found.open(plan.timeouts.reconnect_s, wait_s)
             plans.require_same_device(plan, device, info)
             listener.met(info)
-            boards = [Board(found, number) for number in range(plan.lanes_of(device))]
+            boards = [Board(found, number) for number in range(plan.lanes)]
             keep, say = listener.keep, listener.watcher.say
             lanes.measure_all(plan, turns, boards, lambda turn, board: board.measure(turn), keep, say, stop)
 
@@ -123,7 +123,7 @@ class FarmDevice:
         """What a task says that has its share of the open device to itself. Raises WorkerLost, and what it raises."""
         if self._opened is None:
             raise WorkerLost(f"{self.name} is closed")
-        parts = 1 << (self.plan.lanes_of(self.name) - 1).bit_length()  # halves add up exactly
+        parts = 1 << (self.plan.lanes - 1).bit_length()  # halves add up exactly
         return self._result(self._submit(task, self._opened, *arguments, share=1 / parts), stage)
 
     def send(self, network: Artifact, stage: Stage) -> str:
