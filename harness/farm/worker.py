@@ -20,9 +20,9 @@ from typing import Any, Self
 from distributed import Worker, WorkerPlugin, get_worker
 
 from device.adb.server import Server
+from device.device import Device
 from device.errors import DeviceBusy, DeviceLost
 from device.records import DeviceInfo
-from device.device import Device
 from harness.farm import store
 from harness.measure import prepare, sessions
 from harness.measure.networks import Bundles, ExportedNetwork

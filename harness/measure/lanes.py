@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
-from device.device import Device
 from device.errors import DeviceError
 from harness.measure.policy import MAX_ATTEMPTS, Then, rule_for
 from harness.measure.stop import Stop
