@@ -60,7 +60,6 @@ class Opened:
     """An open device of a worker's: the key of the task that opened it, and what the device is."""
 
     key: str
-    resource: str
     info: DeviceInfo
 
 
@@ -117,10 +116,9 @@ def open_device(resource: str, plan: Plan, sources: str) -> Opened:
     if any(held.resource == resource for held in here.held.values()):
         raise DeviceBusy(f"device {name}: another run has it on the farm; --wait SECONDS waits for it")
     bundles, closing = Bundles(), contextlib.ExitStack()
-    opening = prepare.opened(plan, name, _Progress(resource), bundles, server=here.server)
-    devices = closing.enter_context(opening)
+    devices = closing.enter_context(prepare.opened(plan, name, _Progress(resource), bundles, server=here.server))
     here.held[key] = _Held(devices, bundles, resource, closing)
-    return Opened(key, resource, devices[0].info)
+    return Opened(key, devices[0].info)
 
 
 def measure(opened: Opened, board: int, turn: Turn, run: Run, artifact: str) -> Record:
@@ -131,7 +129,7 @@ def measure(opened: Opened, board: int, turn: Turn, run: Run, artifact: str) -> 
         lambda _: ExportedNetwork(store.get(artifact), held.bundles),
         held.devices[board],
         run,
-        _Progress(opened.resource),
+        _Progress(held.resource),
     )
 
 
