@@ -124,7 +124,7 @@ def test_every_pin_has_a_sha256_and_a_place_in_the_pool() -> None:
 
 
 def test_every_pin_is_used() -> None:
-    sources = [path for folder in ("device", "toolchain") for path in (REPOSITORY / folder).glob("*.py")]
+    sources = [path for folder in ("device", "toolchain") for path in (REPOSITORY / folder).rglob("*.py")]
     text = "\n".join(path.read_text() for path in sources if path.is_file())
     unused = [each.name for each in debian.committed_pins() if each.package not in text]
     assert not unused

@@ -10,14 +10,11 @@ local lock and stays fixed from then on. $DEBIAN_PINS=strict turns replacements 
 
 What lies unpacked is checked file by file before it is used (toolchain/seal.py), and unpacked anew if need be.
 
-    python -m toolchain.debian                              fetch and unpack every pin
-    python -m toolchain.debian --update-lock                pin what the mirror offers today
-    python -m toolchain.debian --update-lock trixie/adbd:armhf ...     and add these
+`python -m toolchain.debian` fetches and unpacks every pin.
 """
 
 from __future__ import annotations
 
-import argparse
 import fcntl
 import hashlib
 import json
@@ -31,6 +28,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import click
 
 from toolchain import seal
 from toolchain.errors import ToolchainError
@@ -469,33 +468,21 @@ def update_lock(added: Iterable[str] = ()) -> list[str]:
     ]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line; 0 when all is well, 3 when a package cannot be had."""
-    assert __doc__ is not None  # noqa: S101
-    parser = argparse.ArgumentParser(
-        prog="python -m toolchain.debian",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--update-lock", action="store_true", help="pin what the mirror offers today")
-    parser.add_argument("packages", nargs="*", metavar="suite/package:arch", help="more packages to pin")
-    options = parser.parse_args(arguments)
-    if options.packages and not options.update_lock:
-        parser.error("packages are named with --update-lock only")
+@click.command(help=__doc__, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--update-lock", "updates", is_flag=True, help="Pin what the mirror offers today.")
+@click.argument("packages", nargs=-1, metavar="[SUITE/PACKAGE:ARCH]...")
+def main(updates: bool, packages: tuple[str, ...]) -> None:
+    """With packages, which --update-lock must precede, these are pinned, too. Ends with 3 when one cannot be had."""
+    if packages and not updates:
+        raise click.UsageError("packages are named with --update-lock only")
     try:
-        if options.update_lock:
-            print("\n".join(update_lock(options.packages) or ["nothing has changed"]))
-        else:
-            print(
-                "\n".join(
-                    str(folder) for folder in ensure((pin.package, pin.arch, pin.suite) for pin in committed_pins())
-                )
-            )
+        pinned = ((pin.package, pin.arch, pin.suite) for pin in committed_pins())
+        lines = update_lock(packages) or ["nothing has changed"] if updates else map(str, ensure(pinned))
+        click.echo("\n".join(lines))
     except DebianError as error:
-        print(f"debian: {error}", file=sys.stderr)
-        return 3
-    return 0
+        click.echo(f"debian: {error}", err=True)
+        sys.exit(3)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import click
 
 from device.board.definitions import DEFAULT, UnknownBoard, definitions
-from device.board.lifecycle import Board, boot, end_of
+from device.board.lifecycle import Board, boot, console_end
 from device.errors import DeviceUnavailable
 
 EXIT_USAGE, EXIT_DEVICE_UNAVAILABLE = 2, 3
@@ -32,7 +32,7 @@ def main(name: str, lists: bool) -> None:
             click.echo(how_to_use(board))
             while board.alive():
                 time.sleep(0.5)
-            why, code = f"it has ended by itself: {end_of(board.log_path)}", EXIT_DEVICE_UNAVAILABLE
+            why, code = f"it has ended by itself: {console_end(board.log_path)}", EXIT_DEVICE_UNAVAILABLE
     except UnknownBoard as error:
         why, code = str(error), EXIT_USAGE
     except DeviceUnavailable as error:
