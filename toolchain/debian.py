@@ -1,6 +1,6 @@
 """Debian packages, pinned by sha256 and unpacked below build/: no root, nothing of the system's is touched.
 
-`unpacked("adbd", "armhf")` is all most callers need. What is pinned, and from which suite, stands in
+`ensure([("adbd", "armhf")])` is all most callers need. What is pinned, and from which suite, stands in
 `debian.lock.json`; the mirror is the one this machine's own apt uses, or the URL in $DEBIAN_MIRROR.
 
 A pinned file needs no index: it is fetched by its path on the mirror and must have the pinned sha256.
@@ -72,22 +72,13 @@ class Pin:
 # --- what callers use ---------------------------------------------------------------------------------
 
 
-def unpacked(package: str, arch: str, suite: str | None = None) -> Path:
-    """The folder in which the pinned package lies unpacked; fetched and checked first where need be.
-
-    `suite` ("bullseye") is needed only where a package is pinned from several.
-    Raises DebianError when the package is not pinned, or cannot be had.
-    """
-    return _ensure([_pinned(package, arch, suite)])[0]
-
-
 def ensure(packages: Iterable[tuple[str, str] | tuple[str, str, str]]) -> list[Path]:
-    """Like `unpacked` for several (package, arch) or (package, arch, suite), in one download."""
-    return _ensure([_pinned(*package) for package in packages])
+    """The folders in which pinned packages, (package, arch) or (package, arch, suite), lie unpacked.
 
-
-def _ensure(wanted: list[Pin]) -> list[Path]:
-    """The folders of pins of the committed lock."""
+    They are fetched and checked first where need be, in one download. The suite ("bullseye") is needed only where a
+    package is pinned from several. Raises DebianError when a package is not pinned, or cannot be had.
+    """
+    wanted = [_pinned(*package) for package in packages]
     pins = [_in_force(pin) for pin in wanted]
     if not all(seal.intact(_folder(pin)) for pin in pins):
         with _alone():
@@ -101,7 +92,7 @@ def committed_pins() -> tuple[Pin, ...]:
 
 
 def pin_in_force(package: str, arch: str, suite: str | None = None) -> Pin:
-    """The pin that `unpacked` uses: the committed one, or what has replaced it on this machine."""
+    """The pin that `ensure` uses: the committed one, or what has replaced it on this machine."""
     return _in_force(_pinned(package, arch, suite))
 
 
