@@ -444,9 +444,9 @@ class Where:
         if self.scheduler is None:
             yield None
             return
-        from harness.farm.client import connected
+        from harness.farm.connect import connect
 
-        with connected(self.scheduler, **self.tls) as farm:
+        with connect(self.scheduler, **self.tls) as farm:
             yield farm
 
     def choose(self, named: Sequence[str]) -> tuple[str, ...]:
@@ -527,7 +527,9 @@ def _run(
 
     def session(device: str, farm: Farm | None) -> sessions.Session:
         if farm is not None:
-            return farm.session(planned, device, turns[device], exported, where.wait_s)
+            from harness.farm.device import session_on
+
+            return session_on(farm, planned, device, turns[device], exported, wait_s=where.wait_s)
         return sessions.on(
             planned, device, turns[device], networks, bundles, wait_s=where.wait_s, server=where.adb_server
         )

@@ -93,7 +93,7 @@ def on(
                     plan,
                     turns,
                     devices,
-                    lambda turn, one: _measure(turn, subject, one, run, watcher),
+                    lambda turn, one: measure_and_show(turn, subject, one, run, watcher),
                     listener.keep,
                     watcher.say,
                     stop,
@@ -161,7 +161,10 @@ def _time(device: str) -> session.Timekeeper:
     return replay.RecordedTime() if replay.is_one(device) else WallTime()
 
 
-def _measure(turn: Turn, subject_of: Callable[[Turn], Subject], device: Device, run: Run, watcher: Watcher) -> Record:
+def measure_and_show(
+    turn: Turn, subject_of: Callable[[Turn], Subject], device: Device, run: Run, watcher: Watcher
+) -> Record:
+    """The record of `turn`; `watcher` is told how it goes."""
     try:
         subject = subject_of(turn)
     except ExportError as error:
