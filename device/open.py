@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from device.adb.device import AdbDevice
 from device.adb.server import Server, attached_without_side_effects
+from device.board import definitions
 from device.board import devices as boards
 from device.device import Device, Opening
 from device.errors import DeviceNotChosen, DeviceUnavailable
@@ -19,9 +20,8 @@ from device.host import NAME as HOST
 from device.host import HostDevice
 from device.lock import DeviceLock
 from device.records import Kind
-from device.timeouts import DEFAULT, Timeouts
 
-DEFAULT_BOARD = "board:cortex-a7"
+DEFAULT_BOARD = boards.PREFIX + definitions.DEFAULT
 ALL = "all"
 
 
@@ -124,17 +124,9 @@ def reserve(
     return DeviceLock.take(name, wait_s, on_wait) if opener_of(name).needs_lock else contextlib.nullcontext()
 
 
-def open_devices(
-    name: str,
-    count: int = 1,
-    on_step: Callable[[str], None] = lambda _: None,
-    *,
-    counting: bool = False,
-    timeouts: Timeouts = DEFAULT,
-    server: Server | None = None,
-) -> Sequence[Device]:
-    """The named device, ready, and more of its kind where it can be had more than once. See Opening.
+def open_devices(name: str, opening: Opening | None = None) -> Sequence[Device]:
+    """The named device, ready, and more of its kind where it can be had more than once.
 
     Whoever calls has reserved it. Raises DeviceUnavailable with what to do.
     """
-    return opener_of(name).open(name, Opening(count, on_step, counting, timeouts, server))
+    return opener_of(name).open(name, opening or Opening())
