@@ -209,21 +209,16 @@ def listed(server: Server, limit_s: float = Timeouts.connect_s) -> list[Attached
 
 
 def attached(server: Server | None = None, limit_s: float = Timeouts.connect_s) -> list[Attached]:
-    """As `listed`, but the server is started when there is none. Raises DeviceUnavailable when there is no adb."""
-    server = server or default_server()
-    if not answers(server):
-        start(server, limit_s)
-    return listed(server, limit_s)
+    """As `listed`, of this machine's server where none is named; that is started when a phone hangs on USB.
 
-
-def attached_without_side_effects(server: Server | None = None) -> list[Attached]:
-    """As `attached`, but starts no adb server when there is none and no phone hangs on USB either.
-
-    A server that was named must be there: else raises ServerGone.
+    A server that is named must be there, or be startable: else raises DeviceUnavailable.
     """
-    if server is not None or answers(default_server()) or _adb_on_usb():
-        return attached(server)
-    return []
+    wanted = server or default_server()
+    if not answers(wanted):
+        if server is None and not _adb_on_usb():
+            return []
+        start(wanted, limit_s)
+    return listed(wanted, limit_s)
 
 
 def _adb_on_usb() -> bool:
