@@ -608,11 +608,12 @@ def _command() -> str:
 def _clean_device(named: Sequence[str], count: int, timeouts: Timeouts, where: Where) -> int:
     from device.adb.cache import REMOTE_ROOT
     from device.adb.device import AdbDevice
+    from device.device import Opening
     from device.open import open_devices, reserve
 
     for chosen in where.choose(named):
         with reserve(chosen, where.wait_s, on_wait=lambda words: click.echo(words, err=True)):
-            for device in open_devices(chosen, count, timeouts=timeouts, server=where.adb_server):
+            for device in open_devices(chosen, Opening(count, timeouts=timeouts, server=where.adb_server)):
                 if not isinstance(device, AdbDevice):
                     raise UsageError(f"--clean-device: nothing is ever pushed to {chosen}")
                 device.clean()

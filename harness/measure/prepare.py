@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from device.adb.server import Server
-from device.device import Device
+from device.device import Device, Opening
 from device.errors import BundleError
 from device.open import open_devices, reserve
 from export.artifact import Artifact, ExportError
@@ -67,14 +67,8 @@ def opened(
         return
     with reserve(device, wait_s, on_wait=watcher.say), contextlib.ExitStack() as open_ones:
         with watcher.stage(f"ready {device}") as stage:
-            devices = open_devices(
-                device,
-                plan.lanes,
-                on_step=stage.detail,
-                counting=plan.counting,
-                timeouts=plan.timeouts,
-                server=server,
-            )
+            opening = Opening(plan.lanes, stage.detail, plan.counting, plan.timeouts, server)
+            devices = open_devices(device, opening)
             for one in devices:
                 open_ones.callback(one.close)
             # Now, for the compilers would disturb what is measured; what cannot be built fails its cases, with the
