@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from harness.farm.client import Farm
     from harness.measure.progress import Display
     from harness.record.case import Case
-    from harness.record.plan import Plan, Turn
+    from harness.record.plan import CaseRound, Plan
     from harness.report.sections import Written
 
 
@@ -413,7 +413,7 @@ def main(
             timeout_s=timeout_s,
             profile=profile,
             counting=counting,
-            lanes=lanes,
+            boards=lanes,
             checkpoints={model: str(path) for model, path in checkpoints.items()},
             timeouts=timeouts,
             reboot=reboot,
@@ -503,7 +503,7 @@ def _go(planned: Plan, folder: Path, where: Where, *, again: bool) -> int:
 def _run(
     planned: Plan, folder: Path, where: Where, display: Display, *, again: bool
 ) -> tuple[Plan, dict[str, Exception]]:
-    """Measures every turn on every device; the plan with what it has met, and why a device has no records, or not all.
+    """Measures every case on every device; the plan with what it has met, and why a device has no records, or not all.
 
     When Ctrl-C comes, what is measured is kept. Raises what kept the only device, or all of them, from being measured.
     """
@@ -523,20 +523,20 @@ def _run(
     planned = prepare.with_networks(planned, networks)
     if recorded is not None:
         plan.require_same(recorded, planned, folder)
-    turns = {device: missing for device in planned.devices if (missing := _missing(planned, device, folder))}
+    missing = _missing(planned, folder)
 
     def session(device: str, farm: Farm | None) -> sessions.Session:
         if farm is not None:
-            return farm.session(planned, device, turns[device], exported, where.wait_s)
+            return farm.session(planned, device, missing[device], exported, where.wait_s)
         return sessions.on(
-            planned, device, turns[device], networks, bundles, wait_s=where.wait_s, server=where.adb_server
+            planned, device, missing[device], networks, bundles, wait_s=where.wait_s, server=where.adb_server
         )
 
     failures: dict[str, Exception] = {}
     with where.farm() as farm, Ledger(planned, folder) as ledger:
         try:
-            shown = display.of_devices({device: len(missing) for device, missing in turns.items()})
-            failures = sessions.take_all({device: session(device, farm) for device in turns}, shown, ledger)
+            shown = display.of_devices({device: len(cases) for device, cases in missing.items()})
+            failures = sessions.take_all({device: session(device, farm) for device in missing}, shown, ledger)
         except KeyboardInterrupt:
             if not (ledger.is_begun or again):
                 raise
@@ -546,16 +546,17 @@ def _run(
     return ledger.plan, failures
 
 
-def _missing(planned: Plan, device: str, folder: Path) -> list[Turn]:
-    """The turns of a device that have not ended well so far."""
+def _missing(planned: Plan, folder: Path) -> dict[str, list[CaseRound]]:
+    """What of each device has not ended well so far; no device that has nothing left."""
     from harness.record import journal
+    from harness.record.plan import missing_cases
 
-    if not (folder / journal.FILE_NAME).exists():
-        return planned.turns()
-    records = journal.read(folder, on_torn=lambda words: click.echo(words, err=True))
-    done = {(record.device.serial, record.round, record.id) for record in records if record.status == "ok"}
-    serial = planned.serial(device)
-    return [turn for turn in planned.turns() if (serial, turn.round, turn.case.id) not in done]
+    is_begun = (folder / journal.FILE_NAME).exists()
+    records = journal.read(folder, on_torn=lambda words: click.echo(words, err=True)) if is_begun else []
+    by_device: dict[str, list[CaseRound]] = {}
+    for missing in missing_cases(planned, records):
+        by_device.setdefault(missing.device, []).append(missing.case_round)
+    return by_device
 
 
 def _lanes(boards: int | None, devices: Sequence[str], cases: int) -> int:
@@ -645,6 +646,7 @@ def _print_devices(where: Where) -> int:
 
 def _print_results(planned: Plan, report: Written, failures: Mapping[str, Exception], folder: Path) -> int:
     """The table on stdout, what failed on stderr; the exit code says whether all is well."""
+    from harness.record.plan import missing_cases
     from harness.report import table
 
     records = report.records
@@ -656,24 +658,17 @@ def _print_results(planned: Plan, report: Written, failures: Mapping[str, Except
         click.echo(f"outside the passes the harness took {max(outside_s):.1f} s per case at most")
     click.echo(f"records, tables and plots: {folder}")
     several = len(planned.devices) > 1
-    failed = [record for record in records if record.status != "ok"]
-    for record in failed:
-        where = f"{record.device.serial}: " if several else ""
-        in_round = f", round {record.round + 1}" if record.round else ""
-        click.echo(f"failed: {where}{record.id}{in_round}: {record.status}: {record.error}", err=True)
-    measured = {(record.device.serial, record.round, record.id) for record in records}
-    unmeasured = {
-        device: [turn for turn in planned.turns() if (planned.serial(device), turn.round, turn.case.id) not in measured]
-        for device in planned.devices
-    }
-    for device, turns in unmeasured.items():
-        if device in failures:
-            click.echo(f"failed: {device}: {failures[device]}; not measured: {len(turns)} cases", err=True)
-            continue
-        for turn in turns:
-            where = f"{device}: " if several else ""
-            click.echo(f"not measured: {where}{turn.id}: the run ended before it", err=True)
-    return EXIT_CASE_FAILED if failed or failures or any(unmeasured.values()) else EXIT_OK
+    missing = missing_cases(planned, records)
+    for one in missing:
+        where = f"{one.device}: " if several else ""
+        if one.record is not None:
+            click.echo(f"failed: {where}{one.case_round.id}: {one.record.status}: {one.record.error}", err=True)
+        elif one.device not in failures:
+            click.echo(f"not measured: {where}{one.case_round.id}: the run ended before it", err=True)
+    for device, failure in failures.items():
+        count = sum(one.device == device and one.record is None for one in missing)
+        click.echo(f"failed: {device}: {failure}; not measured: {count} cases", err=True)
+    return EXIT_CASE_FAILED if missing or failures else EXIT_OK
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from harness.measure.networks import ExportedNetwork
 from harness.record import journal
 from harness.record.case import Case
 from harness.record.errors import EXIT_OK
-from harness.record.plan import Turn
+from harness.record.plan import CaseRound
 from harness.record.record import Record
 
 pytestmark = pytest.mark.board
@@ -94,7 +94,7 @@ def test_a_board_attached_by_its_serial_still_says_that_its_time_is_modelled(cor
 def test_another_network_under_the_right_ones_name_fails_the_check_on_the_device(
     cortex_a7: AdbDevice, tiny: Artifact, without_one_interlace: Artifact
 ) -> None:
-    turn, once = Turn(Case(tiny.model, "onnxruntime", passes=1), round=0, order=0), session.Run("t", None, 60)
+    turn, once = CaseRound(Case(tiny.model, "onnxruntime", passes=1), round=0, order=0), session.Run("t", None, 60)
     right = session.measure(turn, ExportedNetwork(tiny), cortex_a7, once)
     assert right.status == "ok"
     wrong = session.measure(turn, ExportedNetwork(without_one_interlace), cortex_a7, once)

@@ -119,7 +119,7 @@ def planned(timeouts: Timeouts = QUICK, *, reboot: bool = False) -> Plan:
         timeout_s=20,
         profile=False,
         counting=False,
-        lanes=1,
+        boards=1,
         checkpoints={},
         timeouts=timeouts,
         reboot=reboot,
@@ -148,7 +148,7 @@ def measured(
 
     try:
         tell = (said if said is not None else []).append
-        lanes.measure_all(planned_, planned_.turns(), [phone], measure, kept.append, tell, Stop())
+        lanes.measure_all(planned_, planned_.case_rounds(), [phone], measure, kept.append, tell, Stop())
     finally:
         phone.close()
     return kept

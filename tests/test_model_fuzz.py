@@ -32,7 +32,7 @@ from export.pipeline import export_model
 from harness.measure.networks import ExportedNetwork
 from harness.measure.session import Run, measure
 from harness.record.case import Case
-from harness.record.plan import Turn
+from harness.record.plan import CaseRound
 from harness.record.record import Record
 from models import registry
 from toolchain import compile as compiling
@@ -153,7 +153,7 @@ class Host(HostDevice):
 
 def run(artifact: Artifact, runtime: str, host: HostDevice) -> Record:
     case = Case(artifact.model, runtime, format=artifact.format, igc=artifact.igc, warmup=0, passes=2)
-    return measure(Turn(case, 0, 0), ExportedNetwork(artifact), host, Run("fuzz", None, timeout_s=TIMEOUT_S))
+    return measure(CaseRound(case, 0, 0), ExportedNetwork(artifact), host, Run("fuzz", None, timeout_s=TIMEOUT_S))
 
 
 def test_a_damaged_model_file_ends_in_time_with_an_error_or_with_the_right_output(

@@ -25,7 +25,7 @@ from harness.measure.networks import ExportedNetwork
 from harness.record import journal
 from harness.record.case import Case
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXIT_OK, EXIT_USAGE
-from harness.record.plan import Turn
+from harness.record.plan import CaseRound
 from harness.record.record import Record
 from harness.report import sections
 from harness.run import _passes as default_passes
@@ -290,7 +290,7 @@ def test_an_export_that_fails_does_not_stop_the_other_cases(tmp_path: Path, monk
 
 
 def measured(artifact: Artifact) -> Record:
-    turn = Turn(Case(artifact.model, "onnxruntime", passes=2), round=0, order=0)
+    turn = CaseRound(Case(artifact.model, "onnxruntime", passes=2), round=0, order=0)
     return session.measure(turn, ExportedNetwork(artifact), HostDevice(), session.Run("test", None, 60))
 
 

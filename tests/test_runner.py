@@ -43,7 +43,7 @@ from export.pipeline import export_model
 from harness.measure.networks import ExportedNetwork
 from harness.measure.session import Run, measure
 from harness.record.case import Case
-from harness.record.plan import Turn
+from harness.record.plan import CaseRound
 from models import registry
 from toolchain import compile as compiling
 from toolchain import xnnpack
@@ -527,7 +527,7 @@ def test_a_session_asks_what_a_provider_took_also_where_nobody_asked_for_a_profi
     provider: str, profiled: bool, tiny: Artifact
 ) -> None:
     case = Case(tiny.model, "onnxruntime", igc=tiny.igc, passes=2, provider=provider)
-    record = measure(Turn(case, 1, 0), ExportedNetwork(tiny), HostDevice(), Run("a run", None, 60.0))
+    record = measure(CaseRound(case, 1, 0), ExportedNetwork(tiny), HostDevice(), Run("a run", None, 60.0))
     assert (record.status, record.error) == ("ok", None)
     assert record.measurement is not None
     assert (record.measurement.profile is not None) == profiled
@@ -538,7 +538,7 @@ def test_a_session_asks_what_a_provider_took_also_where_nobody_asked_for_a_profi
 
 def test_a_session_says_why_there_is_no_provider(tiny: Artifact) -> None:
     case = Case(tiny.model, "onnxruntime", igc=tiny.igc, passes=2, provider="nnapi")
-    record = measure(Turn(case, 0, 0), ExportedNetwork(tiny), HostDevice(), Run("a run", None, 60.0))
+    record = measure(CaseRound(case, 0, 0), ExportedNetwork(tiny), HostDevice(), Run("a run", None, 60.0))
     assert record.status == "no_bundle"
     assert "no bundle has the NNAPI execution provider" in record.error
 

@@ -30,7 +30,7 @@ from harness.measure.sessions import Listener, Session, Stage
 from harness.measure.stop import Stop
 from harness.record import plan as plans
 from harness.record.errors import EXIT_DEVICE_UNAVAILABLE, EXIT_OK, EXIT_USAGE, UsageError
-from harness.record.plan import Plan, Turn
+from harness.record.plan import CaseRound, Plan
 from harness.record.record import Record, record_adapter
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Farm:
         self,
         plan: Plan,
         device: str,
-        turns: Sequence[Turn],
+        turns: Sequence[CaseRound],
         networks: dict[Files, Artifact | ExportError],
         wait_s: float,
     ) -> Session:
@@ -146,7 +146,7 @@ class Farm:
             left, wait = list(turns), wait_s
             info: DeviceInfo | None = None
             worker: str | None = None
-            lost_in: Counter[Turn] = Counter()
+            lost_in: Counter[CaseRound] = Counter()
             run = Run(plan.run, plan.commit, plan.timeout_s)
             by_place = {(turn.round, turn.case.id): turn for turn in turns}
 
@@ -269,7 +269,7 @@ class _Going:
         farm: Farm,
         plan: Plan,
         device: str,
-        turns: list[Turn],
+        turns: list[CaseRound],
         networks: dict[Files, Artifact | ExportError],
         wait_s: float,
         place: Place,
@@ -278,7 +278,7 @@ class _Going:
         self._farm, self._place, self._wait_s = farm, place, wait_s
         self._networks = networks
         self.left = list(turns)
-        self.turn: Turn | None = None
+        self.turn: CaseRound | None = None
         self.info = info
         known = plan.device_infos if info is None else {**plan.device_infos, device: info}
         self._order = Order(

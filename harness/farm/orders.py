@@ -22,7 +22,7 @@ from typing import Any
 
 from export.artifact import Artifact
 from harness.measure.prepare import Files
-from harness.record.plan import Plan, Turn
+from harness.record.plan import CaseRound, Plan
 from toolchain.paths import REPOSITORY
 
 #: Before a device's name, among a worker's resources: there is one of each.
@@ -55,7 +55,7 @@ class Order:
     plan: Plan
     name: str
     local_name: str
-    turns: tuple[Turn, ...]
+    turns: tuple[CaseRound, ...]
     networks: dict[Files, Artifact | str]
     wait_s: float
     sources: str

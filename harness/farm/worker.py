@@ -25,7 +25,7 @@ from harness.measure.prepare import Files, Networks, networks_of
 from harness.measure.stop import Stop
 from harness.record import plan as plans
 from harness.record.errors import EXIT_OK, EXIT_USAGE, EXPECTED, exit_code
-from harness.record.plan import Turn
+from harness.record.plan import CaseRound
 from harness.record.record import Record, record_adapter
 from toolchain.paths import BUILD
 
@@ -143,7 +143,7 @@ def _take(order: Order, send: Callable[..., None], stop: Stop) -> None:
     with TemporaryDirectory(prefix="tenpass-") as folder:
         subject = _networks(order.networks, Path(folder), bundles)
 
-        def announced(turn: Turn) -> Subject:
+        def announced(turn: CaseRound) -> Subject:
             send("turn", [turn.round, turn.case.id])
             return subject(turn)
 

@@ -11,15 +11,15 @@ from device.errors import DeviceError
 from device.runner_call import Device
 from harness.measure.policy import MAX_ATTEMPTS, Then, rule_for
 from harness.measure.stop import Stop
-from harness.record.plan import Plan, Turn
+from harness.record.plan import CaseRound, Plan
 from harness.record.record import Record
 
 
 def measure_all(
     plan: Plan,
-    turns: Sequence[Turn],
+    turns: Sequence[CaseRound],
     devices: Sequence[Device],
-    measure: Callable[[Turn, Device], Record],
+    measure: Callable[[CaseRound, Device], Record],
     keep: Callable[[Record], None],
     tell: Callable[[str], None],
     stop: Stop,
@@ -42,7 +42,7 @@ def measure_all(
         except BaseException as error:
             failures.append(error)  # the other lanes of this device end after their case; other devices go on
 
-    def take(turn: Turn, device: Device) -> bool:
+    def take(turn: CaseRound, device: Device) -> bool:
         """Whether this lane goes on after the turn."""
         for attempt in itertools.count(1):
             if stop.is_set() or failures:

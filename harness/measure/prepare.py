@@ -18,7 +18,7 @@ from export.pipeline import export_model
 from harness.measure import replay
 from harness.measure.networks import Bundles, ExportedNetwork, Subject
 from harness.record.case import Case
-from harness.record.plan import Plan, Turn
+from harness.record.plan import CaseRound, Plan
 from models import registry
 from toolchain.paths import EXPORTS
 
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 Files = tuple[str, str, str | None, str]
 
 #: The network of a turn; raises ExportError where there is none.
-Networks = Callable[[Turn], Subject]
+Networks = Callable[[CaseRound], Subject]
 
 
 def networks_of(artifacts: Mapping[Files, Artifact | ExportError], bundles: Bundles) -> Networks:
     """The network of each case, from what was exported of it."""
 
-    def subject(turn: Turn) -> Subject:
+    def subject(turn: CaseRound) -> Subject:
         made = artifacts[files_of(turn.case)]
         if isinstance(made, ExportError):
             raise made
@@ -48,7 +48,7 @@ def networks_of(artifacts: Mapping[Files, Artifact | ExportError], bundles: Bund
 def with_networks(plan: Plan, subject: Networks) -> Plan:
     """The plan with the files of each case's network."""
     found = {}
-    for turn in plan.turns():
+    for turn in plan.case_rounds():
         with contextlib.suppress(ExportError):
             found[turn.case.id] = subject(turn).artifact.sha256
     return replace(plan, networks=found)
@@ -69,7 +69,7 @@ def opened(
         with watcher.stage(f"ready {device}") as stage:
             devices = open_devices(
                 device,
-                plan.lanes_of(device),
+                plan.boards_of(device),
                 on_step=stage.detail,
                 counting=plan.counting,
                 timeouts=plan.timeouts,
@@ -89,7 +89,7 @@ def opened(
 def recorded(recording: replay.Recording) -> Networks:
     """The network of each case, as it was recorded."""
 
-    def subject(turn: Turn) -> Subject:
+    def subject(turn: CaseRound) -> Subject:
         record = recording.of(turn.case, turn.round)
         if record.artifact is None:
             raise ExportError(record.error or "the recording has nothing of its network")

@@ -20,7 +20,7 @@ from device.runner_call import Device
 from harness.analyse import warnings
 from harness.measure.conditions import wait_until_cool
 from harness.measure.networks import Subject
-from harness.record.plan import Limits, Turn
+from harness.record.plan import CaseRound, Limits
 from harness.record.record import SCHEMA_VERSION, Record
 
 #: Hears of each event from the runner, of bytes pushed, and of the state of a device that is waited for and the seconds
@@ -104,7 +104,7 @@ class Phases:
 
 
 def measure(
-    turn: Turn,
+    turn: CaseRound,
     subject: Subject,
     device: Device,
     run: Run,
@@ -153,12 +153,12 @@ def measure(
     return replace(record, phases_ns=phases.ns)
 
 
-def failed(turn: Turn, device: DeviceInfo, run: Run, status: str, reason: str) -> Record:
+def failed(turn: CaseRound, device: DeviceInfo, run: Run, status: str, reason: str) -> Record:
     """The record of a case of which nothing is known but why."""
     return replace(_record(turn, device, run), status=status, error=reason)
 
 
-def _complete(request: RunRequest, turn: Turn, device: Device, run: Run) -> RunRequest:
+def _complete(request: RunRequest, turn: CaseRound, device: Device, run: Run) -> RunRequest:
     """The request with all that the case, the device and the run have to say about how it is run."""
     case, info = turn.case, device.info
     # Which nodes another provider than the CPU's really took, only a profile tells.
@@ -196,7 +196,7 @@ def _require_good_conditions(record: Record, limits: Limits) -> None:
         raise BadConditions(f"--strict: {'; '.join(one.message for one in against)}")
 
 
-def _record(turn: Turn, device: DeviceInfo, run: Run) -> Record:
+def _record(turn: CaseRound, device: DeviceInfo, run: Run) -> Record:
     """A record of a case of which nothing is known yet."""
     return Record(
         schema_version=SCHEMA_VERSION,

@@ -25,7 +25,7 @@ from harness.measure.session import Run, WallTime
 from harness.measure.stop import Stop
 from harness.record import plan as plans
 from harness.record.errors import EXPECTED
-from harness.record.plan import Plan, Turn
+from harness.record.plan import CaseRound, Plan
 from harness.record.record import Record
 from harness.record.units import milliseconds
 
@@ -64,8 +64,8 @@ Session = Callable[[Listener, Stop], None]
 def on(
     plan: Plan,
     device: str,
-    turns: Sequence[Turn],
-    subject: Callable[[Turn], Subject],
+    turns: Sequence[CaseRound],
+    subject: Callable[[CaseRound], Subject],
     bundles: Bundles,
     *,
     wait_s: float = 0,
@@ -161,7 +161,9 @@ def _time(device: str) -> session.Timekeeper:
     return replay.RecordedTime() if replay.is_one(device) else WallTime()
 
 
-def _measure(turn: Turn, subject_of: Callable[[Turn], Subject], device: Device, run: Run, watcher: Watcher) -> Record:
+def _measure(
+    turn: CaseRound, subject_of: Callable[[CaseRound], Subject], device: Device, run: Run, watcher: Watcher
+) -> Record:
     try:
         subject = subject_of(turn)
     except ExportError as error:
