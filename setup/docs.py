@@ -103,6 +103,12 @@ def _policy() -> str:
     return policy.table()
 
 
+def _runner_statuses() -> str:
+    from device import statuses
+
+    return statuses.protocol_table()
+
+
 def _record() -> str:
     first = json.loads((EXAMPLE / "records.jsonl").read_text().splitlines()[0])
     return f"```json\n{json.dumps(first, indent=1)}\n```\n"
@@ -118,6 +124,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "record": _record,
     "warnings": _warnings,
     "policy": _policy,
+    "runner-statuses": _runner_statuses,
     "counts": _counts,
     "selfcheck": _selfcheck,
 }

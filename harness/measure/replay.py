@@ -17,9 +17,9 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 from device import wire
+from device.device import OnBytes, OnEvent
 from device.errors import DeviceError
 from device.records import Bundle, DeviceInfo, DeviceState, File, Measurement, Pass, RunRequest
-from device.runner_call import OnBytes, OnEvent
 from harness.record import journal
 from harness.record.case import Case
 from harness.record.errors import UsageError

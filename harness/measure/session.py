@@ -14,9 +14,9 @@ from typing import Protocol, cast
 
 from device import wire
 from device.cores import cpu_mask
+from device.device import Device
 from device.errors import DeviceError, HostDiskFull
 from device.records import Clock, DeviceInfo, DeviceState, Provider, RunRequest
-from device.runner_call import Device
 from harness.analyse import warnings
 from harness.measure.conditions import wait_until_cool
 from harness.measure.networks import Subject

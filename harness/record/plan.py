@@ -78,10 +78,6 @@ class Plan:
     own_models: tuple[OwnModel, ...] = ()
     calibrations: dict[str, str] = field(default_factory=dict)
 
-    def boards_of(self, device: str) -> int:
-        """How many boards of a device share its cases; other devices are one of a kind."""
-        return self.boards if device.startswith("board:") else 1
-
     def serial(self, device: str) -> str:
         """What records call the device; a recording's have the name of what was recorded."""
         return self.device_infos[device].serial if device in self.device_infos else device
