@@ -87,11 +87,15 @@ class File:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A runner with all it needs, its own loader and libraries included: one folder, for one ABI and runtime."""
+    """A runner with all it needs, its own loader and libraries included: one folder, for one ABI and build.
+
+    `runtime` is the build's name; `runner` is the name of the runner's file.
+    """
 
     abi: str
     runtime: str
     runtime_version: str
+    runner: str
     files: tuple[File, ...]
     simd: tuple[str, ...] = ()  # the features of PROTOCOL.md that the runtime's library has code for
 
@@ -128,14 +132,6 @@ ELEMENT_BYTES: dict[ElementType, int] = {
     "int64": 8,
     "uint64": 8,
     "bool": 1,
-}
-
-#: Execution providers that may be asked for, and what ONNX Runtime calls them.
-Provider = Literal["cpu", "xnnpack", "nnapi"]
-PROVIDERS: dict[Provider, str] = {
-    "cpu": "CPUExecutionProvider",
-    "xnnpack": "XnnpackExecutionProvider",
-    "nnapi": "NnapiExecutionProvider",
 }
 
 
@@ -185,7 +181,7 @@ class RunRequest:
     counters: bool = False
     profile_passes: int = 0
     timeout_s: float = 600.0
-    provider: Provider = "cpu"
+    provider: str = "cpu"
 
 
 #: Where counts come from. "perf": the CPU's own counters, by perf_event_open. "emulator": an instrumented emulator,

@@ -64,7 +64,7 @@ class Artifact:
 
     model: str
     weights: str  # "seed 0", or the sha256 of a checkpoint; "the file's own"
-    format: str  # one of export.formats.FORMATS
+    format: str  # the name of an export.formats.Format
     igc: str | None  # one of IGC; None for a network without channel local convolutions
     folder: Path  # not in the manifest: a folder may be moved
     model_files: tuple[ArtifactFile, ...]

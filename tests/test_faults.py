@@ -771,7 +771,7 @@ def pushed_and_read_back(adb: FakeAdb, device: AdbDevice, names: list[str], fold
         found = describe(source)
         files.append(File(name, source, found.sha256, found.size_bytes))
     request = RunRequest(
-        Bundle(MACHINE_ABI, "onnxruntime", "", tuple(files)),
+        Bundle(MACHINE_ABI, "onnxruntime", "", "tenpass-onnxruntime", tuple(files)),
         (files[0],),
         (InputTensor(files[-1], "float32", ()),),
         folder / "o",

@@ -27,7 +27,6 @@ from device.host import HostDevice
 from device.open import open_devices
 from device.records import (
     ELEMENT_BYTES,
-    PROVIDERS,
     Bundle,
     ElementType,
     File,
@@ -39,11 +38,12 @@ from device.records import (
 from device.runner_call import Device, conclude
 from device.wire import EXIT_STATUS, Event, Hello, Transcript
 from export.artifact import Artifact
-from export.pipeline import export_model
+from export.pipeline import ExportOptions, export_model
 from harness.measure.networks import ExportedNetwork
 from harness.measure.session import Run, measure
 from harness.record.case import Case
 from harness.record.plan import Turn
+from harness.runtimes import ONNXRUNTIME, build_bundle
 from models import registry
 from toolchain import compile as compiling
 from toolchain import xnnpack
@@ -109,7 +109,7 @@ def ended(command: list[str]) -> Ended:
 
 @pytest.fixture(scope="session")
 def bundle() -> Bundle:
-    return bundles.build(compiling.native().abi)
+    return build_bundle(compiling.native().abi)
 
 
 @pytest.fixture
@@ -401,10 +401,14 @@ def test_what_is_no_tensor_of_numbers_is_refused_by_name(runner: Runner) -> None
 # --- execution providers ------------------------------------------------------------------------------
 
 
+#: What ONNX Runtime calls its execution providers.
+TITLES = {name: provider.title for name, provider in ONNXRUNTIME.providers.items()}
+
+
 @pytest.mark.parametrize("provider", ["xnnpack", "nnapi"])
 def test_a_provider_that_the_library_lacks_is_refused_with_those_that_it_has(runner: Runner, provider: str) -> None:
     ended = runner.run("--provider", provider)
-    check_failed(ended, "no_provider", says=f"has no {PROVIDERS[provider]}; it has")
+    check_failed(ended, "no_provider", says=f"has no {TITLES[provider]}; it has")
     assert "CPUExecutionProvider" in ended.events[-1]["message"]
 
 
@@ -450,7 +454,7 @@ def test_a_profile_tells_the_time_of_each_node_as_the_runtime_runs_them(runner: 
 
 
 def test_a_profile_names_our_own_operator(runner: Runner) -> None:
-    artifact = export_model(registry.get("clcnet-tiny"), EXPORTS, igc="fused")
+    artifact = export_model(registry.get("clcnet-tiny"), EXPORTS, ExportOptions(igc="fused"))
     changed = {
         "model": str(artifact.folder / artifact.model_files[0].name),
         "input": str(artifact.folder / artifact.inputs[0].file.name),
@@ -497,15 +501,15 @@ def test_xnnpack_takes_the_convolutions_and_leaves_the_rest_to_the_cpu(
     threads: str, runner: Runner, tiny: Artifact, request_for: Callable[..., RunRequest]
 ) -> None:
     request = replace(
-        request_for(tiny, runner.bundle.abi, runtime=bundles.XNNPACK),
+        request_for(tiny, runner.bundle.abi, bundle_with="xnnpack"),
         provider="xnnpack",
         profile_passes=2,
         threads=int(threads),
     )
     run = HostDevice().run(request, lambda _: None)
-    assert PROVIDERS["xnnpack"] in run.providers
-    assert {node.op for node in run.profile.nodes if node.provider == PROVIDERS["xnnpack"]} == {"Conv", "Gemm"}
-    assert taken(run).keys() == {PROVIDERS["xnnpack"], PROVIDERS["cpu"]}
+    assert TITLES["xnnpack"] in run.providers
+    assert {node.op for node in run.profile.nodes if node.provider == TITLES["xnnpack"]} == {"Conv", "Gemm"}
+    assert taken(run).keys() == {TITLES["xnnpack"], TITLES["cpu"]}
     assert ExportedNetwork(tiny).check(request.output_path, run).passed
 
 
@@ -513,10 +517,10 @@ def test_xnnpack_takes_the_convolutions_and_leaves_the_rest_to_the_cpu(
 def test_the_build_with_xnnpack_leaves_all_to_the_cpu_where_it_is_not_asked_for_and_has_our_own_operator(
     runner: Runner, request_for: Callable[..., RunRequest]
 ) -> None:
-    fused = export_model(registry.get("clcnet-tiny"), EXPORTS, igc="fused")
-    request = replace(request_for(fused, runner.bundle.abi, runtime=bundles.XNNPACK), profile_passes=1)
+    fused = export_model(registry.get("clcnet-tiny"), EXPORTS, ExportOptions(igc="fused"))
+    request = replace(request_for(fused, runner.bundle.abi, bundle_with="xnnpack"), profile_passes=1)
     run = HostDevice().run(request, lambda _: None)
-    assert taken(run) == {PROVIDERS["cpu"]: len(run.profile.nodes)}
+    assert taken(run) == {TITLES["cpu"]: len(run.profile.nodes)}
     assert "ChannelLocalChain" in {node.op for node in run.profile.nodes}
     assert ExportedNetwork(fused).check(request.output_path, run).passed
 
@@ -531,9 +535,9 @@ def test_a_session_asks_what_a_provider_took_also_where_nobody_asked_for_a_profi
     assert (record.status, record.error) == ("ok", None)
     assert record.measurement is not None
     assert (record.measurement.profile is not None) == profiled
-    assert record.bundle.runtime == bundles.bundle_runtime("onnxruntime", provider)
+    assert record.bundle.runtime == ONNXRUNTIME.build(provider).name
     if profiled:
-        assert taken(record.measurement)[PROVIDERS["xnnpack"]] > 10
+        assert taken(record.measurement)[TITLES["xnnpack"]] > 10
 
 
 def test_a_session_says_why_there_is_no_provider(tiny: Artifact) -> None:
@@ -561,14 +565,14 @@ def phone() -> Iterator[Device]:
 def test_a_board_runs_a_network_on_xnnpack_and_tells_which_nodes_it_took(
     phone: Device, tiny: Artifact, request_for: Callable[..., RunRequest]
 ) -> None:
-    request = replace(request_for(tiny, phone.info.abi, runtime=bundles.XNNPACK), provider="xnnpack", profile_passes=1)
+    request = replace(request_for(tiny, phone.info.abi, bundle_with="xnnpack"), provider="xnnpack", profile_passes=1)
     phone.push(request, lambda _: None)
     run = phone.run(request, lambda _: None)
     assert (run.runtime, run.runtime_version) == ("onnxruntime", xnnpack.VERSION)
     convolutions = sum(node.op == "Conv" for node in run.profile.nodes)
     assert convolutions > 10
-    assert taken(run)[PROVIDERS["xnnpack"]] == convolutions + 1  # and the classifier
-    assert taken(run)[PROVIDERS["cpu"]] > 0
+    assert taken(run)[TITLES["xnnpack"]] == convolutions + 1  # and the classifier
+    assert taken(run)[TITLES["cpu"]] > 0
     assert ExportedNetwork(tiny).check(request.output_path, run).passed
 
 
@@ -585,7 +589,7 @@ def test_a_board_takes_several_inputs_of_several_types_and_gives_all_outputs_bac
     ]
     onnx.save(of_several(types), tmp_path / "any.onnx")
     request = RunRequest(
-        bundle=bundles.build(phone.info.abi),
+        bundle=build_bundle(phone.info.abi),
         model_files=(local_file(tmp_path / "any.onnx"),),
         inputs=tuple(
             InputTensor(

@@ -14,6 +14,7 @@ from harness.analyse.rows import BASELINE, Row
 from harness.analyse.statistics import Ratio, ratio, shown_ratio
 from harness.record.titles import MEANING_OF_TIME, group_title
 from harness.record.units import milliseconds
+from harness.runtimes import is_papers
 from models import registry
 
 #: Ratios this near to the paper's are said to agree. A choice: the paper prints four digits and no spread.
@@ -179,7 +180,7 @@ def the_paper(verdict: Verdict) -> str:
         agrees = abs(row.relative / row.paper_relative - 1) <= AGREES_WITHIN
         word = "agrees" if agrees else "does not agree"
         text += f": that {word} with {row.relative:.3f} here, within {AGREES_WITHIN:.0%}"
-    elif row.record.case.runtime != "caffe2":
+    elif not is_papers(row.record.case.runtime):
         text += "; another runtime and processor than here"
     return text + "."
 

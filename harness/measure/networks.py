@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
-from device import bundle
 from device.records import Bundle, DeviceInfo, File, InputTensor, Measurement, OutputTensor, RunRequest
 from export import tensors
 from export.artifact import Artifact, ArtifactFile
 from export.verify import Deviation, deviations, largest_part
+from harness import runtimes
 from harness.record.case import Case
 from harness.record.record import MeasuredArtifact, MeasuredBundle, OutputCheck
 
@@ -44,15 +44,14 @@ class Bundles:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._found: dict[tuple[str, str], Bundle] = {}
+        self._found: dict[tuple[str, str, str], Bundle] = {}
 
     def get(self, abi: str, runtime: str, provider: str, on_step: Callable[[str], None] = lambda _: None) -> Bundle:
         """Built first, where need be; `on_step` hears of that. Raises BundleError."""
-        runtime = bundle.bundle_runtime(runtime, provider)
         with self._lock:
-            if (abi, runtime) not in self._found:
-                self._found[abi, runtime] = bundle.build(abi, runtime, on_step)
-            return self._found[abi, runtime]
+            if (abi, runtime, provider) not in self._found:
+                self._found[abi, runtime, provider] = runtimes.build_bundle(abi, runtime, provider, on_step)
+            return self._found[abi, runtime, provider]
 
 
 @dataclass(frozen=True)

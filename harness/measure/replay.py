@@ -125,7 +125,7 @@ class RecordedNetwork:
         # The device looks at the name alone, which says what of the recording is meant.
         named = File(_name(case.id, self.round), output, "", 0)
         request = RunRequest(
-            bundle=Bundle(used.abi, used.runtime, used.runtime_version, (), used.simd),
+            bundle=Bundle(used.abi, used.runtime, used.runtime_version, runner="", files=(), simd=used.simd),
             model_files=(named,),
             inputs=(),
             output_path=output,

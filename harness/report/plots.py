@@ -51,7 +51,7 @@ _MARKERS = "osD^vP"
 #: linear axis of 20 a typical case would still be wider than a dot.
 _LOGARITHMIC_FROM, _LINEAR_TO = 20, 3
 
-_ONNX, _NETS = "#1f77b4", "#7b5ea7"  # of bars that are files' sizes
+_ONNX, _OTHER_FILES = "#1f77b4", ("#7b5ea7", "#2ca089", "#d9822b")  # of bars that are files' sizes
 
 _IGC_COLOURS = {None: "#8a8a8a", "grouped": "#1f77b4", "depthwise": "#2ca089", "fused": "#d9822b"}
 
@@ -331,15 +331,21 @@ def _speed_bars(axes: Axes, bars: Sequence[_Bars], titles: Sequence[str]) -> Non
 
 
 def file_sizes(found: Sequence[Size]) -> Figure:
-    """Bars for each network and precision: its ONNX file and its Caffe2 nets, and a line where the paper's file is."""
+    """Bars for each network and precision: its ONNX file, other runtimes' files, and a line where the paper's is."""
     import matplotlib.pyplot as plt
     from matplotlib.lines import Line2D
     from matplotlib.patches import Rectangle
 
     bars = [(size.title, size.onnx_megabytes, size.paper_megabytes, _ONNX) for size in found]
-    bars += [(size.title, size.nets_megabytes, None, _NETS) for size in found if size.nets_megabytes is not None]
+    kinds = dict.fromkeys(chain.from_iterable(size.files_megabytes for size in found))
+    colours = dict(zip(kinds, cycle(_OTHER_FILES), strict=False))
+    bars += [
+        (size.title, megabytes, None, colours[title])
+        for size in found
+        for title, megabytes in size.files_megabytes.items()
+    ]
     titles = [size.title for size in found]
-    bars.sort(key=lambda bar: titles.index(bar[0]))  # which leaves nets below the file they were made from
+    bars.sort(key=lambda bar: titles.index(bar[0]))  # which leaves them below the file they were made from
     figure, axes = plt.subplots(figsize=(8.6, 0.32 * len(bars) + 1.5), layout="constrained")
     for y, (_, megabytes, in_paper, colour) in enumerate(bars):
         axes.barh(y, megabytes, height=0.78, color=colour)
@@ -353,9 +359,9 @@ def file_sizes(found: Sequence[Size]) -> Figure:
     axes.set_xlabel("megabytes (of 1,000,000 bytes)")
     handles: list[Rectangle | Line2D] = [Rectangle((0, 0), 1, 1, color=_ONNX)]
     labels = ["ONNX file, here"]
-    if any(colour == _NETS for *_, colour in bars):
-        handles.append(Rectangle((0, 0), 1, 1, color=_NETS))
-        labels.append("Caffe2 nets, here")
+    for title, colour in colours.items():
+        handles.append(Rectangle((0, 0), 1, 1, color=colour))
+        labels.append(f"{title}, here")
     if any(in_paper is not None for _, _, in_paper, _ in bars):
         handles.append(Line2D([], [], color=_PAPER, linewidth=3))
         labels.append("ONNX file in the paper (Table 6)")

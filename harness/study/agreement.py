@@ -76,9 +76,9 @@ def ratio(agreement: Agreement) -> Ratio:
 
 
 def _request(artifact: Artifact, output: Path, *, passes: int, warmup: int) -> RunRequest:
-    from device import bundle
     from device.records import File, RunRequest
     from export.artifact import ArtifactFile
+    from harness import runtimes
     from harness.measure.networks import input_tensors
     from toolchain import compile as compiling
 
@@ -86,7 +86,7 @@ def _request(artifact: Artifact, output: Path, *, passes: int, warmup: int) -> R
         return File(file.name, artifact.folder / file.name, file.sha256, file.size_bytes)
 
     return RunRequest(
-        bundle=bundle.build(compiling.native().abi),
+        bundle=runtimes.build_bundle(compiling.native().abi),
         model_files=tuple(local(file) for file in artifact.model_files),
         inputs=input_tensors(artifact),
         output_path=output,

@@ -53,14 +53,14 @@ def measure(device: Device, folder: Path, model: str, *, passes: int, counters: 
     """
     import numpy as np
 
-    from device import bundle
     from device.records import InputTensor, RunRequest
+    from harness import runtimes
     from harness.measure.session import BOARD_SETTLE_MS, Phases
 
     phases = Phases()
     phases.enter("prepare")
     request = RunRequest(
-        bundle=bundle.build(device.info.abi, bundle.NULL),
+        bundle=runtimes.build_bundle(device.info.abi, runtimes.NULL),
         model_files=(file_with(folder / "model.txt", model.encode()),),
         inputs=(InputTensor(file_with(folder / "input.bin", INPUT), "float32", (1,)),),
         output_path=folder / "output",
