@@ -409,7 +409,7 @@ def _template() -> Template:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("harness", "templates"),
+        loader=PackageLoader("harness.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -421,4 +421,4 @@ def _template() -> Template:
 def _read(name: str) -> str:
     from importlib.resources import files
 
-    return (files("harness") / "templates" / name).read_text(encoding="utf-8")
+    return (files("harness.report") / "templates" / name).read_text(encoding="utf-8")
