@@ -72,7 +72,7 @@ def sleeping_runner(artifact: Artifact, sleep_s: float) -> str:
             f"cp '{artifact.folder / output.file.name}' \"$out\"",
             say(
                 event="output",
-                tensors=[{"type": output.dtype, "shape": output.shape}],
+                tensors=[{"type": output.type, "shape": output.shape}],
                 bytes=output.file.size_bytes,
             ),
             say(event="end", warmup=WARMUP, passes=PASSES, peak_rss_bytes=1, cpu_mask=1),

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from device.errors import BundleError
-from device.records import Bundle, File
+from device.records import Bundle
 from toolchain import compile as compiling
 from toolchain import simd
 from toolchain.compile import TOOLCHAINS, Toolchain
 from toolchain.errors import ToolchainError
+from toolchain.files import File, describe
 from toolchain.paths import BUILD
 
 FOLDER = BUILD / "bundles"
@@ -118,15 +119,10 @@ def _intact(folder: Path, recipe: str) -> Bundle | None:
         bundle = Bundle(
             index["abi"], index["runtime"], index["runtime_version"], index["runner"], files, tuple(index["simd"])
         )
-        sound = all(file.path.stat().st_size == file.size_bytes and _sha256(file.path) == file.sha256 for file in files)
+        sound = all(describe(file.path).at(folder) == file for file in files)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return bundle if sound else None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # --- how it is made -----------------------------------------------------------------------------------
@@ -180,5 +176,4 @@ def _put(chain: Toolchain, source: Path, target: Path, wanted: Build) -> dict[st
     shutil.copyfile(source, target)
     compiling.strip(chain, target)
     target.chmod(0o755 if target.name in (chain.loader, wanted.runner) else 0o644)
-    file = File(target.name, target, _sha256(target), target.stat().st_size)
-    return {key: value for key, value in asdict(file).items() if key != "path"}
+    return asdict(describe(target))

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from export.artifact import ExportError, file_sha256
+from export.artifact import ExportError
+from toolchain.files import file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from export.inputs import Port
+    from toolchain.tensors import Port
 
 
 @dataclass(frozen=True)

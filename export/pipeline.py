@@ -14,8 +14,6 @@ from export.artifact import (
     PRECISIONS,
     Artifact,
     ExportError,
-    describe,
-    file_sha256,
 )
 from export.calibration import Calibration
 from export.formats import ONNX, Format
@@ -24,6 +22,8 @@ from export.onnx.to_onnx import to_onnx
 from export.recipe import recipe_sha256, tool_versions
 from export.store import naming, stored
 from models.spec import SEED, ModelError
+from toolchain.files import describe, file_sha256
+from toolchain.tensors import Port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,7 +150,7 @@ def _make(
     spec = order.spec
     new = workspace / "new"
     new.mkdir()
-    port = inputs.Port(INPUT_NAME, "float32", spec.input_shape)
+    port = Port("float32", spec.input_shape, INPUT_NAME)
 
     on_step("build")
     right = _build(order)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from export.calibration import Calibration
-    from export.inputs import Port
+    from toolchain.tensors import Port
 
 FP32, FP16, INT8 = PRECISIONS
 

@@ -46,7 +46,7 @@ class Deviation:
 def deviation(
     output: NDArray[Any], reference: NDArray[Any], tolerance: float | None = None, *, may_be_constant: bool = False
 ) -> Deviation:
-    """Compares `output` with `reference`, of any type of `tensors.TYPES`.
+    """Compares `output` with `reference`, of any ElementType.
 
     `tolerance` is for floating point numbers, a part of the reference's spread (default: RELATIVE_TOLERANCE). Above
     that one, 8-bit integers are compared likewise: they are quantized numbers then. All other integers and bools must

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from device.records import File, RunRequest
-from export.artifact import Artifact, ArtifactFile, describe
+from device.records import RunRequest
+from export.artifact import Artifact
 from export.onnx.to_onnx import to_onnx
 from export.pipeline import export_model
-from harness.measure.networks import input_tensors
 from harness.runtimes import CPU, build_bundle
 from models import clcnet, registry, weights
+from toolchain.files import describe
 from toolchain.paths import EXPORTS
 
 # The same commit gives the same verdict; TENPASS_EXPLORE=1 tries examples that nobody has tried yet.
@@ -95,13 +95,10 @@ def request_for(tmp_path: Path) -> Callable[..., RunRequest]:
         warmup: int = 1,
         timeout_s: float = 60,
     ) -> RunRequest:
-        def local(file: ArtifactFile) -> File:
-            return File(file.name, artifact.folder / file.name, file.sha256, file.size_bytes)
-
         return RunRequest(
             bundle=build_bundle(abi, runtime, bundle_with),
-            model_files=tuple(local(file) for file in artifact.model_files),
-            inputs=input_tensors(artifact),
+            model_files=artifact.local_model_files,
+            inputs=artifact.input_tensors,
             output_path=tmp_path / "output",
             passes=passes,
             warmup=warmup,

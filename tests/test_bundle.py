@@ -14,13 +14,14 @@ from click.testing import CliRunner
 
 from device import bundle as bundles
 from device.errors import BundleError
-from device.records import Bundle, File
+from device.records import Bundle
 from harness.cli.bundles import main
 from harness.runtimes import NULL, RUNTIMES, build_bundle, get
 from toolchain import compile as compiling
 from toolchain import wheels, xnnpack
 from toolchain.compile import TOOLCHAINS
 from toolchain.errors import BuildError
+from toolchain.files import File
 
 ABIS = list(TOOLCHAINS)
 MACHINE = {"armeabi-v7a": "ARM", "arm64-v8a": "AArch64", "x86_64": "Advanced Micro Devices X86-64"}
@@ -143,7 +144,7 @@ def test_the_bundle_with_xnnpack_is_whole_with_a_libc_and_loader_that_belong_tog
     assert carried.keys() == {loader, "libc.so.6"}
     assert len({path.parent for path in carried.values()}) == 1
     for name, path in carried.items():
-        assert build_id(File(name, path, "", 0)) == build_id(files[name])
+        assert build_id(File(name, "", 0, path)) == build_id(files[name])
     assert built.size_bytes < 40_000_000
 
 

@@ -32,6 +32,7 @@ from models.clcnet import CLCNet, Interlace, clcnet_b, clcnet_tiny
 from models.probe import one_thread
 from models.registry import REGISTRY
 from models.spec import ModelSpec
+from toolchain.files import file_sha256
 from toolchain.paths import REPOSITORY
 
 TINY = registry.get("clcnet-tiny")
@@ -440,7 +441,7 @@ def test_a_checkpoint_has_an_artifact_of_its_own(checkpoint: Path, tmp_path: Pat
     seeded = export_model(TINY, tmp_path)
     trained = export_model(TINY, tmp_path, ExportOptions(weights=checkpoint))
     assert trained.folder.name == f"clcnet-tiny-{trained.weights[:12]}"
-    assert trained.weights == artifacts.file_sha256(checkpoint)
+    assert trained.weights == file_sha256(checkpoint)
     assert trained.outputs[0].file != seeded.outputs[0].file
     assert export_model(TINY, tmp_path) == seeded
     assert export_model(TINY, tmp_path, ExportOptions(weights=checkpoint)) == trained

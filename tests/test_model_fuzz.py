@@ -28,7 +28,7 @@ from device import bundle
 from device.host import HostDevice
 from device.records import DeviceState
 from device.wire import EXIT_STATUS
-from export.artifact import Artifact, describe
+from export.artifact import Artifact
 from export.caffe2.formats import AS_CONVERTED
 from export.pipeline import ExportOptions, export_model
 from harness.measure.networks import ExportedNetwork
@@ -39,6 +39,7 @@ from harness.record.record import Record
 from models import registry
 from toolchain import compile as compiling
 from toolchain import wheels
+from toolchain.files import describe
 from toolchain.paths import EXPORTS
 
 MODELS = int(os.environ.get("TENPASS_FUZZ_MODELS", "60"))

@@ -21,9 +21,10 @@ from export.precision import FP16, INT8, PrecisionError, convert
 from export.tensors import read_tensor
 from models import registry, weights
 from models.clcnet import CLCNet, Interlace
+from toolchain.tensors import Port
 
 TINY = registry.get("clcnet-tiny")
-PORT = inputs.Port("input", "float32", TINY.input_shape)
+PORT = Port("float32", TINY.input_shape, "input")
 
 lower_ones = pytest.mark.parametrize("name", [FP16, INT8])
 
@@ -75,7 +76,7 @@ def test_ir_version_and_operator_set_stay_for_runtimes_that_are_older_than_the_t
 def test_inputs_and_outputs_stay_as_they_were(name: str, out: Path) -> None:
     made, fp32 = export_model(TINY, out, ExportOptions(precision=name)), export_model(TINY, out)
     assert made.inputs == fp32.inputs
-    assert [(one.name, one.dtype, one.shape) for one in made.outputs] == [("output", "float32", (1, 100))]
+    assert [(one.name, one.type, one.shape) for one in made.outputs] == [("output", "float32", (1, 100))]
 
 
 def test_int8_is_quantized_by_channel_on_both_sides(out: Path) -> None:
@@ -252,7 +253,7 @@ PRODUCT = helper.make_node("MatMul", ["x", "w"], ["y"])
 
 def into(name: str, model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
     onnx.save(model, folder / "source.onnx")
-    samples = inputs.calibration_draws([inputs.Port("x", "float32", (2, 8))])
+    samples = inputs.calibration_draws([Port("float32", (2, 8), "x")])
     convert(folder / "source.onnx", folder / "target.onnx", name, samples, folder)
     return onnx.load(folder / "target.onnx")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -25,16 +24,7 @@ from device import bundle as bundles
 from device.errors import RunnerCrashed
 from device.host import HostDevice
 from device.open import open_devices
-from device.records import (
-    ELEMENT_BYTES,
-    Bundle,
-    ElementType,
-    File,
-    InputTensor,
-    Measurement,
-    OutputTensor,
-    RunRequest,
-)
+from device.records import Bundle, Measurement, RunRequest
 from device.runner_call import Device, conclude
 from device.wire import EXIT_STATUS, Event, Hello, Transcript
 from export.artifact import Artifact
@@ -47,7 +37,9 @@ from harness.runtimes import ONNXRUNTIME, build_bundle
 from models import registry
 from toolchain import compile as compiling
 from toolchain import xnnpack
+from toolchain.files import File, local_file
 from toolchain.paths import EXPORTS
+from toolchain.tensors import ELEMENT_BYTES, ElementType, InputTensor, TensorType
 
 FEATURES, CLASSES = 6, 4
 MANY_PASSES = "1000000"  # more events than any pipe holds
@@ -165,7 +157,7 @@ def test_a_good_run_becomes_a_measurement(runner: Runner) -> None:
     assert measurement.abi == runner.bundle.abi
     assert (measurement.runtime, measurement.runtime_version) == ("onnxruntime", runner.bundle.runtime_version)
     assert "CPUExecutionProvider" in measurement.providers
-    assert measurement.outputs == (OutputTensor("float32", (1, CLASSES)),)
+    assert measurement.outputs == (TensorType("float32", (1, CLASSES)),)
     assert measurement.load_ns > 0
     assert all(each.ns > 0 for each in measurement.samples)
     assert measurement.profile is None
@@ -293,7 +285,7 @@ def test_every_element_type_goes_in_and_comes_out_bit_by_bit_in_the_models_order
         for name, bytes_ in ELEMENT_BYTES.items()
     ]
     run = measured(run_on(runner, of_several(types), inputs), passes=10, profile_passes=0)
-    assert run.outputs == tuple(OutputTensor(name, (2, 3)) for name in ELEMENT_BYTES)
+    assert run.outputs == tuple(TensorType(name, (2, 3)) for name in ELEMENT_BYTES)
     for came, went in zip(written(runner, run), inputs, strict=True):
         assert came.tobytes() == went.tobytes()
 
@@ -315,7 +307,7 @@ def test_a_scalar_goes_in_and_comes_out_without_a_dimension(runner: Runner) -> N
         ],
     )
     run = measured(run_on(runner, model_, [np.array(2.0), np.array([1.0, 2, 4])]), passes=10, profile_passes=0)
-    assert run.outputs == (OutputTensor("float64", ()), OutputTensor("float64", (3,)))
+    assert run.outputs == (TensorType("float64", ()), TensorType("float64", (3,)))
     total, scaled = written(runner, run)
     assert total == 14
     assert scaled.tolist() == [2, 4, 8]
@@ -351,7 +343,7 @@ def test_an_output_may_be_empty(runner: Runner) -> None:
         [helper.make_tensor_value_info("where", TensorProto.INT64, None)],
     )
     run = measured(run_on(runner, model_, [np.zeros(5, np.float32)]), passes=10, profile_passes=0)
-    assert run.outputs == (OutputTensor("int64", (1, 0)),)
+    assert run.outputs == (TensorType("int64", (1, 0)),)
     assert (runner.folder / "output.bin").read_bytes() == b""
 
 
@@ -593,7 +585,7 @@ def test_a_board_takes_several_inputs_of_several_types_and_gives_all_outputs_bac
         model_files=(local_file(tmp_path / "any.onnx"),),
         inputs=tuple(
             InputTensor(
-                with_bytes(tmp_path / f"{index}.bin", values), cast(ElementType, values.dtype.name), values.shape
+                cast(ElementType, values.dtype.name), values.shape, with_bytes(tmp_path / f"{index}.bin", values)
             )
             for index, values in enumerate(inputs)
         ),
@@ -605,11 +597,6 @@ def test_a_board_takes_several_inputs_of_several_types_and_gives_all_outputs_bac
     assert [output.type for output in run.outputs] == ["int64", "bool", "float16", "float32"]
     assert [output.shape for output in run.outputs] == [(2, 3), (), (2, 3), (2, 3)]
     assert (tmp_path / "output.bin").read_bytes() == b"".join(values.tobytes() for values in inputs)
-
-
-def local_file(path: Path) -> File:
-    content = path.read_bytes()
-    return File(path.name, path, hashlib.sha256(content).hexdigest(), len(content))
 
 
 def with_bytes(path: Path, values: np.ndarray) -> File:

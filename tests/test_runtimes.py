@@ -17,6 +17,7 @@ from harness.record.record import Record
 from harness.report import table
 from harness.run import main
 from harness.runtimes import CPU, RUNTIMES, Provider, Runtime, formats, offered
+from toolchain.tensors import Port
 
 #: A runtime that computes nothing: its model is the answer, in text.
 ENGINE = """
@@ -65,7 +66,7 @@ def answer_of(source: Path, folder: Path) -> dict[str, int]:
     """Converts an ONNX file: runs it once, for the inputs that every export of the registry is verified with."""
     from export import inputs, verify
 
-    values = inputs.draw([inputs.Port("input", "float32", (1, 3, 64, 64))])["input"]
+    values = inputs.draw([Port("float32", (1, 3, 64, 64), "input")])["input"]
     np.savetxt(folder / "answer.txt", verify.run_onnx(source, values).ravel())
     return {"Say": 1}
 

@@ -18,7 +18,7 @@ from synthetic import BOARD, STATE, device
 from device import bundle as bundles
 from device.host import HostDevice
 from device.open import open_devices
-from device.records import DeviceInfo, DeviceState, InputTensor, Measurement, RunRequest
+from device.records import DeviceInfo, DeviceState, Measurement, RunRequest
 from device.wire import Event
 from export.artifact import Artifact
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE, HarnessError
@@ -28,6 +28,7 @@ from harness.study.agreement import Agreement, Block
 from harness.study.nullcase import NullCase
 from harness.study.selfcheck import Selfcheck
 from toolchain import compile as compiling
+from toolchain.tensors import InputTensor
 
 NATIVE = compiling.native().abi
 HOST = replace(device("wall", "host", "host"), abi=NATIVE)
@@ -183,7 +184,7 @@ def test_the_counters_of_a_board_count_and_add_nothing_to_its_samples(tmp_path: 
         request = RunRequest(
             bundle=build_bundle(board.info.abi, NULL),
             model_files=(nullcase.file_with(tmp_path / "model.txt", b"spin_ns 1000000"),),
-            inputs=(InputTensor(nullcase.file_with(tmp_path / "input.bin", nullcase.INPUT), "float32", (1,)),),
+            inputs=(InputTensor("float32", (1,), nullcase.file_with(tmp_path / "input.bin", nullcase.INPUT)),),
             output_path=tmp_path / "output",
             passes=5,
             counters=True,

@@ -32,9 +32,10 @@ from device.errors import (
     RunTimedOut,
     ServerGone,
 )
-from device.records import DeviceInfo, DeviceState, File, Measurement, RunRequest
+from device.records import DeviceInfo, DeviceState, Measurement, RunRequest
 from device.timeouts import DEFAULT, Deadline, Timeouts
 from device.wire import Output, Transcript
+from toolchain.files import File
 
 REMOTE_ROOT = PurePosixPath("/data/local/tmp/tenpass")
 

@@ -10,16 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export.artifact import PRECISIONS, Artifact, ExportError, describe, file_sha256
+from export.artifact import PRECISIONS, Artifact, ExportError
 from export.calibration import Calibration
 from export.own import graph
 from export.own.foreign import admit_constants, open_foreign
 from export.recipe import sha256_of, tool_versions
 from export.store import naming, stored
+from toolchain.files import describe, file_sha256
 from toolchain.paths import REPOSITORY
 
 if TYPE_CHECKING:
-    from export.inputs import Port
+    from toolchain.tensors import Port
 
 STEPS = ("open", "run", "simplify", "convert", "verify", "store")
 

@@ -17,7 +17,7 @@ from tempfile import NamedTemporaryFile, TemporaryDirectory
 
 from device.adb.server import Server
 from device.records import DeviceInfo
-from export.artifact import Artifact, ExportError, file_sha256
+from export.artifact import Artifact, ExportError
 from harness.farm.orders import ALIVE_EVERY_S, LEASE_S, Order, sources_sha256
 from harness.measure import sessions
 from harness.measure.networks import Bundles, Subject
@@ -27,6 +27,7 @@ from harness.record import plan as plans
 from harness.record.errors import EXIT_OK, EXIT_USAGE, EXPECTED, exit_code
 from harness.record.plan import Turn
 from harness.record.record import Record, record_adapter
+from toolchain.files import file_sha256
 from toolchain.paths import BUILD
 
 #: Files that runs have sent, by their sha256.

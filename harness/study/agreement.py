@@ -76,19 +76,14 @@ def ratio(agreement: Agreement) -> Ratio:
 
 
 def _request(artifact: Artifact, output: Path, *, passes: int, warmup: int) -> RunRequest:
-    from device.records import File, RunRequest
-    from export.artifact import ArtifactFile
+    from device.records import RunRequest
     from harness import runtimes
-    from harness.measure.networks import input_tensors
     from toolchain import compile as compiling
-
-    def local(file: ArtifactFile) -> File:
-        return File(file.name, artifact.folder / file.name, file.sha256, file.size_bytes)
 
     return RunRequest(
         bundle=runtimes.build_bundle(compiling.native().abi),
-        model_files=tuple(local(file) for file in artifact.model_files),
-        inputs=input_tensors(artifact),
+        model_files=artifact.local_model_files,
+        inputs=artifact.input_tensors,
         output_path=output,
         passes=passes,
         warmup=warmup,
