@@ -35,6 +35,7 @@ from harness.cli.options import AdbServer, Cpus, Names, Numbers, runtime_options
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, UsageError
 from harness.record.plan import Limits
 from models import registry
+from models.paper import table6_device
 from toolchain.paths import REPOSITORY, RESULTS
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 HOST = "host"
 
 #: The paper's (section 5.3); and what two runs on a computer need to be told apart (measured: analyse/slower.py).
-PASSES, PASSES_TO_COMPARE, FEWEST_ROUNDS_TO_COMPARE = 10, 100, 3
+PASSES, PASSES_TO_COMPARE, FEWEST_ROUNDS_TO_COMPARE = table6_device().passes, 100, 3
 
 #: Options for when something fails: a run may be taken up again with others.
 FAULT_OPTIONS = (

@@ -17,6 +17,7 @@ from device.records import Bundle
 from export.caffe2.convert import DEPTHWISE_3X3
 from export.caffe2.formats import AS_CONVERTED, DEPTHWISE
 from export.formats import ONNX, Format
+from models import paper
 from toolchain import caffe2, clc, wheels, xnnpack
 from toolchain import compile as compiling
 from toolchain.compile import ENGINES
@@ -52,8 +53,7 @@ class Runtime:
     `providers` are its execution providers by what the user calls them (those of PROTOCOL.md), CPU's first. `formats`
     are what it loads, by what the user calls them in `option`, the usual one first. `files_title` is the heading over
     the size of its files, where these are not the ONNX file. One that takes no own models leaves out the user's ONNX
-    files; one that is not offered is for the harness itself. `is_papers`: the clcNet paper ran it, so that the paper's
-    figures stand beside its rows.
+    files; one that is not offered is for the harness itself.
     """
 
     name: str
@@ -64,7 +64,11 @@ class Runtime:
     files_title: str | None = None
     takes_own_models: bool = False
     is_offered: bool = True
-    is_papers: bool = False
+
+    @property
+    def is_papers(self) -> bool:
+        """Whether the clcNet paper ran it, so that the paper's figures stand beside its rows."""
+        return self.title == paper.table6_device().runtime
 
     def build(self, provider: str = CPU) -> Build:
         """The build that has the execution provider. Raises BundleError where none has it."""
@@ -142,7 +146,6 @@ CAFFE2 = Runtime(
     formats={"as-converted": AS_CONVERTED, DEPTHWISE_3X3: DEPTHWISE},
     option=FormatOption("convolution", "Caffe2's engine for 3x3 depthwise convolutions."),
     files_title="Caffe2 nets",
-    is_papers=True,
 )
 
 _NULL = Runtime(

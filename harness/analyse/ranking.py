@@ -15,7 +15,7 @@ from harness.analyse.statistics import Ratio, ratio, shown_ratio
 from harness.record.titles import MEANING_OF_TIME, group_title
 from harness.record.units import milliseconds
 from harness.runtimes import is_papers
-from models import registry
+from models import paper, registry
 
 #: Ratios this near to the paper's are said to agree. A choice: the paper prints four digits and no spread.
 AGREES_WITHIN = 0.05
@@ -169,7 +169,8 @@ def the_paper(verdict: Verdict) -> str:
     if not verdict.is_ranked or in_paper.keys() <= {BASELINE} or baseline is None or not baseline.speed_ms:
         return ""
     name, (title, ms) = min(in_paper.items(), key=lambda item: item[1][1])
-    source = "The paper (Table 6: Caffe2, a phone with Cortex-A7)"
+    device = paper.table6_device()
+    source = f"The paper (Table 6: {device.runtime}, a phone with {device.core_part})"
     text = f"{source} has {ms / baseline.speed_ms:.3f} of MobileNet's time for {title}"
     if len(in_paper) > 1:
         fastest = verdict.fastest.spec.name if verdict.fastest.spec else None

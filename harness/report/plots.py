@@ -23,6 +23,7 @@ from harness.analyse.statistics import outliers
 from harness.record.record import Record
 from harness.record.titles import MEANING_OF_TIME, case_runtime_title, group_title, model_title, runtime_title
 from harness.record.units import milliseconds
+from models.paper import table6_device
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -202,7 +203,7 @@ def latency_vs_mult_adds(table: Sequence[Row]) -> Figure:
         axes.set_ylabel(f"mean of {record.case.passes} passes, ms\n{MEANING_OF_TIME[record.device.clock]}")
     if paper_points:
         _scatter(panels[-1], [(x, y, title) for title, (x, y) in paper_points.items()], _PAPER)
-        panels[-1].set_title("Paper, Table 6: BLU phone, Cortex-A7, Caffe2", loc="left")
+        panels[-1].set_title(f"Paper, Table 6: {table6_device().short_title}", loc="left")
         panels[-1].set_ylabel("mean of 10 passes, ms\nhardware")
     for axes in panels:
         axes.set_xlabel("mult-adds, millions")
@@ -304,7 +305,7 @@ def _speeds(compared: Sequence[Row]) -> list[_Bars]:
         bars.append((label, colour, {row.title: 1 / row.relative for row in rows if row.relative}))
     paper = {row.title: 1 / row.paper_relative for row in compared if row.paper_relative}
     if paper:
-        bars.append(("paper: BLU phone, Cortex-A7, Caffe2 (Table 6)", _PAPER, paper))
+        bars.append((f"paper: {table6_device().short_title} (Table 6)", _PAPER, paper))
     promised = {row.title: 1 / line for row in compared if (line := promise(row, baseline)) is not None}
     return [*bars, ("promised by the mult-adds", _PROMISE, promised)]
 
