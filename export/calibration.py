@@ -25,7 +25,7 @@ class Calibration:
     sha256: str | None = None
 
     @classmethod
-    def of(cls, path: Path | None) -> Self:
+    def from_file(cls, path: Path | None) -> Self:
         """Raises ExportError for a file that cannot be read."""
         if path is None:
             return cls()
@@ -40,7 +40,7 @@ class Calibration:
 
         return inputs.calibration_draws(ports) if self.path is None else inputs.read_samples(self.path, ports)
 
-    def told(self, samples: int) -> str:
+    def description(self, samples: int) -> str:
         """What a reader must know of it."""
         if self.path is None:
             return f"random data ({samples} draws)"

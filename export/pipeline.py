@@ -128,7 +128,7 @@ def _order(spec: ModelSpec, options: ExportOptions) -> _Order:
     weights_id = f"seed {SEED}" if weights is None else _checkpoint_sha256(weights)
     if reason := form.refusal(igc, precision):
         raise ExportError(f"{spec.name}: {reason}")
-    data = Calibration.of(options.calibration if precision == PRECISIONS[-1] else None)
+    data = Calibration.from_file(options.calibration if precision == PRECISIONS[-1] else None)
     return _Order(spec, weights, weights_id, form, igc, precision, data, options.opset or form.opset)
 
 
@@ -160,17 +160,15 @@ def _make(
     on_step("convert")
     lowered = None
     if order.precision != PRECISIONS[0]:
-        rewritten = file
-        _verified(spec, order.form.what, lambda: run_onnx(rewritten, input_values), output_values)
-        lowered = precision.lowered(
-            spec.name, file, order.precision, order.calibration, [port], [input_values], workspace
-        )
+        _verified(spec, order.form.what, partial(run_onnx, file, input_values), output_values)
+        in_fp32 = precision.Network(spec.name, file, [port], [input_values])
+        lowered = precision.lowered(in_fp32, order.precision, order.calibration, workspace)
         file = lowered.model
     onnx_size_bytes = file.stat().st_size
     with naming(spec.name, f"making {order.form.name} of the ONNX file"):
         op_counts = order.form.convert(file, new)
     on_step("verify")
-    _verified(spec, "exported", lambda: run_onnx(traced, input_values), output_values)
+    _verified(spec, "exported", partial(run_onnx, traced, input_values), output_values)
     found = (
         lowered.here
         if lowered

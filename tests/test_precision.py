@@ -154,7 +154,7 @@ def test_given_data_calibrates_and_is_named_by_its_hash(tmp_path: Path) -> None:
     np.savez(data, input=samples)
     random = export_model(TINY, tmp_path / "out", ExportOptions(precision=INT8))
     made = export_model(TINY, tmp_path / "out", ExportOptions(precision=INT8, calibration=data))
-    sha256 = Calibration.of(data).sha256
+    sha256 = Calibration.from_file(data).sha256
     assert made.calibration == f"images.npz sha256 {sha256} (3 samples)"
     assert sha256 is not None
     assert made.folder.name == f"clcnet-tiny.int8.{sha256[:12]}"

@@ -122,7 +122,7 @@ def fix(model: onnx.ModelProto, name: str, dims: Mapping[str, int], given: Mappi
     """
     open_ones = free(model)
     if unknown := [key for key in dims if not is_called([(one.key, one.place) for one in open_ones], key)]:
-        raise ExportError(f"{name}: no input has a free dimension {unknown[0]!r}; {_told(open_ones)}")
+        raise ExportError(f"{name}: no input has a free dimension {unknown[0]!r}; {_description(open_ones)}")
     for port in inputs(model):
         if not port.type.tensor_type.HasField("shape"):
             raise ExportError(f"{name}: its input {port.name!r} has no shape at all; export it with one")
@@ -130,7 +130,7 @@ def fix(model: onnx.ModelProto, name: str, dims: Mapping[str, int], given: Mappi
     batches = {one.key for one in open_ones if one.axis == 0 and one.key not in sizes}
     if missing := [one for one in open_ones if one.key not in sizes and one.key not in batches]:
         how = " ".join(f"--dim '{key}=SIZE'" for key in dict.fromkeys(one.key for one in missing))
-        raise ExportError(f"{name}: {_told(open_ones)}; give those without a size one: {how}")
+        raise ExportError(f"{name}: {_description(open_ones)}; give those without a size one: {how}")
     by_name = {port.name: port for port in inputs(model)}
     for one in open_ones:
         by_name[one.port].type.tensor_type.shape.dim[one.axis].dim_value = sizes.get(one.key, 1)
@@ -158,7 +158,7 @@ def _sizes(
     return sizes
 
 
-def _told(open_ones: Sequence[Free]) -> str:
+def _description(open_ones: Sequence[Free]) -> str:
     if not open_ones:
         return "all its sizes are fixed"
     keys = dict.fromkeys(one.key for one in open_ones)
