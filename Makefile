@@ -51,7 +51,7 @@ check: $(VENV)/.installed ## lint, format, types, import layers, CI workflows
 	@$(VENV)/bin/zizmor --offline --quiet .github/workflows
 
 export: $(VENV)/.installed ## PyTorch to verified ONNX files and Caffe2 nets, for every network
-	@$(PY) -m export $(ARGS)
+	@$(PY) -m harness.cli.export $(ARGS)
 
 board: setup ## boot an emulated board and leave it up for adb (BOARD=cortex-a53 for another)
 	@$(PY) -m device.board $(BOARD)
@@ -68,12 +68,12 @@ parts: $(VENV)/.installed
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=none parts-onnxruntime parts-caffe2 parts-boards
 
 parts-onnxruntime:
-	@$(PY) -m device.bundle
-	@$(PY) -m device.bundle --runtime null
-	@$(PY) -m device.bundle --provider xnnpack || echo "setup: XNNPACK is left out; all that needs only the CPU's provider works"
+	@$(PY) -m harness.cli.bundles
+	@$(PY) -m harness.cli.bundles --runtime null
+	@$(PY) -m harness.cli.bundles --provider xnnpack || echo "setup: XNNPACK is left out; all that needs only the CPU's provider works"
 
 parts-caffe2:
-	@$(PY) -m device.bundle --runtime caffe2 || echo "setup: Caffe2 is left out; all that needs only ONNX Runtime works"
+	@$(PY) -m harness.cli.bundles --runtime caffe2 || echo "setup: Caffe2 is left out; all that needs only ONNX Runtime works"
 
 parts-boards:
 	@$(PY) -m device.board.image

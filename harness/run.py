@@ -27,16 +27,15 @@ from click.core import ParameterSource
 
 from device.adb.server import Server
 from device.probe import ABI_OF_MACHINE
-from device.records import PROVIDERS
 from device.timeouts import DEFAULT, Timeouts
 from export.artifact import IGC, PRECISIONS
 from export.checkpoints import files_by_model, parse_weights
 from harness.cli.command import guarded
-from harness.cli.options import AdbServer, Cpus, Names, Numbers, tls_options
-from harness.measure.cases import CONVOLUTIONS
+from harness.cli.options import AdbServer, Cpus, Names, Numbers, runtime_options, tls_options
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, UsageError
 from harness.record.plan import Limits
 from models import registry
+from models.paper import table6_device
 from toolchain.paths import REPOSITORY, RESULTS
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ if TYPE_CHECKING:
 HOST = "host"
 
 #: The paper's (section 5.3); and what two runs on a computer need to be told apart (measured: analyse/slower.py).
-PASSES, PASSES_TO_COMPARE, FEWEST_ROUNDS_TO_COMPARE = 10, 100, 3
+PASSES, PASSES_TO_COMPARE, FEWEST_ROUNDS_TO_COMPARE = table6_device().passes, 100, 3
 
 #: Options for when something fails: a run may be taken up again with others.
 FAULT_OPTIONS = (
@@ -133,30 +132,7 @@ FAULT_OPTIONS = (
     multiple=True,
     help="Samples that int8 is calibrated with, by the names of the inputs. Default: --input, else random ones.",
 )
-@click.option(
-    "--provider",
-    "providers",
-    type=Names(tuple(PROVIDERS)),
-    default="cpu",
-    show_default=True,
-    help=f"ONNX Runtime's execution provider: {', '.join(PROVIDERS)}, or several, separated by commas. What it cannot "
-    "run, the CPU's does.",
-)
-@click.option(
-    "--runtime",
-    type=click.Choice(["onnxruntime", "caffe2", "all"]),
-    default="onnxruntime",
-    show_default=True,
-    help="What runs the networks; caffe2 is what the paper ran.",
-)
-@click.option(
-    "--caffe2-convolution",
-    "convolution",
-    type=click.Choice(list(CONVOLUTIONS)),
-    default="as-converted",
-    show_default=True,
-    help="Caffe2's engine for 3x3 depthwise convolutions.",
-)
+@runtime_options
 @click.option(
     "--igc",
     type=Names(IGC),
@@ -323,8 +299,8 @@ def main(
     precisions: tuple[str, ...],
     calibrations: tuple[str, ...],
     providers: tuple[str, ...],
-    runtime: str,
-    convolution: str,
+    runtimes: tuple[str, ...],
+    formats: dict[str, str],
     igc: tuple[str, ...],
     fuse_separable: bool,
     rounds: int,
@@ -387,11 +363,10 @@ def main(
     else:
         devices = where.choose(device_names)
         passes = _passes(devices, rounds) if passes is None else passes
-        runtimes = ("onnxruntime", "caffe2") if runtime == "all" else (runtime,)
         planned = cases.of(
             specs,
             cases.Choice(
-                runtimes, convolution, igc, fuse_separable, threads, cpus, abi, warmup, passes, precisions, providers
+                runtimes, igc, fuse_separable, threads, cpus, abi, warmup, passes, precisions, providers, formats
             ),
             [one.name for one in own],
         )
@@ -482,7 +457,8 @@ def _given(option: str) -> bool:
 
 
 def _given_besides(*options: str) -> bool:
-    return any(_given(name) for name in click.get_current_context().params if name not in options)
+    names = [str(param.name) for param in click.get_current_context().command.params]
+    return any(_given(name) for name in names if name not in options)
 
 
 def _go(planned: Plan, folder: Path, where: Where, *, again: bool) -> int:

@@ -18,8 +18,8 @@ from device.adb.cache import REMOTE_ROOT
 from device.adb.device import AdbDevice
 from device.errors import DeviceLost, RunnerCrashed, RunnerFailed, RunTimedOut
 from device.open import open_devices
-from device.records import File, RunRequest
-from export.artifact import Artifact, describe
+from device.records import RunRequest
+from export.artifact import Artifact
 from harness.analyse.statistics import summarise
 from harness.measure import session
 from harness.measure.networks import ExportedNetwork
@@ -28,6 +28,7 @@ from harness.record.case import Case
 from harness.record.errors import EXIT_OK
 from harness.record.plan import CaseRound
 from harness.record.record import Record
+from toolchain.files import local_file
 
 pytestmark = pytest.mark.board
 
@@ -114,8 +115,7 @@ def test_a_corrupted_model_is_refused_on_the_device_with_the_runtimes_reason(
 ) -> None:
     damaged = tmp_path / "model.onnx"
     damaged.write_bytes(pushed.model_files[0].path.read_bytes()[:-5000])
-    found = describe(damaged)
-    request = replace(pushed, model_files=(File(damaged.name, damaged, found.sha256, found.size_bytes),))
+    request = replace(pushed, model_files=(local_file(damaged),))
     cortex_a7.push(request, ignore)
     with pytest.raises(RunnerFailed) as caught:
         cortex_a7.run(request, ignore)

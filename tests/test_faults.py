@@ -44,10 +44,10 @@ from device.errors import (
 )
 from device.lock import DeviceLock
 from device.probe import ABI_OF_MACHINE
-from device.records import Bundle, DeviceInfo, File, InputTensor, RunRequest
+from device.records import Bundle, DeviceInfo, RunRequest
 from device.statuses import EXIT_STATUSES, STATUSES
 from device.timeouts import Timeouts
-from export.artifact import Artifact, describe
+from export.artifact import Artifact
 from harness.measure import lanes, policy, session
 from harness.measure.networks import ExportedNetwork
 from harness.measure.policy import RULES, Then
@@ -58,6 +58,8 @@ from harness.record.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXI
 from harness.record.plan import Limits, Plan
 from harness.record.record import SCHEMA_VERSION, MeasuredBundle, Record
 from harness.run import main
+from toolchain.files import local_file
+from toolchain.tensors import InputTensor
 
 MACHINE_ABI = ABI_OF_MACHINE[platform.machine()]
 #: No wait may last longer than its limit and this.
@@ -776,12 +778,11 @@ def pushed_and_read_back(adb: FakeAdb, device: AdbDevice, names: list[str], fold
     for number, name in enumerate(names):
         source = folder / str(number)
         source.write_bytes(os.urandom(50) + os.fsencode(name))
-        found = describe(source)
-        files.append(File(name, source, found.sha256, found.size_bytes))
+        files.append(replace(local_file(source), name=name))
     request = RunRequest(
-        Bundle(MACHINE_ABI, "onnxruntime", "", tuple(files)),
+        Bundle(MACHINE_ABI, "onnxruntime", "", "tenpass-onnxruntime", tuple(files)),
         (files[0],),
-        (InputTensor(files[-1], "float32", ()),),
+        (InputTensor("float32", (), files[-1]),),
         folder / "o",
     )
     outside = {path.name for path in adb.root.parent.iterdir()}

@@ -19,7 +19,7 @@ from fake_adb import FakeAdb, serving
 
 from device.host import HostDevice
 from device.open import DEFAULT_BOARD, choose
-from export.artifact import Artifact, ExportError, describe
+from export.artifact import Artifact, ExportError
 from harness.measure import session
 from harness.measure.networks import ExportedNetwork
 from harness.record import journal
@@ -33,6 +33,7 @@ from harness.run import main
 from models import clcnet, registry, weights
 from toolchain import caffe2
 from toolchain.debian import DebianError
+from toolchain.files import describe
 
 
 def run(*arguments: str) -> Result:

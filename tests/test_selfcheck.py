@@ -18,15 +18,17 @@ from synthetic import BOARD, STATE, device
 from device import bundle as bundles
 from device.host import HostDevice
 from device.open import open_devices
-from device.records import DeviceInfo, DeviceState, InputTensor, Measurement, RunRequest
+from device.records import DeviceInfo, DeviceState, Measurement, RunRequest
 from device.wire import Event
 from export.artifact import Artifact
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE, HarnessError
+from harness.runtimes import NULL, build_bundle
 from harness.study import agreement, nullcase, selfcheck, selfcheck_report
 from harness.study.agreement import Agreement, Block
 from harness.study.nullcase import NullCase
 from harness.study.selfcheck import Selfcheck
 from toolchain import compile as compiling
+from toolchain.tensors import InputTensor
 
 NATIVE = compiling.native().abi
 HOST = replace(device("wall", "host", "host"), abi=NATIVE)
@@ -52,7 +54,7 @@ Run = Callable[..., Ended]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    built = bundles.build(NATIVE, bundles.NULL)
+    built = build_bundle(NATIVE, NULL)
 
     def run(model: str, *more: str) -> Ended:
         (tmp_path / "model").write_text(model)
@@ -180,9 +182,9 @@ def test_the_counters_of_a_board_count_and_add_nothing_to_its_samples(tmp_path: 
         plain = nullcase.measure(board, tmp_path, "spin_ns 1000000", passes=5)
         counted = nullcase.measure(board, tmp_path, "spin_ns 1000000", passes=5, counters=True)
         request = RunRequest(
-            bundle=bundles.build(board.info.abi, bundles.NULL),
+            bundle=build_bundle(board.info.abi, NULL),
             model_files=(nullcase.file_with(tmp_path / "model.txt", b"spin_ns 1000000"),),
-            inputs=(InputTensor(nullcase.file_with(tmp_path / "input.bin", nullcase.INPUT), "float32", (1,)),),
+            inputs=(InputTensor("float32", (1,), nullcase.file_with(tmp_path / "input.bin", nullcase.INPUT)),),
             output_path=tmp_path / "output",
             passes=5,
             counters=True,

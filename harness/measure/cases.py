@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from export.artifact import PRECISIONS
-from export.formats import FORMATS, refusal
+from harness import runtimes
 from harness.record.errors import UsageError
+from harness.runtimes import CPU, Runtime
 
 if TYPE_CHECKING:  # what the command line needs of this must not make --help wait
     from harness.record.case import Case
     from models.spec import ModelSpec
-
-#: Caffe2's engine for 3x3 depthwise convolutions -> the format whose nets ask for it.
-CONVOLUTIONS = {"as-converted": "caffe2", "DEPTHWISE_3x3": "caffe2-depthwise"}
 
 
 @dataclass(frozen=True)
 class Choice:
     """What every network is measured with; where there are several of a kind, in all combinations.
 
-    `convolution` is one of CONVOLUTIONS; the others are as in `Case`.
+    `formats` are the choices among the formats of a runtime, by its name; without one it is the usual. The others are
+    as in `Case`.
     """
 
     runtimes: tuple[str, ...]
-    convolution: str
     igc: tuple[str, ...]
     fuse_separable: bool
     threads: tuple[int, ...]
@@ -35,7 +33,13 @@ class Choice:
     warmup: int
     passes: int
     precisions: tuple[str, ...] = PRECISIONS[:1]
-    providers: tuple[str, ...] = ("cpu",)
+    providers: tuple[str, ...] = (CPU,)
+    formats: Mapping[str, str] = field(default_factory=dict)
+
+    def format_name(self, runtime: str) -> str:
+        """What is run of the network."""
+        formats = runtimes.get(runtime).formats
+        return formats[self.formats.get(runtime, next(iter(formats)))].name
 
 
 def of(specs: Sequence[ModelSpec], choice: Choice, own: Sequence[str] = ()) -> tuple[Case, ...]:
@@ -45,13 +49,12 @@ def of(specs: Sequence[ModelSpec], choice: Choice, own: Sequence[str] = ()) -> t
     """
     from harness.record.case import Case
 
-    formats = {"onnxruntime": "onnx", "caffe2": CONVOLUTIONS[choice.convolution]}
     networks = [(spec.name, _ways(spec, choice)) for spec in specs]
     wanted = [
         Case(
             name,
             runtime,
-            formats[runtime],
+            choice.format_name(runtime),
             way,
             threads,
             choice.cpus,
@@ -76,15 +79,26 @@ def of(specs: Sequence[ModelSpec], choice: Choice, own: Sequence[str] = ()) -> t
 
 def _refusal(case: Case, *, is_own: bool) -> str | None:
     """Why there cannot be such a case."""
-    if case.igc == "fused" and case.runtime != "onnxruntime":
-        return "--igc fused is for ONNX Runtime alone: add --runtime onnxruntime, or take another --igc"
-    if is_own and case.runtime != "onnxruntime":
-        return "--model is for ONNX Runtime alone: add --runtime onnxruntime"
-    if case.provider != "cpu" and case.runtime != "onnxruntime":
-        return f"--provider {case.provider} is ONNX Runtime's: add --runtime onnxruntime, or --provider cpu"
-    if reason := refusal(FORMATS[case.format], case.igc, case.precision):
+    runtime = runtimes.get(case.runtime)
+    form = runtimes.formats()[case.format]
+    if case.igc == "fused" and not form.custom_operators:
+        titles, names = _able(lambda one: any(form.custom_operators for form in one.formats.values()))
+        return f"--igc fused is for {titles} alone: add --runtime {names}, or take another --igc"
+    if is_own and not runtime.takes_own_models:
+        titles, names = _able(lambda one: one.takes_own_models)
+        return f"--model is for {titles} alone: add --runtime {names}"
+    if case.provider not in runtime.providers:
+        titles, names = _able(lambda one: case.provider in one.providers)
+        return f"--provider {case.provider} is {titles}'s: add --runtime {names}, or --provider {CPU}"
+    if reason := form.refusal(case.igc, case.precision):
         return f"--precision {case.precision}: {reason}"
     return None
+
+
+def _able(can: Callable[[Runtime], bool]) -> tuple[str, str]:
+    """The titles of the runtimes that can, and what to say to --runtime."""
+    able = [runtime for runtime in runtimes.offered() if can(runtime)]
+    return " and ".join(one.title for one in able), ",".join(one.name for one in able)
 
 
 def _ways(spec: ModelSpec, choice: Choice) -> tuple[str | None, ...]:

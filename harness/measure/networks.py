@@ -8,22 +8,21 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from device import bundle
-from device.records import Bundle, DeviceInfo, File, InputTensor, Measurement, OutputTensor, RunRequest
+from device.records import Bundle, DeviceInfo, Measurement, RunRequest
 from export import tensors
-from export.artifact import Artifact, ArtifactFile
+from export.artifact import Artifact
 from export.verify import Deviation, deviations, largest_part
+from harness import runtimes
 from harness.record.case import Case
 from harness.record.record import MeasuredArtifact, MeasuredBundle, OutputCheck
+from toolchain.tensors import TensorType
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from device.records import ElementType
 
 
 class Subject(Protocol):
@@ -44,15 +43,14 @@ class Bundles:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._found: dict[tuple[str, str], Bundle] = {}
+        self._found: dict[tuple[str, str, str], Bundle] = {}
 
     def get(self, abi: str, runtime: str, provider: str, on_step: Callable[[str], None] = lambda _: None) -> Bundle:
         """Built first, where need be; `on_step` hears of that. Raises BundleError."""
-        runtime = bundle.bundle_runtime(runtime, provider)
         with self._lock:
-            if (abi, runtime) not in self._found:
-                self._found[abi, runtime] = bundle.build(abi, runtime, on_step)
-            return self._found[abi, runtime]
+            if (abi, runtime, provider) not in self._found:
+                self._found[abi, runtime, provider] = runtimes.build_bundle(abi, runtime, provider, on_step)
+            return self._found[abi, runtime, provider]
 
 
 @dataclass(frozen=True)
@@ -86,8 +84,8 @@ class ExportedNetwork:
         used = self.bundles.get(case.abi or device.abi, case.runtime, case.provider)
         request = RunRequest(
             bundle=used,
-            model_files=tuple(_local(self.exported, file) for file in self.exported.model_files),
-            inputs=input_tensors(self.exported),
+            model_files=self.exported.local_model_files,
+            inputs=self.exported.input_tensors,
             output_path=output,
         )
         return request, _measured_bundle(used)
@@ -112,14 +110,7 @@ class ExportedNetwork:
         )
 
 
-def input_tensors(artifact: Artifact) -> tuple[InputTensor, ...]:
-    """The artifact's reference inputs as the runner is given them."""
-    return tuple(
-        InputTensor(_local(artifact, one.file), cast("ElementType", one.dtype), one.shape) for one in artifact.inputs
-    )
-
-
-def read_outputs(path: Path, written: Sequence[OutputTensor]) -> list[NDArray[Any]]:
+def read_outputs(path: Path, written: Sequence[TensorType]) -> list[NDArray[Any]]:
     """The tensors that a runner wrote one after the other. Raises ValueError when the file has more or fewer bytes."""
     content = path.read_bytes()
     due_bytes = sum(one.size_bytes for one in written)
@@ -132,10 +123,6 @@ def read_outputs(path: Path, written: Sequence[OutputTensor]) -> list[NDArray[An
         values.append(elements.astype(one.type))
         offset += one.size_bytes
     return values
-
-
-def _local(artifact: Artifact, file: ArtifactFile) -> File:
-    return File(file.name, artifact.folder / file.name, file.sha256, file.size_bytes)
 
 
 def _measured_bundle(used: Bundle) -> MeasuredBundle:

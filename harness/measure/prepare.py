@@ -14,11 +14,12 @@ from device.errors import BundleError
 from device.open import open_devices, reserve
 from export.artifact import Artifact, ExportError
 from export.own.model import export_own
-from export.pipeline import export_model
+from export.pipeline import ExportOptions, export_model
 from harness.measure import replay
 from harness.measure.networks import Bundles, ExportedNetwork, Subject
 from harness.record.case import Case
 from harness.record.plan import CaseRound, Plan
+from harness.runtimes import formats
 from models import registry
 from toolchain.paths import EXPORTS
 
@@ -124,12 +125,5 @@ def _exported_case(plan: Plan, case: Case) -> Artifact:
         if own.name == case.model:
             return export_own(own, EXPORTS, precision=case.precision, calibration=calibration)
     weights = Path(plan.checkpoints[case.model]) if case.model in plan.checkpoints else None
-    return export_model(
-        registry.get(case.model),
-        EXPORTS,
-        weights,
-        format_name=case.format,
-        igc=case.igc,
-        precision=case.precision,
-        calibration=calibration,
-    )
+    options = ExportOptions(weights, formats()[case.format], case.igc, case.precision, calibration)
+    return export_model(registry.get(case.model), EXPORTS, options)

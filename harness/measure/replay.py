@@ -19,11 +19,12 @@ from urllib.parse import parse_qsl
 from device import wire
 from device.device import OnBytes, OnEvent
 from device.errors import DeviceError
-from device.records import Bundle, DeviceInfo, DeviceState, File, Measurement, Pass, RunRequest
+from device.records import Bundle, DeviceInfo, DeviceState, Measurement, Pass, RunRequest
 from harness.record import journal
 from harness.record.case import Case
 from harness.record.errors import UsageError
 from harness.record.record import MeasuredArtifact, MeasuredBundle, OutputCheck, Record
+from toolchain.files import File
 
 PREFIX = "replay:"
 
@@ -123,9 +124,9 @@ class RecordedNetwork:
         if used is None:
             raise RecordedFailure(self.record.status, self.record.error or "it failed before anything was run")
         # The device looks at the name alone, which says what of the recording is meant.
-        named = File(_name(case.id, self.round), output, "", 0)
+        named = File(_name(case.id, self.round), "", 0, output)
         request = RunRequest(
-            bundle=Bundle(used.abi, used.runtime, used.runtime_version, (), used.simd),
+            bundle=Bundle(used.abi, used.runtime, used.runtime_version, runner="", files=(), simd=used.simd),
             model_files=(named,),
             inputs=(),
             output_path=output,

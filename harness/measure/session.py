@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, monotonic_ns, sleep
-from typing import Protocol, cast
+from typing import Protocol
 
 from device import wire
 from device.cores import cpu_mask
 from device.device import Device
 from device.errors import DeviceError, HostDiskFull
-from device.records import Clock, DeviceInfo, DeviceState, Provider, RunRequest
+from device.records import Clock, DeviceInfo, DeviceState, RunRequest
 from harness.analyse import warnings
 from harness.measure.conditions import wait_until_cool
 from harness.measure.networks import Subject
@@ -173,7 +173,7 @@ def _complete(request: RunRequest, turn: CaseRound, device: Device, run: Run) ->
         counters=info.clock == "wall",
         profile_passes=PROFILE_PASSES[info.clock] if profiled else 0,
         timeout_s=run.timeout_s,
-        provider=cast(Provider, case.provider),  # what is none has no bundle, so does not come here
+        provider=case.provider,
     )
 
 

@@ -22,6 +22,7 @@ from harness.record.record import Record
 from harness.record.units import NOTHING, milliseconds
 from harness.report import conditions, html, plots, render, table, versions
 from harness.report.render import writing
+from models.paper import table6_device
 
 REPORT_NAME = "report.md"
 PAGE_NAME = "report.html"
@@ -139,7 +140,7 @@ def _what_was_measured(plan: Plan, records: Sequence[Record]) -> list[str]:
     lines.append(
         f"{_order(plan)} Mean of the timed passes is the paper's figure (section 5.3); spread is the median absolute "
         "deviation; the output check compares the device's output with PyTorch's (largest difference over the output's "
-        "spread). Paper figures are those of its Table 6 (BLU Advance 5.2, Cortex-A7 at 1.3 GHz, Caffe2)."
+        f"spread). Paper figures are those of its Table 6 ({table6_device().title})."
     )
     return ["\n".join(lines)]
 

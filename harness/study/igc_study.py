@@ -109,10 +109,10 @@ def _name(model: str, igc: str | None) -> str:
 
 
 def _artifact(model: str, igc: str | None) -> Artifact:
-    from export.pipeline import export_model
+    from export.pipeline import ExportOptions, export_model
     from toolchain.paths import EXPORTS
 
-    return export_model(registry.get(model), EXPORTS, igc=igc)
+    return export_model(registry.get(model), EXPORTS, ExportOptions(igc=igc))
 
 
 # --- the report ---------------------------------------------------------------------------------------

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.record.errors import HarnessError
+from toolchain.files import local_file
+from toolchain.tensors import InputTensor
 
 if TYPE_CHECKING:
     from device.device import Device
-    from device.records import File, Measurement
+    from device.records import Measurement
+    from toolchain.files import File
 
 #: Its one input, which it does not look at: a float32.
 INPUT = bytes(4)
@@ -53,16 +55,16 @@ def measure(device: Device, folder: Path, model: str, *, passes: int, counters: 
     """
     import numpy as np
 
-    from device import bundle
-    from device.records import InputTensor, RunRequest
+    from device.records import RunRequest
+    from harness import runtimes
     from harness.measure.session import BOARD_SETTLE_MS, Phases
 
     phases = Phases()
     phases.enter("prepare")
     request = RunRequest(
-        bundle=bundle.build(device.info.abi, bundle.NULL),
+        bundle=runtimes.build_bundle(device.info.abi, runtimes.NULL),
         model_files=(file_with(folder / "model.txt", model.encode()),),
-        inputs=(InputTensor(file_with(folder / "input.bin", INPUT), "float32", (1,)),),
+        inputs=(InputTensor("float32", (1,), file_with(folder / "input.bin", INPUT)),),
         output_path=folder / "output",
         passes=passes,
         settle_ms=BOARD_SETTLE_MS if device.info.clock == "instructions" else 0,
@@ -102,8 +104,6 @@ def _require_all(measurement: Measurement, told_ns: list[int], passes: int) -> N
 
 
 def file_with(path: Path, content: bytes) -> File:
-    """Puts `content` there, and describes the file for a request."""
-    from device.records import File
-
+    """Writes a file and describes it."""
     path.write_bytes(content)
-    return File(path.name, path, hashlib.sha256(content).hexdigest(), len(content))
+    return local_file(path)

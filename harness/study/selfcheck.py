@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness import runtimes
 from harness.cli.command import guarded
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK
 from harness.report.render import writing
@@ -88,10 +89,9 @@ def measure(name: str, on_step: OnStep) -> Selfcheck:
 
 
 def _measure(device: Device, folder: Path, agreement: Agreement | None, on_step: OnStep) -> Selfcheck:
-    from device import bundle
     from harness.study import nullcase
 
-    bundle.build(device.info.abi, bundle.NULL, on_step)  # no part of a case
+    runtimes.build_bundle(device.info.abi, runtimes.NULL, on_step=on_step)  # no part of a case
     cases = []
     for number in range(CASES):
         on_step(f"a case of nothing, {number + 1} of {CASES}")
