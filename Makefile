@@ -31,13 +31,13 @@ history: $(VENV)/.installed ## how cases moved over all runs in results/: ARGS='
 	@$(PY) -m harness.cli.history $(or $(ARGS),results)
 
 table5: $(VENV)/.installed ## Table 5: counted costs beside the paper's figures
-	@$(PY) -m harness.study.table5 $(ARGS)
+	@$(PY) -m harness.cli.study table5 $(ARGS)
 
 igc-study: setup ## interlaced grouped convolution three ways, on this machine and two boards: the kernel's own report
-	@$(PY) -m harness.study.igc_study $(ARGS)
+	@$(PY) -m harness.cli.study kernel $(ARGS)
 
 selfcheck: setup ## what the harness itself adds to a time: ARGS='--device board:cortex-a7' for another device
-	@$(PY) -m harness.study.selfcheck $(ARGS)
+	@$(PY) -m harness.cli.selfcheck $(ARGS)
 
 test: setup check ## all checks and all tests
 	@$(PY) -m pytest $(ARGS)

@@ -21,7 +21,7 @@ from device.open import open_devices
 from device.records import RunRequest
 from export.artifact import Artifact
 from harness.analyse.statistics import summarise
-from harness.measure import session
+from harness.measure import case
 from harness.measure.networks import ExportedNetwork
 from harness.record import journal
 from harness.record.case import Case
@@ -96,10 +96,10 @@ def test_a_board_attached_by_its_serial_still_says_that_its_time_is_modelled(cor
 def test_another_network_under_the_right_ones_name_fails_the_check_on_the_device(
     cortex_a7: AdbDevice, tiny: Artifact, without_one_interlace: Artifact
 ) -> None:
-    turn, once = CaseRound(Case(tiny.model, "onnxruntime", passes=1), round=0, order=0), session.Run("t", None, 60)
-    right = session.measure(turn, ExportedNetwork(tiny), cortex_a7, once)
+    turn, once = CaseRound(Case(tiny.model, "onnxruntime", passes=1), round=0, order=0), case.Run("t", None, 60)
+    right = case.measure(turn, ExportedNetwork(tiny), cortex_a7, once)
     assert right.status == "ok"
-    wrong = session.measure(turn, ExportedNetwork(without_one_interlace), cortex_a7, once)
+    wrong = case.measure(turn, ExportedNetwork(without_one_interlace), cortex_a7, once)
     assert wrong.status == "output_wrong"
 
 

@@ -48,10 +48,10 @@ from device.records import Bundle, DeviceInfo, RunRequest
 from device.statuses import EXIT_STATUSES, STATUSES
 from device.timeouts import Timeouts
 from export.artifact import Artifact
-from harness.measure import lanes, policy, session
+from harness.measure import case, policy
+from harness.measure.device import Stop, measure_all
 from harness.measure.networks import ExportedNetwork
 from harness.measure.policy import RULES, Then
-from harness.measure.stop import Stop
 from harness.record import journal, plan
 from harness.record.case import Case
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXIT_OK
@@ -142,16 +142,16 @@ def measured(
 ) -> list[Record]:
     """The records of a run of two cases; each attempt has one. `before_turn` gets the place of the turn."""
     kept: list[Record] = []
-    run = session.Run("faults", None, timeout_s)
+    run = case.Run("faults", None, timeout_s)
     planned_ = plan or planned()
 
     def measure(turn, device):
         before_turn(turn.order)
-        return session.measure(turn, subject, device, run, on_event=on_event, on_bytes=on_bytes)
+        return case.measure(turn, subject, device, run, on_event=on_event, on_bytes=on_bytes)
 
     try:
         tell = (said if said is not None else []).append
-        lanes.measure_all(planned_, planned_.case_rounds(), [phone], measure, kept.append, tell, Stop())
+        measure_all(planned_, planned_.case_rounds(), [phone], measure, kept.append, tell, Stop())
     finally:
         phone.close()
     return kept
@@ -177,7 +177,7 @@ def test_every_failure_has_a_status_that_names_who_raises_it_and_a_rule() -> Non
         for child in kind.__subclasses__():
             yield from all_kinds(child)
 
-    import harness.farm.client  # noqa: F401 -- it has one of its own
+    import harness.farm.device  # noqa: F401 -- it has one of its own
 
     raised = {
         (kind.status, kind.__module__.partition(".")[0])

@@ -31,8 +31,8 @@ from device.statuses import EXIT_STATUSES
 from export.artifact import Artifact
 from export.caffe2.formats import AS_CONVERTED
 from export.pipeline import ExportOptions, export_model
+from harness.measure.case import Run, measure
 from harness.measure.networks import ExportedNetwork
-from harness.measure.session import Run, measure
 from harness.record.case import Case
 from harness.record.plan import CaseRound
 from harness.record.record import Record

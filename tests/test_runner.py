@@ -31,8 +31,8 @@ from device.statuses import EXIT_STATUSES
 from device.wire import Event, Hello, Transcript
 from export.artifact import Artifact
 from export.pipeline import ExportOptions, export_model
+from harness.measure.case import Run, measure
 from harness.measure.networks import ExportedNetwork
-from harness.measure.session import Run, measure
 from harness.record.case import Case
 from harness.record.plan import CaseRound
 from harness.runtimes import ONNXRUNTIME, build_bundle

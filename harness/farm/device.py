@@ -22,11 +22,11 @@ from export.artifact import Artifact, ExportError
 from harness.farm import worker
 from harness.farm.client import Farm, Place
 from harness.farm.connect import reason
-from harness.measure import lanes, session
-from harness.measure.prepare import Files, files_of
-from harness.measure.session import Run
-from harness.measure.sessions import Listener, Session, Stage, Watcher
-from harness.measure.stop import Stop
+from harness.measure import case
+from harness.measure.case import Run
+from harness.measure.device import Listener, Session, Stop, measure_all
+from harness.measure.networks import Files, files_of
+from harness.measure.progress import Stage, Watcher
 from harness.record import plan as plans
 from harness.record.plan import CaseRound, Plan
 from harness.record.record import Record
@@ -61,7 +61,7 @@ def session_on(
             listener.met(info)
             boards = [Board(found, number) for number in range(plan.boards)]
             keep, say = listener.keep, listener.watcher.say
-            lanes.measure_all(plan, turns, boards, lambda turn, board: board.measure(turn), keep, say, stop)
+            measure_all(plan, turns, boards, lambda turn, board: board.measure(turn), keep, say, stop)
 
     return take
 
@@ -204,13 +204,13 @@ class Board:
         run = Run(plan.run, plan.commit, plan.timeout_s, plan.limits, plan.profile)
         network = device.networks[files_of(turn.case)]
         if isinstance(network, ExportError):
-            return session.failed(turn, device.info, run, "export_failed", str(network))
+            return case.failed(turn, device.info, run, "export_failed", str(network))
         with device.watcher.stage(turn.id, total=turn.case.warmup + turn.case.passes) as stage:
             try:
                 name = device.send(network, stage)
                 record: Record = device.do(worker.measure, self.number, turn, run, name, stage=stage)
             except DeviceError as error:
-                return session.failed(turn, device.info, run, error.status, str(error))
+                return case.failed(turn, device.info, run, error.status, str(error))
         return replace(record, device=replace(record.device, serial=device.name))
 
     def reconnect(self, limit_s: float, *, reboot: bool = False) -> None:

@@ -24,9 +24,9 @@ from device.device import Device
 from device.errors import DeviceBusy, DeviceLost
 from device.records import DeviceInfo
 from harness.farm import store
-from harness.measure import prepare, sessions
+from harness.measure.case import Run, measure_and_show
+from harness.measure.device import Attachment, opened
 from harness.measure.networks import Bundles, ExportedNetwork
-from harness.measure.session import Run
 from harness.record.errors import UsageError
 from harness.record.plan import CaseRound, Plan
 from harness.record.record import Record
@@ -117,7 +117,7 @@ def open_device(resource: str, plan: Plan, sources: str) -> Opened:
     if any(held.resource == resource for held in here.held.values()):
         raise DeviceBusy(f"device {name}: another run has it on the farm; --wait SECONDS waits for it")
     bundles, closing = Bundles(), contextlib.ExitStack()
-    opening = prepare.opened(plan, name, _Progress(resource), bundles, server=here.server)
+    opening = opened(plan, name, _Progress(resource), bundles, Attachment(here.server))
     devices = closing.enter_context(opening)
     here.held[key] = _Held(devices, bundles, resource, closing)
     return Opened(key, resource, devices[0].info)
@@ -126,7 +126,7 @@ def open_device(resource: str, plan: Plan, sources: str) -> Opened:
 def measure(opened: Opened, board: int, turn: CaseRound, run: Run, artifact: str) -> Record:
     """The record of a case on one of the boards (0: a phone), by the same code as where the device hangs here."""
     held = _held(opened)
-    return sessions.measure_and_show(
+    return measure_and_show(
         turn,
         lambda _: ExportedNetwork(store.get(artifact), held.bundles),
         held.devices[board],

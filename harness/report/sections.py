@@ -1,4 +1,4 @@
-"""Every table and plot of a run, remade from its records alone: `python -m harness.report.sections RUN`."""
+"""Every table and plot of a run, remade from its records alone: `tenpass report RUN`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
-
 from device.records import Clock, DeviceInfo
 from harness.analyse import counts, fleet, gains, groups, profile, ranking, scaling, sizes
 from harness.analyse.ranking import AGREES_WITHIN
 from harness.analyse.rows import BASELINE, Row, by_device, table_rows
-from harness.cli.command import guarded
 from harness.record import journal, titles
-from harness.record.errors import EXIT_CASE_FAILED
 from harness.record.plan import Plan, missing_cases, sequential
 from harness.record.plan import read as read_plan
 from harness.record.record import Record
@@ -330,17 +326,3 @@ def _naming_devices(records: Sequence[Record]) -> Callable[[Record], str]:
 def _notes(rows: Sequence[Row]) -> list[str]:
     notes = {row.title: row.spec.note for row in rows if row.spec and row.spec.note}
     return ["## Notes", "", *(f"- {title}: {note}" for title, note in notes.items()), ""] if notes else []
-
-
-@click.command(help=__doc__)
-@click.argument("run", type=click.Path(path_type=Path))
-@guarded
-def main(run: Path) -> int:
-    written = write(run)
-    for path in written.files:
-        click.echo(str(path))
-    return EXIT_CASE_FAILED if any(record.status != "ok" for record in written.records) else 0
-
-
-if __name__ == "__main__":
-    main()
