@@ -17,17 +17,15 @@ from pydantic.dataclasses import dataclass as wire_dataclass
 
 from device.errors import DeviceError, RunnerFailed
 from device.records import (
-    ELEMENT_BYTES,
     Counters,
     CountName,
-    ElementType,
     Measurement,
     NodeTime,
-    OutputTensor,
     Pass,
     Profile,
 )
 from device.statuses import EXIT_STATUSES
+from toolchain.tensors import ELEMENT_BYTES, ElementType, TensorType
 
 WIRE_VERSION = 3
 MAX_NODES = 65_536
@@ -114,8 +112,8 @@ class Output:
     bytes: Annotated[int, Field(ge=0, le=MAX_OUTPUT_BYTES)]
 
     @property
-    def outputs(self) -> tuple[OutputTensor, ...]:
-        return tuple(OutputTensor(tensor.type, tuple(tensor.shape)) for tensor in self.tensors)
+    def outputs(self) -> tuple[TensorType, ...]:
+        return tuple(TensorType(tensor.type, tuple(tensor.shape)) for tensor in self.tensors)
 
 
 @wire_dataclass(frozen=True, config=_STRICT)

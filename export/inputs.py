@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from export.artifact import ExportError
+from toolchain.tensors import Port
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,18 +25,6 @@ CALIBRATION_DRAWS = 8
 MOST_BYTES = 512 * 1024 * 1024
 
 
-@dataclass(frozen=True)
-class Port:
-    """An input of a network: its name, its type by numpy's name, its shape; a scalar's is ()."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-
-    def __str__(self) -> str:
-        return f"{self.name!r} ({self.dtype} {list(self.shape)})"
-
-
 def draw(ports: Sequence[Port], seed: int = INPUT_SEED) -> dict[str, NDArray[Any]]:
     """Random values for each of `ports`, by type.
 
@@ -46,7 +34,7 @@ def draw(ports: Sequence[Port], seed: int = INPUT_SEED) -> dict[str, NDArray[Any
     generator = np.random.default_rng(seed)
 
     def values(port: Port) -> NDArray[Any]:
-        dtype = np.dtype(port.dtype)
+        dtype = np.dtype(port.type)
         if dtype.kind == "f":
             wide = np.float64 if dtype == np.float64 else np.float32
             return np.asarray(generator.standard_normal(port.shape, dtype=wide)).astype(dtype)
@@ -80,7 +68,7 @@ def read_inputs(path: Path, ports: Sequence[Port]) -> dict[str, NDArray[Any]]:
     _require_names(path, arrays, ports)
     for port in ports:
         found = arrays[port.name]
-        if (found.dtype.name, found.shape) != (port.dtype, port.shape):
+        if (found.dtype.name, found.shape) != (port.type, port.shape):
             raise ExportError(f"{path}: {port.name!r} is {found.dtype.name} {list(found.shape)}; the input is {port}")
     return {port.name: arrays[port.name] for port in ports}
 
@@ -102,7 +90,7 @@ def read_samples(path: Path, ports: Sequence[Port]) -> list[dict[str, NDArray[An
 
 
 def _samples(path: Path, port: Port, found: NDArray[Any]) -> list[NDArray[Any]]:
-    if found.dtype.name == port.dtype:
+    if found.dtype.name == port.type:
         if found.shape == port.shape:
             return [found]
         if found.shape[1:] == port.shape:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from export.calibration import Calibration
-    from export.inputs import Port
+    from toolchain.tensors import Port
 
 FP32, FP16, INT8 = PRECISIONS
 
@@ -116,33 +116,37 @@ class Lowered:
     calibration: str | None
 
 
-def lowered(
-    name: str,
-    source: Path,
-    precision: str,
-    calibration: Calibration,
-    ports: Sequence[Port],
-    inputs: Sequence[NDArray[Any]],
-    scratch: Path,
-) -> Lowered:
-    """The fp32 network of `name` in the file `source`, in fp16 or int8, as a file in the folder `scratch`.
+@dataclass(frozen=True)
+class Network:
+    """An ONNX file in fp32: the name of its network, and a value for each of its inputs."""
 
-    Raises ExportError, also where its outputs for `inputs` are not finite.
+    name: str
+    file: Path
+    ports: Sequence[Port]
+    inputs: Sequence[NDArray[Any]]
+
+
+def lowered(network: Network, precision: str, calibration: Calibration, scratch: Path) -> Lowered:
+    """The network in fp16 or int8, as a file in the folder `scratch`.
+
+    Raises ExportError, also where its outputs for its inputs are not finite.
     """
+    name = network.name
     target = scratch / f"{precision}.onnx"
-    samples = calibration.samples(ports) if precision == INT8 else []
+    samples = calibration.samples(network.ports) if precision == INT8 else []
     with naming(name, f"making {precision} of the ONNX file"):
-        convert(source, target, precision, samples, scratch)
+        convert(network.file, target, precision, samples, scratch)
     with naming(name, f"running the {precision} file"):
-        outputs = verify.run_onnx_on(target, inputs, optimized=False)
-        optimized = verify.run_onnx_on(target, inputs)
+        outputs = verify.run_onnx_on(target, network.inputs, optimized=False)
+        optimized = verify.run_onnx_on(target, network.inputs)
     require_finite(name, f"in {precision}", outputs)
     here = verify.deviations([*optimized.values()], outputs, tolerance(precision), may_be_constant=True)
-    told = None
+    calibrated = None
     if precision == INT8:
-        by = "" if _is_by_channel(source) else "; weights by tensor, for operator set 13 is the first with channels"
-        told = calibration.told(len(samples)) + by
-    return Lowered(target, outputs, here, told)
+        calibrated = calibration.description(len(samples))
+        if not _is_by_channel(network.file):
+            calibrated += "; weights by tensor, for operator set 13 is the first with channels"
+    return Lowered(target, outputs, here, calibrated)
 
 
 def require_finite(name: str, what: str, outputs: Mapping[str, NDArray[Any]]) -> None:

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from device import bundle
-from device.records import File, RunRequest
-from export.artifact import Artifact, ArtifactFile, describe
+from device.records import RunRequest
+from export.artifact import Artifact
 from export.onnx.to_onnx import to_onnx
 from export.pipeline import export_model
-from harness.measure.networks import input_tensors
+from harness.runtimes import CPU, build_bundle
 from models import clcnet, registry, weights
+from toolchain.files import describe
 from toolchain.paths import EXPORTS
 
 # The same commit gives the same verdict; TENPASS_EXPLORE=1 tries examples that nobody has tried yet.
@@ -80,24 +80,25 @@ def without_one_interlace(tiny: Artifact, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture
 def request_for(tmp_path: Path) -> Callable[..., RunRequest]:
-    """A request to run an artifact in this ABI's bundle; its output goes below the test's own folder."""
+    """A request to run an artifact in this ABI's bundle, which may have another execution provider than the CPU's.
+
+    Its output goes below the test's own folder.
+    """
 
     def make(
         artifact: Artifact,
         abi: str,
         *,
         runtime: str = "onnxruntime",
+        bundle_with: str = CPU,
         passes: int = 3,
         warmup: int = 1,
         timeout_s: float = 60,
     ) -> RunRequest:
-        def local(file: ArtifactFile) -> File:
-            return File(file.name, artifact.folder / file.name, file.sha256, file.size_bytes)
-
         return RunRequest(
-            bundle=bundle.build(abi, runtime),
-            model_files=tuple(local(file) for file in artifact.model_files),
-            inputs=input_tensors(artifact),
+            bundle=build_bundle(abi, runtime, bundle_with),
+            model_files=artifact.local_model_files,
+            inputs=artifact.input_tensors,
             output_path=tmp_path / "output",
             passes=passes,
             warmup=warmup,

@@ -19,7 +19,7 @@ from device.adb.server import Server, parse_server
 from device.device import Device, Opening
 from device.errors import DeviceUnavailable
 from device.open import choose
-from harness.measure.stop import Stop
+from harness.measure.device import Stop
 from harness.record import journal, plan
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXIT_OK, EXIT_USAGE
 from harness.run import main

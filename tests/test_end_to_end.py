@@ -18,16 +18,17 @@ from device.adb.cache import REMOTE_ROOT
 from device.adb.device import AdbDevice
 from device.errors import DeviceLost, RunnerCrashed, RunnerFailed, RunTimedOut
 from device.open import open_devices
-from device.records import File, RunRequest
-from export.artifact import Artifact, describe
+from device.records import RunRequest
+from export.artifact import Artifact
 from harness.analyse.statistics import summarise
-from harness.measure import session
+from harness.measure import case
 from harness.measure.networks import ExportedNetwork
 from harness.record import journal
 from harness.record.case import Case
 from harness.record.errors import EXIT_OK
-from harness.record.plan import Turn
+from harness.record.plan import CaseRound
 from harness.record.record import Record
+from toolchain.files import local_file
 
 pytestmark = pytest.mark.board
 
@@ -95,10 +96,10 @@ def test_a_board_attached_by_its_serial_still_says_that_its_time_is_modelled(cor
 def test_another_network_under_the_right_ones_name_fails_the_check_on_the_device(
     cortex_a7: AdbDevice, tiny: Artifact, without_one_interlace: Artifact
 ) -> None:
-    turn, once = Turn(Case(tiny.model, "onnxruntime", passes=1), round=0, order=0), session.Run("t", None, 60)
-    right = session.measure(turn, ExportedNetwork(tiny), cortex_a7, once)
+    turn, once = CaseRound(Case(tiny.model, "onnxruntime", passes=1), round=0, order=0), case.Run("t", None, 60)
+    right = case.measure(turn, ExportedNetwork(tiny), cortex_a7, once)
     assert right.status == "ok"
-    wrong = session.measure(turn, ExportedNetwork(without_one_interlace), cortex_a7, once)
+    wrong = case.measure(turn, ExportedNetwork(without_one_interlace), cortex_a7, once)
     assert wrong.status == "output_wrong"
 
 
@@ -114,8 +115,7 @@ def test_a_corrupted_model_is_refused_on_the_device_with_the_runtimes_reason(
 ) -> None:
     damaged = tmp_path / "model.onnx"
     damaged.write_bytes(pushed.model_files[0].path.read_bytes()[:-5000])
-    found = describe(damaged)
-    request = replace(pushed, model_files=(File(damaged.name, damaged, found.sha256, found.size_bytes),))
+    request = replace(pushed, model_files=(local_file(damaged),))
     cortex_a7.push(request, ignore)
     with pytest.raises(RunnerFailed) as caught:
         cortex_a7.run(request, ignore)

@@ -44,20 +44,22 @@ from device.errors import (
 )
 from device.lock import DeviceLock
 from device.probe import ABI_OF_MACHINE
-from device.records import Bundle, DeviceInfo, File, InputTensor, RunRequest
+from device.records import Bundle, DeviceInfo, RunRequest
 from device.statuses import EXIT_STATUSES, STATUSES
 from device.timeouts import Timeouts
-from export.artifact import Artifact, describe
-from harness.measure import lanes, policy, session
+from export.artifact import Artifact
+from harness.measure import case, policy
+from harness.measure.device import Stop, measure_all
 from harness.measure.networks import ExportedNetwork
 from harness.measure.policy import RULES, Then
-from harness.measure.stop import Stop
 from harness.record import journal, plan
 from harness.record.case import Case
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXIT_OK
 from harness.record.plan import Limits, Plan
 from harness.record.record import SCHEMA_VERSION, MeasuredBundle, Record
 from harness.run import main
+from toolchain.files import local_file
+from toolchain.tensors import InputTensor
 
 MACHINE_ABI = ABI_OF_MACHINE[platform.machine()]
 #: No wait may last longer than its limit and this.
@@ -120,7 +122,7 @@ def planned(timeouts: Timeouts = QUICK, *, reboot: bool = False) -> Plan:
         timeout_s=20,
         profile=False,
         counting=False,
-        lanes=1,
+        boards=1,
         checkpoints={},
         timeouts=timeouts,
         reboot=reboot,
@@ -140,16 +142,16 @@ def measured(
 ) -> list[Record]:
     """The records of a run of two cases; each attempt has one. `before_turn` gets the place of the turn."""
     kept: list[Record] = []
-    run = session.Run("faults", None, timeout_s)
+    run = case.Run("faults", None, timeout_s)
     planned_ = plan or planned()
 
     def measure(turn, device):
         before_turn(turn.order)
-        return session.measure(turn, subject, device, run, on_event=on_event, on_bytes=on_bytes)
+        return case.measure(turn, subject, device, run, on_event=on_event, on_bytes=on_bytes)
 
     try:
         tell = (said if said is not None else []).append
-        lanes.measure_all(planned_, planned_.turns(), [phone], measure, kept.append, tell, Stop())
+        measure_all(planned_, planned_.case_rounds(), [phone], measure, kept.append, tell, Stop())
     finally:
         phone.close()
     return kept
@@ -175,7 +177,7 @@ def test_every_failure_has_a_status_that_names_who_raises_it_and_a_rule() -> Non
         for child in kind.__subclasses__():
             yield from all_kinds(child)
 
-    import harness.farm.client  # noqa: F401 -- it has one of its own
+    import harness.farm.device  # noqa: F401 -- it has one of its own
 
     raised = {
         (kind.status, kind.__module__.partition(".")[0])
@@ -776,12 +778,11 @@ def pushed_and_read_back(adb: FakeAdb, device: AdbDevice, names: list[str], fold
     for number, name in enumerate(names):
         source = folder / str(number)
         source.write_bytes(os.urandom(50) + os.fsencode(name))
-        found = describe(source)
-        files.append(File(name, source, found.sha256, found.size_bytes))
+        files.append(replace(local_file(source), name=name))
     request = RunRequest(
-        Bundle(MACHINE_ABI, "onnxruntime", "", tuple(files)),
+        Bundle(MACHINE_ABI, "onnxruntime", "", "tenpass-onnxruntime", tuple(files)),
         (files[0],),
-        (InputTensor(files[-1], "float32", ()),),
+        (InputTensor("float32", (), files[-1]),),
         folder / "o",
     )
     outside = {path.name for path in adb.root.parent.iterdir()}

@@ -25,7 +25,8 @@ from device.probe import ABI_OF_MACHINE
 from device.records import RunRequest
 from device.timeouts import Deadline
 from device.wire import WireError
-from export.artifact import Artifact, describe
+from export.artifact import Artifact
+from toolchain.files import describe
 
 MACHINE_ABI = ABI_OF_MACHINE[platform.machine()]
 

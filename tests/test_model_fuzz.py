@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -27,16 +28,18 @@ from device import bundle
 from device.host import HostDevice
 from device.records import DeviceState
 from device.statuses import EXIT_STATUSES
-from export.artifact import Artifact, describe
-from export.pipeline import export_model
+from export.artifact import Artifact
+from export.caffe2.formats import AS_CONVERTED
+from export.pipeline import ExportOptions, export_model
+from harness.measure.case import Run, measure
 from harness.measure.networks import ExportedNetwork
-from harness.measure.session import Run, measure
 from harness.record.case import Case
-from harness.record.plan import Turn
+from harness.record.plan import CaseRound
 from harness.record.record import Record
 from models import registry
 from toolchain import compile as compiling
 from toolchain import wheels
+from toolchain.files import describe
 from toolchain.paths import EXPORTS
 
 MODELS = int(os.environ.get("TENPASS_FUZZ_MODELS", "60"))
@@ -106,20 +109,20 @@ class Source:
 
     name: str
     runtime: str
-    options: dict[str, str]
+    options: dict[str, Any]
 
 
 SOURCES = [
     Source("onnx", "onnxruntime", {}),
     Source("fused", "onnxruntime", {"igc": "fused"}),
-    Source("caffe2", "caffe2", {"format_name": "caffe2"}),
+    Source("caffe2", "caffe2", {"form": AS_CONVERTED}),
 ]
 
 
 @cache
 def exported(name: str) -> Artifact:
     [source] = [one for one in SOURCES if one.name == name]
-    return export_model(registry.get("clcnet-tiny"), EXPORTS, **source.options)
+    return export_model(registry.get("clcnet-tiny"), EXPORTS, ExportOptions(**source.options))
 
 
 def damaged(artifact: Artifact, folder: Path, dice: random.Random) -> Artifact:
@@ -153,7 +156,7 @@ class Host(HostDevice):
 
 def run(artifact: Artifact, runtime: str, host: HostDevice) -> Record:
     case = Case(artifact.model, runtime, format=artifact.format, igc=artifact.igc, warmup=0, passes=2)
-    return measure(Turn(case, 0, 0), ExportedNetwork(artifact), host, Run("fuzz", None, timeout_s=TIMEOUT_S))
+    return measure(CaseRound(case, 0, 0), ExportedNetwork(artifact), host, Run("fuzz", None, timeout_s=TIMEOUT_S))
 
 
 def test_a_damaged_model_file_ends_in_time_with_an_error_or_with_the_right_output(

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from device import wire
 from device.errors import DeviceError, RunnerFailed
-from device.records import Counters, NodeTime, OutputTensor, Pass, Profile
+from device.records import Counters, NodeTime, Pass, Profile
 from device.statuses import EXIT_STATUSES
 from device.wire import Transcript, WireError
 from toolchain.paths import REPOSITORY
+from toolchain.tensors import TensorType
 
 PROTOCOL = (REPOSITORY / "device/runner/PROTOCOL.md").read_text()
 
@@ -90,7 +91,7 @@ def test_a_whole_stream_becomes_a_measurement_with_every_sample() -> None:
     measured = read(lines(stream())).measurement()
     assert [sample.ns for sample in measured.samples] == [1000, 1001]
     assert [sample.ns for sample in measured.warmup] == [1000]
-    assert measured.outputs == (OutputTensor("float32", (1, 10)),)
+    assert measured.outputs == (TensorType("float32", (1, 10)),)
     assert measured.peak_rss_bytes == 1000
     assert measured.cpu_mask == 3
     assert (measured.machine, measured.cpu_features, measured.counters_error) == ("x86_64", ("avx2",), None)
@@ -102,9 +103,9 @@ def test_several_outputs_are_read_in_their_order_each_with_its_type() -> None:
     next(event for event in events if event["event"] == "output").update(tensors=tensors, bytes=49)
     measured = read(lines(events)).measurement()
     assert measured.outputs == (
-        OutputTensor("int64", (2, 3)),
-        OutputTensor("bool", ()),
-        OutputTensor("float16", (0, 7)),
+        TensorType("int64", (2, 3)),
+        TensorType("bool", ()),
+        TensorType("float16", (0, 7)),
     )
     assert b"".join(wire.lines(measured)).count(b'"int64"') == 1
 

@@ -21,8 +21,9 @@ from test_wire import lines, read, stream
 
 from device import wire
 from device.errors import DeviceError, RunnerFailed
-from device.records import COUNTS, ELEMENT_BYTES, Counters, Measurement, NodeTime, OutputTensor, Pass, Profile
+from device.records import COUNTS, Counters, Measurement, NodeTime, Pass, Profile
 from device.wire import Transcript, WireError
+from toolchain.tensors import ELEMENT_BYTES, TensorType
 
 STREAMS = int(os.environ.get("TENPASS_FUZZ_STREAMS", "10000"))
 WARMUP, PASSES, PROFILED = 1, 3, 2
@@ -71,7 +72,7 @@ def said(data: bytes) -> Measurement:
         samples=tuple(made[WARMUP:]),
         peak_rss_bytes=end["peak_rss_bytes"],
         cpu_mask=end["cpu_mask"],
-        outputs=tuple(OutputTensor(one["type"], tuple(one["shape"])) for one in output["tensors"]),
+        outputs=tuple(TensorType(one["type"], tuple(one["shape"])) for one in output["tensors"]),
         profile=Profile(
             PROFILED,
             profile["total_ns"],

@@ -16,7 +16,6 @@ What lies unpacked is checked file by file before it is used (toolchain/seal.py)
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -33,6 +32,7 @@ import click
 
 from toolchain import seal
 from toolchain.errors import ToolchainError
+from toolchain.files import file_sha256
 from toolchain.paths import BUILD
 
 DEFAULT_SUITE = "trixie"
@@ -196,7 +196,7 @@ def _archive_is_sound(pin: Pin) -> bool:
     archive = _archive(pin)
     if not archive.exists():
         return False
-    if _sha256(archive) == pin.sha256:
+    if file_sha256(archive) == pin.sha256:
         return True
     print(f"debian: {archive} is not what was fetched (sha256 differs): fetching it again", file=sys.stderr)
     archive.unlink()
@@ -205,7 +205,7 @@ def _archive_is_sound(pin: Pin) -> bool:
 
 def _unpack(pin: Pin) -> None:
     """`dpkg-deb -x` into place in one step; the archive's sha256 is checked here, whoever put it there."""
-    if _sha256(_archive(pin)) != pin.sha256:
+    if file_sha256(_archive(pin)) != pin.sha256:
         raise DebianError(f"{_archive(pin)} is not {pin.name} {pin.version}: its sha256 differs; remove it")
     folder = _folder(pin)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -215,11 +215,6 @@ def _unpack(pin: Pin) -> None:
         if folder.exists():
             folder.rename(Path(scratch, "old"))
         Path(scratch, "content").rename(folder)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write(path: Path, content: object) -> None:
@@ -299,7 +294,7 @@ def _download(pins: list[Pin], mirrors: list[str]) -> list[Pin]:
             subprocess.run(helper, env=apt, capture_output=True, check=False)
             for pin in left:
                 file = Path(scratch, pin.sha256)
-                if file.is_file() and _sha256(file) == pin.sha256:
+                if file.is_file() and file_sha256(file) == pin.sha256:
                     file.replace(_archive(pin))
         left = [pin for pin in left if not _archive(pin).exists()]
         if not left:

@@ -20,8 +20,9 @@ from device.adb import shell as adb_shell
 from device.adb.shell import Shell
 from device.device import OnBytes
 from device.errors import DeviceUnavailable, NoSpace, PushCorrupted, PushFailed
-from device.records import File, RunRequest
+from device.records import RunRequest
 from device.timeouts import Timeouts
+from toolchain.files import File
 
 REMOTE_ROOT = PurePosixPath("/data/local/tmp/tenpass")
 

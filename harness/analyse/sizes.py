@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from harness.analyse.rows import Row, onnx_bytes
 from harness.record.units import NOTHING
 from harness.report import render
+from harness.runtimes import files_titles
 
 _INTRODUCTION = (
     "A megabyte is 1,000,000 bytes. A parameter is 4 bytes in fp32; the paper's clcNet files are larger than its own "
@@ -19,13 +20,13 @@ _INTRODUCTION = (
 class Size:
     """What a network's files take, in megabytes of 10^6 bytes. The paper prints the size of ONNX files in fp32.
 
-    `nets_megabytes` is of Caffe2's nets. None: not made, or not printed.
+    `files_megabytes` are of what other runtimes load, by what that is called. None: not printed.
     """
 
     title: str
     params: int
     onnx_megabytes: float
-    nets_megabytes: float | None
+    files_megabytes: dict[str, float]
     paper_megabytes: float | None
     paper_params: int | None
 
@@ -42,13 +43,13 @@ def of(table: Sequence[Row]) -> list[Size]:
 def _size(title: str, rows: Sequence[Row]) -> Size:
     first = rows[0].record
     paper = rows[0].spec.paper if rows[0].spec and first.case.precision == "fp32" else None
-    artifacts = [(row.record.case.runtime, row.record.artifact) for row in rows]
-    nets = [artifact.size_bytes for runtime, artifact in artifacts if artifact and runtime == "caffe2"]
+    artifacts = {row.record.case.runtime: row.record.artifact for row in reversed(rows)}
+    files = {title: artifacts[name] for name, title in files_titles().items() if name in artifacts}
     return Size(
         title=title,
         params=first.artifact.params if first.artifact else 0,
         onnx_megabytes=onnx_bytes(first) / 1e6,
-        nets_megabytes=nets[0] / 1e6 if nets else None,
+        files_megabytes={title: made.size_bytes / 1e6 for title, made in files.items() if made},
         paper_megabytes=paper.onnx_size_megabytes if paper else None,
         paper_params=paper.params if paper else None,
     )
@@ -72,7 +73,7 @@ def _cells(size: Size) -> dict[str, str]:
         "Model": size.title,
         "Params, here": f"{size.params / 1e6:.2f}M",
         "ONNX, here": _megabytes(size.onnx_megabytes),
-        "Caffe2 nets, here": _megabytes(size.nets_megabytes),
+        **{f"{title}, here": _megabytes(size.files_megabytes.get(title)) for title in files_titles().values()},
         "ONNX, paper": _megabytes(paper),
         "Params, paper": f"{paper_params / 1e6:.2f}M" if paper_params else NOTHING,
         "at 4 bytes": _megabytes(paper_params * 4 / 1e6 if paper_params else None),

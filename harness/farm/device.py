@@ -21,13 +21,13 @@ from device.timeouts import Deadline
 from export.artifact import Artifact, ExportError
 from harness.farm import worker
 from harness.farm.client import NOWHERE, Farm, Place, WorkerLost
-from harness.measure import lanes, session
-from harness.measure.prepare import Files, files_of
-from harness.measure.session import Run
-from harness.measure.sessions import Listener, Session, Stage, Watcher
-from harness.measure.stop import Stop
+from harness.measure import case
+from harness.measure.case import Run
+from harness.measure.device import Listener, Session, Stop, measure_all
+from harness.measure.networks import Files, files_of
+from harness.measure.progress import Stage, Watcher
 from harness.record import plan as plans
-from harness.record.plan import Plan, Turn
+from harness.record.plan import CaseRound, Plan
 from harness.record.record import Record
 
 _LOOK_EVERY_S = 1.0
@@ -39,7 +39,7 @@ def session_on(
     farm: Farm,
     plan: Plan,
     device: str,
-    turns: Sequence[Turn],
+    turns: Sequence[CaseRound],
     networks: Mapping[Files, Artifact | ExportError],
     *,
     wait_s: float,
@@ -52,9 +52,9 @@ def session_on(
             info = found.open(plan.timeouts.reconnect_s, wait_s)
             plans.require_same_device(plan, device, info)
             listener.met(info)
-            boards = [Board(found, number) for number in range(plan.lanes)]
+            boards = [Board(found, number) for number in range(plan.boards)]
             keep, say = listener.keep, listener.watcher.say
-            lanes.measure_all(plan, turns, boards, lambda turn, board: board.measure(turn), keep, say, stop)
+            measure_all(plan, turns, boards, lambda turn, board: board.measure(turn), keep, say, stop)
 
     return take
 
@@ -110,7 +110,7 @@ class FarmDevice:
         """What a task says that has its share of the open device to itself. Raises WorkerLost, and what it raises."""
         if self._opened is None:
             raise WorkerLost(f"{self.name} is closed")
-        parts = 1 << (self.plan.lanes - 1).bit_length()  # halves add up exactly
+        parts = 1 << (self.plan.boards - 1).bit_length()  # halves add up exactly
         return self._result(self._submit(task, self._opened, *arguments, share=1 / parts), stage)
 
     def _task_that_opens(self) -> Future[worker.Opened]:
@@ -169,19 +169,19 @@ class Board:
     device: FarmDevice
     number: int
 
-    def measure(self, turn: Turn) -> Record:
+    def measure(self, turn: CaseRound) -> Record:
         """The record of a case; one that says so when the worker was lost."""
         device, plan = self.device, self.device.plan
         run = Run(plan.run, plan.commit, plan.timeout_s, plan.limits, plan.profile)
         network = device.networks[files_of(turn.case)]
         if isinstance(network, ExportError):
-            return session.failed(turn, device.info, run, "export_failed", str(network))
+            return case.failed(turn, device.info, run, "export_failed", str(network))
         with device.watcher.stage(turn.id, total=turn.case.warmup + turn.case.passes) as stage:
             try:
                 name = device.farm.send(network, device.place, stage.detail)
                 record: Record = device.do(worker.measure, self.number, turn, run, name, stage=stage)
             except DeviceError as error:
-                return session.failed(turn, device.info, run, error.status, str(error))
+                return case.failed(turn, device.info, run, error.status, str(error))
         return replace(record, device=replace(record.device, serial=device.name))
 
     def reconnect(self, limit_s: float, *, reboot: bool = False) -> None:

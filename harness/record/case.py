@@ -15,7 +15,7 @@ class Case:
 
     model: str
     runtime: str
-    format: str = "onnx"  # what of the network is run: one of export.formats.FORMATS
+    format: str = "onnx"  # what of the network is run: the name of one of the runtime's formats
     igc: str | None = (
         None  # how its channel local convolutions are computed, one of export.artifact.IGC; None: it has none
     )
@@ -25,7 +25,7 @@ class Case:
     warmup: int = 1
     passes: int = 10
     precision: str = "fp32"  # what the network computes in: fp32, fp16 or int8
-    provider: str = "cpu"  # the runtime's execution provider that is asked for: cpu, xnnpack or nnapi
+    provider: str = "cpu"  # the runtime's execution provider that is asked for
 
     @property
     def id(self) -> str:
@@ -33,6 +33,6 @@ class Case:
         provider = "" if self.provider == "cpu" else f"-{self.provider}"
         cpus = "" if self.cpus is None else f"-cpus-{self.cpus}"
         abi = "" if self.abi is None else f"-{self.abi}"
-        runs = self.runtime if self.format in ("onnx", self.runtime) else self.format
+        runs = self.format if self.format.startswith(self.runtime) else self.runtime
         igc = "" if self.igc is None else f"-{self.igc}"
         return f"{self.model}{igc}{precision}-{runs}{provider}-t{self.threads}{cpus}{abi}"

@@ -100,7 +100,7 @@ def devices(_: Sequence[Record], table: Sequence[Row]) -> str:
 def file_sizes(_: Sequence[Record], table: Sequence[Row]) -> str:
     told = []
     for size in sizes.of(table):
-        nets = "" if size.nets_megabytes is None else f", Caffe2 nets {size.nets_megabytes:.1f} MB"
+        nets = "".join(f", {title} {megabytes:.1f} MB" for title, megabytes in size.files_megabytes.items())
         paper = "" if size.paper_megabytes is None else f", ONNX file in the paper {size.paper_megabytes:.1f} MB"
         told.append(f"{size.title}: ONNX file {size.onnx_megabytes:.1f} MB{nets}{paper}")
     return f"{'; '.join(told)}."

@@ -23,6 +23,7 @@ from harness.analyse.statistics import outliers
 from harness.record.record import Record
 from harness.record.titles import MEANING_OF_TIME, case_runtime_title, group_title, model_title, runtime_title
 from harness.record.units import milliseconds
+from models.paper import table6_device
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +52,7 @@ _MARKERS = "osD^vP"
 #: linear axis of 20 a typical case would still be wider than a dot.
 _LOGARITHMIC_FROM, _LINEAR_TO = 20, 3
 
-_ONNX, _NETS = "#1f77b4", "#7b5ea7"  # of bars that are files' sizes
+_ONNX, _OTHER_FILES = "#1f77b4", ("#7b5ea7", "#2ca089", "#d9822b")  # of bars that are files' sizes
 
 _IGC_COLOURS = {None: "#8a8a8a", "grouped": "#1f77b4", "depthwise": "#2ca089", "fused": "#d9822b"}
 
@@ -202,7 +203,7 @@ def latency_vs_mult_adds(table: Sequence[Row]) -> Figure:
         axes.set_ylabel(f"mean of {record.case.passes} passes, ms\n{MEANING_OF_TIME[record.device.clock]}")
     if paper_points:
         _scatter(panels[-1], [(x, y, title) for title, (x, y) in paper_points.items()], _PAPER)
-        panels[-1].set_title("Paper, Table 6: BLU phone, Cortex-A7, Caffe2", loc="left")
+        panels[-1].set_title(f"Paper, Table 6: {table6_device().short_title}", loc="left")
         panels[-1].set_ylabel("mean of 10 passes, ms\nhardware")
     for axes in panels:
         axes.set_xlabel("mult-adds, millions")
@@ -304,7 +305,7 @@ def _speeds(compared: Sequence[Row]) -> list[_Bars]:
         bars.append((label, colour, {row.title: 1 / row.relative for row in rows if row.relative}))
     paper = {row.title: 1 / row.paper_relative for row in compared if row.paper_relative}
     if paper:
-        bars.append(("paper: BLU phone, Cortex-A7, Caffe2 (Table 6)", _PAPER, paper))
+        bars.append((f"paper: {table6_device().short_title} (Table 6)", _PAPER, paper))
     promised = {row.title: 1 / line for row in compared if (line := promise(row, baseline)) is not None}
     return [*bars, ("promised by the mult-adds", _PROMISE, promised)]
 
@@ -331,15 +332,21 @@ def _speed_bars(axes: Axes, bars: Sequence[_Bars], titles: Sequence[str]) -> Non
 
 
 def file_sizes(found: Sequence[Size]) -> Figure:
-    """Bars for each network and precision: its ONNX file and its Caffe2 nets, and a line where the paper's file is."""
+    """Bars for each network and precision: its ONNX file, other runtimes' files, and a line where the paper's is."""
     import matplotlib.pyplot as plt
     from matplotlib.lines import Line2D
     from matplotlib.patches import Rectangle
 
     bars = [(size.title, size.onnx_megabytes, size.paper_megabytes, _ONNX) for size in found]
-    bars += [(size.title, size.nets_megabytes, None, _NETS) for size in found if size.nets_megabytes is not None]
+    kinds = dict.fromkeys(chain.from_iterable(size.files_megabytes for size in found))
+    colours = dict(zip(kinds, cycle(_OTHER_FILES), strict=False))
+    bars += [
+        (size.title, megabytes, None, colours[title])
+        for size in found
+        for title, megabytes in size.files_megabytes.items()
+    ]
     titles = [size.title for size in found]
-    bars.sort(key=lambda bar: titles.index(bar[0]))  # which leaves nets below the file they were made from
+    bars.sort(key=lambda bar: titles.index(bar[0]))  # which leaves them below the file they were made from
     figure, axes = plt.subplots(figsize=(8.6, 0.32 * len(bars) + 1.5), layout="constrained")
     for y, (_, megabytes, in_paper, colour) in enumerate(bars):
         axes.barh(y, megabytes, height=0.78, color=colour)
@@ -353,9 +360,9 @@ def file_sizes(found: Sequence[Size]) -> Figure:
     axes.set_xlabel("megabytes (of 1,000,000 bytes)")
     handles: list[Rectangle | Line2D] = [Rectangle((0, 0), 1, 1, color=_ONNX)]
     labels = ["ONNX file, here"]
-    if any(colour == _NETS for *_, colour in bars):
-        handles.append(Rectangle((0, 0), 1, 1, color=_NETS))
-        labels.append("Caffe2 nets, here")
+    for title, colour in colours.items():
+        handles.append(Rectangle((0, 0), 1, 1, color=colour))
+        labels.append(f"{title}, here")
     if any(in_paper is not None for _, _, in_paper, _ in bars):
         handles.append(Line2D([], [], color=_PAPER, linewidth=3))
         labels.append("ONNX file in the paper (Table 6)")

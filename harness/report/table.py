@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from harness.analyse.rows import MOST_SIDE_BY_SIDE, Row, by_device, is_baseline, onnx_bytes
 from harness.analyse.statistics import shown_ratio
 from harness.analyse.warnings import summary as summary_of_warnings
-from harness.record.record import Record
 from harness.record.titles import MEANING_OF_TIME, case_runtime_title, runtime_title
 from harness.record.units import NOTHING, milliseconds
 from harness.report import render
+from harness.runtimes import files_titles
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +23,7 @@ RELATIVE, RELATIVE_TO_FP32, DEVIATION = "Relative to MobileNet", "Relative to fp
 _WITHIN, _BETWEEN = "Spread within a process", "between processes"
 
 #: Columns that a run of a user's own models would fill with dashes.
-_LEFT_OUT_IF_EMPTY = frozenset({"Caffe2 nets", RELATIVE, "Paper (ms)", "Paper, relative"})
+_LEFT_OUT_IF_EMPTY = frozenset({RELATIVE, "Paper (ms)", "Paper, relative"})
 
 OVERVIEW_MEANS = (
     "Mean in ms, and in brackets the time relative to MobileNet on the same device. Each device has a column of its "
@@ -41,7 +41,8 @@ def shown(table: Sequence[Row]) -> pd.DataFrame:
     mean = mean if rounds == 1 else mean.replace(" (ms)", f", {rounds} rounds (ms)")
     several = len(by_device(table)) > 1
     frame = pd.DataFrame([_shown(row, mean, rounds, with_device=several) for row in table])
-    is_empty = {name for name in frame.columns if name in _LEFT_OUT_IF_EMPTY and (frame[name] == NOTHING).all()}
+    may_go = {*_LEFT_OUT_IF_EMPTY, *files_titles().values()}
+    is_empty = {name for name in frame.columns if name in may_go and (frame[name] == NOTHING).all()}
     if all(row.record.case.precision == "fp32" for row in table):
         is_empty |= {RELATIVE_TO_FP32, DEVIATION}
     return frame.drop(columns=[name for name in frame.columns if name in is_empty])
@@ -71,7 +72,10 @@ def _shown(row: Row, mean: str, rounds: int, *, with_device: bool) -> dict[str, 
         "Mult-Adds": f"{artifact.mult_adds / 1e6:.0f}M" if artifact and artifact.mult_adds is not None else NOTHING,
         "Params": f"{artifact.params / 1e6:.2f}M" if artifact else NOTHING,
         "ONNX size": f"{onnx_bytes(record) / 1e6:.1f} MB" if artifact else NOTHING,
-        "Caffe2 nets": f"{artifact.size_bytes / 1e6:.1f} MB" if artifact and _is_caffe2(record) else NOTHING,
+        **{
+            title: f"{artifact.size_bytes / 1e6:.1f} MB" if artifact and record.case.runtime == name else NOTHING
+            for name, title in files_titles().items()
+        },
         mean: milliseconds(summary.mean_ns) if summary else record.status,
         "Median (ms)": milliseconds(summary.median_ns) if summary else NOTHING,
         **(_one_process(row) if rounds == 1 else _several_processes(row)),
@@ -97,10 +101,6 @@ def _several_processes(row: Row) -> dict[str, str]:
         _WITHIN: NOTHING if within is None else f"{within:.2%}",
         _BETWEEN: NOTHING if between is None else f"{between:.2%}",
     }
-
-
-def _is_caffe2(record: Record) -> bool:
-    return record.case.runtime == "caffe2"
 
 
 def _check(row: Row) -> str:
@@ -204,7 +204,7 @@ def _markdown(table: Sequence[Row]) -> str:
 
 def right_aligned(frame: pd.DataFrame) -> set[str]:
     """The columns of `shown` that hold figures."""
-    figures = {"Mult-Adds", "Params", "ONNX size", "Caffe2 nets", DEVIATION, _WITHIN, _BETWEEN}
+    figures = {"Mult-Adds", "Params", "ONNX size", *files_titles().values(), DEVIATION, _WITHIN, _BETWEEN}
     return {name for name in frame.columns if name in figures or "ms" in name or "elative" in name}
 
 

@@ -1,4 +1,4 @@
-"""`python -m export`: networks to verified ONNX files and Caffe2 nets."""
+"""Exports networks from PyTorch to ONNX and Caffe2, simplified, and verifies the files against PyTorch."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ import click
 
 from export.artifact import IGC, PRECISIONS, Artifact, ExportError
 from export.checkpoints import parse_weights
-from export.formats import FORMATS, refusal
+from export.formats import ONNX, Format
 from export.onnx.to_onnx import DEFAULT_OPSET, HIGHEST_OPSET, LOWEST_OPSET
-from export.pipeline import STEPS, export_model
+from export.pipeline import STEPS, ExportOptions, export_model
+from harness import runtimes
+from harness.cli.command import guarded
+from harness.cli.options import Names
+from harness.record.errors import EXIT_CASE_FAILED, EXIT_USAGE, UsageError
 from models import registry
 from models.spec import ModelError, ModelSpec
+from toolchain.paths import EXPORTS, REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-
-EXIT_FAILED = 1
-EXIT_USAGE = 2
 
 
 @dataclass(frozen=True)
@@ -30,23 +32,17 @@ class Order:
     """A network, the format to make of it, how its channel local convolutions are written, and its precision."""
 
     spec: ModelSpec
-    format_name: str
+    form: Format
     igc: str | None
     precision: str
 
     @property
     def title(self) -> str:
-        return ", ".join(part for part in (self.spec.name, self.igc, self.precision, self.format_name) if part)
+        return ", ".join(part for part in (self.spec.name, self.igc, self.precision, self.form.name) if part)
 
     @property
     def refusal(self) -> str | None:
-        return refusal(FORMATS[self.format_name], self.igc, self.precision)
-
-
-class UsageError(click.ClickException):
-    """A one-line error about what the user asked for."""
-
-    exit_code = EXIT_USAGE
+        return self.form.refusal(self.igc, self.precision)
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,7 @@ class Row:
     exit_code: int = 0
 
 
-@click.command()
+@click.command(help=__doc__)
 @click.option(
     "--models",
     default=",".join(registry.names()),
@@ -77,19 +73,21 @@ class Row:
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    default=Path("build/export"),
+    default=EXPORTS.relative_to(REPOSITORY),
     show_default=True,
     help="The folder of the artifacts.",
 )
 @click.option(
     "--formats",
-    default="onnx,caffe2",
+    type=Names(lambda: list(runtimes.formats())),
+    default=",".join(next(iter(runtime.formats.values())).name for runtime in runtimes.offered()),
     show_default=True,
     metavar="FORMAT,...",
-    help=f"What to make of each: {', '.join(FORMATS)}.",
+    help=f"What to make of each: {', '.join(runtimes.formats())}.",
 )
 @click.option(
     "--igc",
+    type=Names(IGC),
     default=IGC[0],
     show_default=True,
     metavar="IGC,...",
@@ -97,6 +95,8 @@ class Row:
 )
 @click.option(
     "--precision",
+    "precisions",
+    type=Names(PRECISIONS),
     default=PRECISIONS[0],
     show_default=True,
     metavar="PRECISION,...",
@@ -108,49 +108,38 @@ class Row:
     help=f"Version of the ONNX operators in the onnx format.  [default: {DEFAULT_OPSET}]",
 )
 @click.option("--force", is_flag=True, help="Export also what is up to date.")
+@guarded
 def main(
     models: str,
     weights: tuple[str, ...],
     out: Path,
-    formats: str,
-    igc: str,
-    precision: str,
+    formats: tuple[str, ...],
+    igc: tuple[str, ...],
+    precisions: tuple[str, ...],
     opset: int | None,
     force: bool,
-) -> None:
-    """Export networks from PyTorch to ONNX and Caffe2, simplified, and verify the files against PyTorch."""
-    try:
-        specs = [registry.get(name.strip()) for name in dict.fromkeys(models.split(","))]
-        checkpoints = parse_weights(weights, [spec.name for spec in specs])
-    except ModelError as error:
-        raise UsageError(str(error)) from None
-    orders = _orders(
-        specs,
-        _known(formats, FORMATS, "format"),
-        _known(igc, IGC, "igc"),
-        _known(precision, PRECISIONS, "precision"),
-    )
+) -> int:
+    specs = [registry.get(name.strip()) for name in dict.fromkeys(models.split(","))]
+    checkpoints = parse_weights(weights, [spec.name for spec in specs])
+    orders = _orders(specs, formats, igc, precisions)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot write to --out {str(out)!r}: {error.strerror}") from None
 
     def export(order: Order, on_step: Callable[[str], None]) -> Artifact:
-        return export_model(
-            order.spec,
-            out,
-            checkpoints.get(order.spec.name),
-            format_name=order.format_name,
+        options = ExportOptions(
+            weights=checkpoints.get(order.spec.name),
+            form=order.form,
             igc=order.igc,
             precision=order.precision,
-            opset=opset if order.format_name == "onnx" else None,
-            force=force,
-            on_step=on_step,
+            opset=opset if order.form is ONNX else None,
         )
+        return export_model(order.spec, out, options, force=force, on_step=on_step)
 
     rows = export_all(orders, export)
     click.echo(table(rows))
-    sys.exit(max(row.exit_code for row in rows))
+    return max(row.exit_code for row in rows)
 
 
 def _orders(
@@ -158,7 +147,7 @@ def _orders(
 ) -> list[Order]:
     """All combinations that can be had. Raises UsageError, saying why, where there is none."""
     wanted = [
-        Order(spec, name, way, precision)
+        Order(spec, runtimes.formats()[name], way, precision)
         for spec in specs
         for name in formats
         for way in (ways if spec.has_clc_blocks else [None])
@@ -168,14 +157,6 @@ def _orders(
     if not orders:
         raise UsageError("; ".join(dict.fromkeys(str(order.refusal) for order in wanted)))
     return orders
-
-
-def _known(names: str, known: Iterable[str], what: str) -> list[str]:
-    """The names in a list with commas. Raises UsageError for one that is not known."""
-    wanted = list(dict.fromkeys(name.strip() for name in names.split(",")))
-    if unknown := [name for name in wanted if name not in known]:
-        raise UsageError(f"unknown {what} {unknown[0]!r}: known are {', '.join(known)}")
-    return wanted
 
 
 def export_all(orders: Sequence[Order], export: Callable[[Order, Callable[[str], None]], Artifact]) -> list[Row]:
@@ -188,7 +169,7 @@ def export_all(orders: Sequence[Order], export: Callable[[Order, Callable[[str],
 
     def tell(message: str) -> None:
         if message not in told:
-            click.echo(f"Error: {message}", err=True)
+            click.echo(f"error: {message}", err=True)
             told.add(message)
 
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
@@ -223,7 +204,7 @@ def export_one(
         artifact = export(order, on_step)
     except (ModelError, ExportError) as error:
         tell(str(error))
-        exit_code = EXIT_USAGE if isinstance(error, ModelError) else EXIT_FAILED
+        exit_code = EXIT_USAGE if isinstance(error, ModelError) else EXIT_CASE_FAILED
         return Row(order, "failed", time.monotonic() - begin, exit_code=exit_code)
     return Row(order, "exported" if steps else "up to date", time.monotonic() - begin, artifact)
 
@@ -245,7 +226,7 @@ def table(rows: Iterable[Row]) -> str:
             ]
         return [
             row.order.spec.name,
-            row.order.format_name,
+            row.order.form.name,
             row.order.igc or "",
             row.order.precision,
             *found,
@@ -273,4 +254,4 @@ def table(rows: Iterable[Row]) -> str:
 
 
 if __name__ == "__main__":
-    main(prog_name="python -m export")
+    main()
