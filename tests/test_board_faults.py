@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from programs import PATIENCE_S
 from test_faults import ignore, measured, planned, told, within
 
 from device import adb as adb_module
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.board
 
 NAME = "cortex-a53"  # boots fastest
 #: Boards boot slowly where other tests have the machine, too.
-PATIENT = planned(Timeouts(connect_s=5, command_s=30, reconnect_s=120))
+PATIENT = planned(Timeouts(reconnect_s=PATIENCE_S))
 
 
 @pytest.fixture(scope="module")
@@ -123,14 +124,15 @@ def test_a_board_that_freezes_and_thaws_is_gone_on_with(
     booted: Board, device: AdbDevice, tiny: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(adb_module, "_CLEAN_UP_S", 1.0)
+    monkeypatch.setattr(adb_module, "_PING_S", 1.0)
     pid = booted.pid
 
     def freeze() -> None:
         os.kill(pid, signal.SIGSTOP)
-        threading.Timer(24, os.kill, (pid, signal.SIGCONT)).start()
+        threading.Timer(14, os.kill, (pid, signal.SIGCONT)).start()
 
-    on_event = once(first_pass, freeze)
-    records = measured(device, ExportedNetwork(tiny), plan=PATIENT, timeout_s=20, on_event=on_event)
+    on_event = once(lambda event: isinstance(event, wire.Hello), freeze)
+    records = measured(device, ExportedNetwork(tiny), plan=PATIENT, timeouts_s=[10], on_event=on_event)
     assert told(records) == [(0, 1, "no_answer"), (0, 2, "ok"), (1, 1, "ok")]
     assert booted.pid == pid  # nobody has restarted it
 
@@ -198,7 +200,7 @@ def test_a_run_that_is_terminated_leaves_no_runner_on_the_board(
         while process.poll() is None and "tenpass-onnxruntime" not in device.shell.run("ps").stdout.decode():
             time.sleep(0.2)
         process.send_signal(signal.SIGTERM)
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == EXIT_CASE_FAILED, stderr
     assert "not measured: clcnet-tiny" in stderr
     assert journal.read(out) == []
