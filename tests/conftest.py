@@ -31,7 +31,7 @@ os.environ.setdefault("TENPASS_BOOT_TIMEOUT_S", "240")  # several boards may boo
 
 #: The slowest first, so that two processes come to their ends together.
 SLOW_FILES = (
-    "test_runner",
+    "test_cpp",
     "test_end_to_end",
     "test_farm",
     "test_board_faults",
@@ -80,7 +80,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     left_out = config.stash.get(LEFT_OUT, {})
     if not left_out:
         return
-    terminalreporter.section(f"{sum(left_out.values())} long tests were left out; `make test-all` runs them, too")
+    terminalreporter.section(f"left out: {sum(left_out.values())} long tests (`make test-all` runs them, too)")
     for file, count in sorted(left_out.items()):
         terminalreporter.write_line(f"{count:4} in {file}")
 
