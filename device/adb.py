@@ -282,13 +282,14 @@ class AdbDevice:
         """Removes all that this program has ever put on the device, and nothing else."""
         self._must(f"rm -rf {REMOTE_ROOT}", f"{self._name}: {REMOTE_ROOT} cannot be removed")
 
-    def reconnect(self, limit_s: float, *, reboot: bool = False) -> None:
-        """Waits until the device can be used again. With `reboot` it is restarted when half of the time has passed.
+    def reconnect(self, limit_s: float, *, reboot_after_s: float | None = None) -> None:
+        """Waits until the device can be used again. Where `reboot_after_s` is given, it is restarted after so long.
 
         The adb server is asked to connect anew; it is started where there is none, and never ended. A board that has
         died is booted anew. Raises DeviceUnavailable when that does not help in time, or when it is another device now.
         """
-        deadline, half = Deadline(limit_s), Deadline(limit_s / 2)
+        deadline = Deadline(limit_s)
+        restart = None if reboot_after_s is None else Deadline(reboot_after_s)
         rejoin = Deadline(0)
         while True:
             try:
@@ -296,7 +297,7 @@ class AdbDevice:
                     self._move(*self._revive(deadline.left_s(), False))
                 elif not adb_server.answers(self.server):
                     adb_server.start(self.server, deadline.left_s(self._timeouts.connect_s))
-                if self._reached(half if reboot else deadline):
+                if self._reached(restart or deadline):
                     found = self._ask_info(deadline)
                     break
                 if rejoin.passed:
@@ -307,8 +308,8 @@ class AdbDevice:
                 reason = str(error)
             if self._closed.is_set() or deadline.passed:
                 raise DeviceUnavailable(f"{self._name}: it did not come back within {limit_s:g} s: {reason}")
-            if reboot and half.passed:
-                reboot = False
+            if restart is not None and restart.passed:
+                restart = None
                 self._restart(deadline)
             self._closed.wait(deadline.left_s(_PAUSE_S))
         if not found.is_same_as(self._info):

@@ -83,7 +83,7 @@ class HostDevice:
                 )
             return call.conclude(transcript, code if code >= 0 else 128 - code, stderr.kept(), where=NAME)
 
-    def reconnect(self, limit_s: float, *, reboot: bool = False) -> None:
+    def reconnect(self, limit_s: float, *, reboot_after_s: float | None = None) -> None:
         pass  # this machine is here
 
     def close(self) -> None:

@@ -69,7 +69,7 @@ def measure_all(
         limit_s = plan.timeouts.reconnect_s
         tell(f"{record.error}; waiting up to {limit_s:g} s for it to come back")
         try:
-            device.reconnect(limit_s, reboot=plan.reboot)
+            device.reconnect(limit_s, reboot_after_s=limit_s / 2 if plan.reboot else None)
         except DeviceError as error:
             tell(f"{error}; it is given up, --resume takes what is left")
             return False

@@ -184,7 +184,7 @@ class ReplayDevice:
                 on_event(event)
         return _with_emulated_counts(transcript.measurement(), recorded)
 
-    def reconnect(self, limit_s: float, *, reboot: bool = False) -> None:
+    def reconnect(self, limit_s: float, *, reboot_after_s: float | None = None) -> None:
         pass  # what was lost in a recording stays lost
 
     def close(self) -> None:

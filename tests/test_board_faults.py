@@ -145,7 +145,7 @@ def test_a_board_that_stays_frozen_is_given_up_in_time_and_restarted_only_where_
     with within(2), pytest.raises(DeviceUnavailable, match="within 2 s"):
         device.reconnect(2)
     assert booted.pid == pid
-    device.reconnect(60, reboot=True)  # half of it until the restart, half for the boot
+    device.reconnect(PATIENCE_S, reboot_after_s=5)
     assert booted.pid != pid
 
 

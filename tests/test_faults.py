@@ -274,9 +274,11 @@ def test_a_device_behind_tcp_is_connected_anew(adb: FakeAdb, tiny: Artifact) -> 
 @pytest.mark.parametrize("reboot", [False, True])
 def test_a_device_is_restarted_only_where_that_was_asked_for(phone: AdbDevice, adb: FakeAdb, reboot: bool) -> None:
     adb.faults = Faults(hang_on="echo here", repaired_by=("reboot:",))
-    limit_s = 8 if reboot else 2  # half of it for what comes after the restart
-    with contextlib.nullcontext() if reboot else pytest.raises(DeviceUnavailable, match="within 2 s"):
-        phone.reconnect(limit_s, reboot=reboot)
+    if reboot:
+        phone.reconnect(PATIENCE_S, reboot_after_s=1)
+    else:
+        with pytest.raises(DeviceUnavailable, match="within 2 s"):
+            phone.reconnect(2)
     assert ("reboot:" in adb.requests) == reboot
 
 
