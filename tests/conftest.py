@@ -29,18 +29,26 @@ settings.load_profile("tenpass")
 os.environ.setdefault("TENPASS_BOOT_TIMEOUT_S", "240")  # several boards may boot at once on two cores
 
 
-#: The slowest first, so that two processes come to their ends together.
+#: The slowest first, so that all processes come to their ends together.
 SLOW_FILES = (
     "test_cpp",
-    "test_end_to_end",
-    "test_farm",
     "test_board_faults",
+    "test_farm",
+    "test_end_to_end",
+    "test_faults",
+    "test_caffe2_runner",
     "test_own",
     "test_board",
-    "test_caffe2_runner",
+    "test_counting",
+    "test_runner",
+    "test_model_fuzz",
+    "test_igc",
+    "test_export",
     "test_precision",
     "test_html",
     "test_run",
+    "test_resume",
+    "test_selfcheck",
 )
 
 
