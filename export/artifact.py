@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from export.fingerprint import Fingerprint
+
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
@@ -23,7 +25,7 @@ IGC = ("grouped", "depthwise", "fused")
 PRECISIONS = ("fp32", "fp16", "int8")
 
 #: Of the manifest; an artifact with another one is exported anew.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 class ExportError(Exception):
@@ -53,8 +55,9 @@ class Tensor:
 class Artifact:
     """An exported network with the reference inputs and outputs that prove it, in the order of the model's.
 
-    `model_files` is what a runtime loads (one ONNX file; two nets for Caffe2). The reference outputs are PyTorch's; of
-    a user's own file, or where the precision is not fp32, those of ONNX Runtime here without its optimizations.
+    `model_files` is what a runtime loads (one ONNX file; two nets for Caffe2), `fingerprint` that of the ONNX file,
+    which other formats are made from. The reference outputs are PyTorch's; of a user's own file, or where the precision
+    is not fp32, those of ONNX Runtime here without its optimizations.
     `fp32_outputs` are those of the network in fp32, where it is in another precision.
     `max_abs_error` and `output_spread` (largest minus smallest value of the reference) are from the
     verification on this machine, of the output that deviates most; `tolerance` is the part of the spread that a device
@@ -68,6 +71,7 @@ class Artifact:
     igc: str | None  # one of IGC; None for a network without channel local convolutions
     folder: Path  # not in the manifest: a folder may be moved
     model_files: tuple[ArtifactFile, ...]
+    fingerprint: Fingerprint
     onnx_size_bytes: int  # of the simplified ONNX file, which other formats are made from
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]

@@ -124,7 +124,7 @@ def _make(
     """A verified artifact in a new folder in `workspace`, still without its manifest."""
     import onnx
 
-    from export import inputs, onnx_cost, tensors, verify
+    from export import fingerprint, inputs, onnx_cost, tensors, verify
     from export import precision as precisions
     from export.simplify import count_operators
 
@@ -188,6 +188,7 @@ def _make(
         igc=None,
         folder=new,
         model_files=(describe(target),),
+        fingerprint=fingerprint.of_file(target),
         onnx_size_bytes=target.stat().st_size,
         inputs=tensors.write_tensors(values, new, "input"),
         outputs=tensors.write_tensors(reference if lowered is None else lowered.outputs, new, "output"),

@@ -120,7 +120,7 @@ def _checkpoint_sha256(path: Path) -> str:
 
 def _make(order: _Order, workspace: Path, on_step: Callable[[str], None], network: nn.Module | None) -> Artifact:
     """A verified artifact in a new folder in `workspace`, still without its manifest."""
-    from export import igc, inputs, precision, tensors
+    from export import fingerprint, igc, inputs, precision, tensors
     from export.verify import run_onnx
     from models import cost
 
@@ -152,7 +152,7 @@ def _make(order: _Order, workspace: Path, on_step: Callable[[str], None], networ
             spec.name, rewritten, order.precision, order.calibration, [port], [input_values], workspace
         )
         file = lowered.model
-    onnx_size_bytes = file.stat().st_size
+    onnx_size_bytes, mark = file.stat().st_size, fingerprint.of_file(file)
     with naming(spec.name, f"making {order.form.name} of the ONNX file"):
         op_counts = order.form.convert(file, new)
     on_step("verify")
@@ -172,6 +172,7 @@ def _make(order: _Order, workspace: Path, on_step: Callable[[str], None], networ
         igc=order.igc,
         folder=new,
         model_files=tuple(describe(new / name) for name in order.form.files),
+        fingerprint=mark,
         onnx_size_bytes=onnx_size_bytes,
         inputs=tensors.write_tensors({INPUT_NAME: input_values}, new, "input"),
         outputs=tensors.write_tensors(of_fp32 if lowered is None else lowered.outputs, new, "output"),

@@ -8,11 +8,12 @@ from itertools import chain
 from pathlib import Path
 
 from device.records import Counters, DeviceInfo, Pass
+from export import fingerprint
 from harness import doubts, groups, preemption, statistics, verdicts
 from harness import plan as plans
 from harness import records as journal
 from harness.plan import Plan
-from harness.records import Record
+from harness.records import MeasuredArtifact, Record
 from harness.verdicts import EXACT_FACTOR, FACTOR, Told, Verdict
 
 #: What a figure is: the time of a pass, or the instructions that an emulator counted in it.
@@ -100,9 +101,11 @@ def compare(
     exact_factor: float = EXACT_FACTOR,
     other_models: bool = False,
 ) -> Comparison:
-    """`other_models`: networks may have changed, as when one was rewritten."""
+    """`other_models`: networks may have changed, as when one was rewritten; by rounding alone they always may."""
     pairs = _pairs(base.records, new.records)
-    other = _changed_networks(pairs)
+    changed = _changed_networks(pairs)
+    rounded = [one for one in changed if one.is_rounding]
+    other = [one.id for one in changed if not one.is_rounding]
     refusals = _refusals(base, new, pairs, [] if other_models else other)
     if refusals:
         return Comparison(base, new, tuple(refusals), (), (), factor, exact_factor)
@@ -110,7 +113,7 @@ def compare(
         base,
         new,
         refusals=(),
-        remarks=tuple(dict.fromkeys(_remarks(pairs, other))),
+        remarks=tuple(dict.fromkeys(_remarks(pairs, other, rounded))),
         cases=tuple(compare_case(then, now, factor, exact_factor) for then, now in pairs),
         factor=factor,
         exact_factor=exact_factor,
@@ -177,9 +180,50 @@ def _shown(value: object) -> str:
     return "unknown" if value is None else str(value)
 
 
-def _changed_networks(pairs: Sequence[_Pair]) -> list[str]:
-    """The ids of cases whose model files have other bytes; what never got as far as files is not among them."""
-    return [then[0].id for then, now in pairs if networks(then) and networks(now) and networks(then) != networks(now)]
+@dataclass(frozen=True)
+class ChangedNetwork:
+    """A case whose model files have other bytes. `difference` is how far their weights are apart, each tensor's as a
+    part of itself; None where they differ in more than weights, or that cannot be told."""
+
+    id: str
+    difference: float | None
+    rounding: float  # the largest difference that rounding makes
+
+    @property
+    def is_rounding(self) -> bool:
+        """Without a difference in their weights, it is something else that makes the files differ."""
+        return self.difference is not None and 0 < self.difference <= self.rounding
+
+
+def _changed_networks(pairs: Sequence[_Pair]) -> list[ChangedNetwork]:
+    """What never got as far as files is not among them."""
+    return [
+        changed for then, now in pairs if networks(then) and networks(now) and (changed := changed_network(then, now))
+    ]
+
+
+def changed_network(then: Sequence[Record], now: Sequence[Record]) -> ChangedNetwork | None:
+    """How the model files of these rounds of one case differ, the most that any two do; None where they are the same.
+
+    The bytes depend on the machine where a kernel of the CPU's had a part in a weight (`export.fingerprint`).
+    """
+    if networks(then) == networks(now):
+        return None
+    found = [
+        _difference(one.artifact, other.artifact)
+        for one in then
+        for other in now
+        if one.artifact and other.artifact and one.artifact.sha256 != other.artifact.sha256
+    ]
+    known = [difference for difference in found if difference is not None]
+    rounding = fingerprint.ROUNDING.get(then[0].case.precision, fingerprint.ROUNDING["fp32"])
+    return ChangedNetwork(then[0].id, max(known) if len(known) == len(found) else None, rounding)
+
+
+def _difference(one: MeasuredArtifact, other: MeasuredArtifact) -> float | None:
+    if (one.format, one.op_counts) != (other.format, other.op_counts):
+        return None  # of Caffe2's nets, the fingerprint is that of the ONNX file they were made from
+    return fingerprint.difference(one.fingerprint, other.fingerprint)
 
 
 def networks(rounds: Sequence[Record]) -> frozenset[tuple[str, ...]]:
@@ -193,8 +237,14 @@ def _named(names: Iterable[str]) -> str:
     return ", ".join([*different[:_MOST_NAMED], *more]) or "none"
 
 
-def _remarks(pairs: Sequence[_Pair], other_networks: Sequence[str]) -> Iterator[str]:
+def _remarks(pairs: Sequence[_Pair], other_networks: Sequence[str], rounded: Sequence[ChangedNetwork]) -> Iterator[str]:
     """What differs and may be compared all the same: as a rule, what the comparison is about."""
+    if rounded:
+        most = max(rounded, key=lambda one: one.difference or 0.0)
+        yield (
+            f"model files that differ in rounding alone in {_named(one.id for one in rounded)}: their weights by "
+            f"{most.difference:.1g} of themselves at most ({most.rounding:g} is allowed), as on another machine"
+        )
     if other_networks:
         yield f"other model files in {_named(other_networks)} (--allow-other-models)"
     for then, now in ((groups.measured(then), groups.measured(now)) for then, now in pairs):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -19,7 +17,7 @@ from export.own import OwnModel
 from harness import bounded
 from harness.conditions import Limits
 from harness.errors import UsageError
-from harness.records import MOST_ROUNDS, OLDER_VERSION, SCHEMA_VERSION, Case
+from harness.records import MOST_ROUNDS, SCHEMA_VERSION, Case
 
 FILE_NAME = "plan.json"
 
@@ -176,13 +174,6 @@ def sequential(cases: Sequence[Case], rounds: int) -> tuple[tuple[int, str], ...
     return tuple((round_, case.id) for case in cases for round_ in range(rounds))
 
 
-def _upgraded(content: dict[str, Any]) -> dict[str, Any]:
-    """A plan of the older schema, which knew one device, as one of this."""
-    device, info = content.pop("device", None), content.pop("device_info", None)
-    infos = {} if info is None else {device: info}
-    return {**content, "schema_version": SCHEMA_VERSION, "devices": [device], "device_infos": infos}
-
-
 @cache  # it takes 50 ms to make
 def _adapter() -> TypeAdapter[Plan]:
     return TypeAdapter(Plan)
@@ -208,9 +199,8 @@ def read(folder: Path) -> Plan:
     path = folder / FILE_NAME
     try:
         content = bounded.read_bytes(path, MOST_FILE_BYTES)
-        parsed = bounded.parse_json(content)
-        is_older = isinstance(parsed, dict) and parsed.get("schema_version") == OLDER_VERSION
-        plan = _adapter().validate_json(json.dumps(_upgraded(parsed)) if is_older else content)
+        bounded.parse_json(content)  # refuses what pydantic would take: numbers that are none, keys given twice
+        plan = _adapter().validate_json(content)
     except OSError as error:
         raise UsageError(f"{path}: no run there ({error.strerror}); name a folder below results/") from None
     except ValidationError as error:

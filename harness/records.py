@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from device import wire
 from device.records import DeviceInfo, DeviceState, Measurement
+from export.fingerprint import Fingerprint
 from harness import bounded
 from harness.errors import HarnessError, UsageError
 
-#: Version 2, which knew one output and no precisions or providers, is read as well.
-SCHEMA_VERSION = 3
-OLDER_VERSION = 2
+SCHEMA_VERSION = 4
 FILE_NAME = "records.jsonl"
 
 #: Choices: a record of the most nodes and of 100,000 passes has some 30 MB; the example's have 3 KB.
@@ -68,14 +65,16 @@ class Case:
 class MeasuredArtifact:
     """What of the exported network a reader needs to know it again.
 
-    `size_bytes` is of the files that were pushed, `onnx_size_bytes` of the ONNX file they were made from. `mult_adds`
-    is None where an operator's cannot be told. `source` names the file of a user's own model and its sha256, None for
-    a network of the registry; `calibration` says on which data int8 was calibrated.
+    `fingerprint` is that of the ONNX file they were made from: it tells by how much another one differs.
+    `size_bytes` is of the files that were pushed, `onnx_size_bytes` of that ONNX file. `mult_adds` is None where an
+    operator's cannot be told. `source` names the file of a user's own model and its sha256, None for a network of the
+    registry; `calibration` says on which data int8 was calibrated.
     """
 
     format: str
     weights: str
     sha256: tuple[str, ...]
+    fingerprint: Fingerprint
     size_bytes: int
     onnx_size_bytes: int
     opset: int
@@ -264,10 +263,10 @@ def _parse(path: Path, lines: Iterable[bytes]) -> Iterable[Record]:
                 raise UsageError(f"{path}:{number}: a line of {len(line)} bytes; {MOST_RECORD_BYTES} are allowed")
             content = bounded.parse_json(line)
             version = content.get("schema_version")
-            if version not in (SCHEMA_VERSION, OLDER_VERSION):
+            if version != SCHEMA_VERSION:
                 found = repr(version)[:_QUOTED]
                 raise UsageError(f"{path}:{number}: schema version {found}, this harness reads {SCHEMA_VERSION}")
-            record = adapter.validate_json(line if version == SCHEMA_VERSION else json.dumps(_upgraded(content)))
+            record = adapter.validate_json(line)
             _require_sense(record)
             yield record
         except (ValidationError, ValueError, AttributeError, KeyError, TypeError) as error:
@@ -278,15 +277,6 @@ def _parse(path: Path, lines: Iterable[bytes]) -> Iterable[Record]:
                 detail = str(error)
             detail = bounded.printable(detail[:_QUOTED])
             raise UsageError(f"{path}:{number}: not a record of this harness ({detail})") from None
-
-
-def _upgraded(content: dict[str, Any]) -> dict[str, Any]:
-    """A record of the older schema as one of this."""
-    measured = content.get("measurement")
-    if measured is not None:
-        shape = measured.pop("output_shape")
-        measured = {**measured, "outputs": [{"type": "float32", "shape": shape}]}
-    return {**content, "schema_version": SCHEMA_VERSION, "measurement": measured}
 
 
 def _require_sense(record: Record) -> None:

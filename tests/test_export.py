@@ -383,7 +383,7 @@ def test_an_artifact_with_a_damaged_or_missing_file_is_exported_again(
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", "null", '{"schema_version": 1}', '{"schema_version": 2}', "\x00\x01", '{"model": "clcnet-tiny"}'],
+    ["", "{", "[]", "null", '{"schema_version": 1}', '{"schema_version": 3}', "\x00\x01", '{"model": "clcnet-tiny"}'],
 )
 def test_an_artifact_with_a_damaged_manifest_is_exported_again(out: Path, content: str) -> None:
     before = tree(out)
@@ -395,8 +395,8 @@ def test_an_artifact_with_a_damaged_manifest_is_exported_again(out: Path, conten
 
 
 def test_a_manifest_of_another_schema_is_not_read(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert json.loads((out / "clcnet-tiny" / MANIFEST_NAME).read_text())["schema_version"] == 3
-    monkeypatch.setattr(artifacts, "SCHEMA_VERSION", 4)
+    assert json.loads((out / "clcnet-tiny" / MANIFEST_NAME).read_text())["schema_version"] == 4
+    monkeypatch.setattr(artifacts, "SCHEMA_VERSION", 5)
     with pytest.raises(ExportError, match="of another version"):
         read_artifact(out / "clcnet-tiny")
 
