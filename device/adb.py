@@ -236,7 +236,7 @@ class AdbDevice:
             inputs=[str(_folder((tensor.file,)) / tensor.file.name) for tensor in request.inputs],
             output_path=str(output),
         )
-        transcript = Transcript(warmup=request.warmup, passes=request.passes, profile_passes=request.profile_passes)
+        transcript = Transcript.of(request)
         output_bytes = 0
 
         def receive(chunk: bytes) -> None:

@@ -9,7 +9,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;  // fields in the order of PROTOCOL.md
 
-constexpr int kWireVersion = 3;
+constexpr int kWireVersion = 4;
 constexpr std::size_t kMaxTextBytes = 2000;  // well within what the host takes in one line
 
 #if defined(__arm__)
@@ -102,9 +102,10 @@ void Events::profile(int passes, const Profile& profile) {
   }
 }
 
-void Events::end(int warmup, int passes, std::int64_t peak_rss_bytes, std::uint64_t cpu_mask) {
+void Events::end(int warmup, std::optional<bool> settled, int passes, std::int64_t peak_rss_bytes, std::uint64_t cpu_mask) {
   write(out_, Json{{"event", "end"},
                    {"warmup", warmup},
+                   {"settled", or_null(settled)},
                    {"passes", passes},
                    {"peak_rss_bytes", peak_rss_bytes},
                    {"cpu_mask", cpu_mask}});

@@ -45,7 +45,7 @@ class Events {
   void pass(const Pass& pass);
   void output(const std::vector<OutputView>& outputs);
   void profile(int passes, const Profile& profile);  // with all its nodes
-  void end(int warmup, int passes, std::int64_t peak_rss_bytes, std::uint64_t cpu_mask);
+  void end(int warmup, std::optional<bool> settled, int passes, std::int64_t peak_rss_bytes, std::uint64_t cpu_mask);
   void error(const Failure& failure);
 
  private:

@@ -1,5 +1,6 @@
 #include "linux_system.hpp"
 
+#include <malloc.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
@@ -10,17 +11,24 @@
 #include <csignal>
 #include <cstring>
 #include <fstream>
+#include <limits>
 #include <sstream>
 #include <string>
 #include <utility>
 
 #include "cpu_features.hpp"
 #include "failure.hpp"
+#include "time_of_day.hpp"
 
 namespace tenpass {
 namespace {
 
 constexpr int kMaskBits = 64;
+constexpr int kHighestPriority = -20;
+
+// A choice: by then the kernel is done with the tick and with what it puts off until after it.
+constexpr std::int64_t kAfterTick_ns = 300'000;
+constexpr int kTopPadBytes = 64 << 20;  // a choice: the heap grows seldom
 
 std::int64_t nanoseconds(const timespec& time) {
   return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
@@ -53,7 +61,29 @@ void LinuxSystem::sleep_ms(int milliseconds) {
   timespec left{milliseconds / 1000, milliseconds % 1000 * 1'000'000L};
   while (nanosleep(&left, &left) != 0 && errno == EINTR) {
   }
+  // Awake, for an emulator's clock that counts instructions goes by the host's while the CPU sleeps: sleeping until then
+  // would end late on a busy host.
+  while (tick_ns_ > 0 && now_ns() % tick_ns_ >= kAfterTick_ns) {
+  }
+  while (tick_ns_ > 0 && now_ns() % tick_ns_ < kAfterTick_ns) {
+  }
 }
+
+void LinuxSystem::be_repeatable() {
+  // Memory that is given back to the kernel is got again by page faults, whose work depends on what the kernel has at
+  // hand: all stays in the one heap.
+  mallopt(M_MMAP_MAX, 0);
+  mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+  mallopt(M_TOP_PAD, kTopPadBytes);
+  mallopt(M_ARENA_MAX, 1);
+  setpriority(PRIO_PROCESS, 0, kHighestPriority);  // adbd, woken by the host, waits; to root alone, so no matter if not
+  // A tick costs some thousand instructions, so a short pass must have as many as the last. Linux's come at whole
+  // multiples of their length on this clock (Linux 6.1, kernel/time/tick-common.c: tick_setup_device).
+  timespec tick{};
+  if (clock_getres(CLOCK_MONOTONIC_COARSE, &tick) == 0) tick_ns_ = nanoseconds(tick);
+}
+
+void LinuxSystem::stop_time_of_day(bool stopped) { stopped ? tenpass::stop_time_of_day() : resume_time_of_day(); }
 
 std::optional<int> LinuxSystem::current_cpu() {
   const int cpu = sched_getcpu();

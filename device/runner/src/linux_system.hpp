@@ -16,6 +16,8 @@ class LinuxSystem final : public System {
   std::int64_t now_ns() override;
   std::optional<std::int64_t> cpu_ns() override;
   void sleep_ms(int milliseconds) override;
+  void be_repeatable() override;
+  void stop_time_of_day(bool stopped) override;
   std::optional<int> current_cpu() override;
   std::optional<std::int64_t> clock_khz(int cpu) override;
   std::optional<int> hottest_millicelsius() override;
@@ -33,6 +35,7 @@ class LinuxSystem final : public System {
  private:
   std::string sysfs_;
   ThermalZones thermal_zones_;
+  std::int64_t tick_ns_ = 0;  // the kernel's; 0: nothing goes by it
   std::unique_ptr<PerfCounters> counters_;  // none until they are opened
 };
 

@@ -29,6 +29,13 @@ class System {
 
   virtual void sleep_ms(int milliseconds) = 0;
 
+  // For a device whose clock counts instructions, before the runtime is loaded: keeps out of passes, as far as the system
+  // allows it, what is not the network's and differs from run to run. `sleep_ms` then ends just after a timer tick.
+  virtual void be_repeatable() = 0;
+
+  // Whether what the runtime is told of the time of day stands still.
+  virtual void stop_time_of_day(bool stopped) = 0;
+
   virtual std::optional<int> current_cpu() = 0;
   virtual std::optional<std::int64_t> clock_khz(int cpu) = 0;
   virtual std::optional<int> hottest_millicelsius() = 0;
