@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <limits>
@@ -29,9 +30,16 @@ constexpr int kHighestPriority = -20;
 // A choice: by then the kernel is done with the tick and with what it puts off until after it.
 constexpr std::int64_t kAfterTick_ns = 300'000;
 constexpr int kTopPadBytes = 64 << 20;  // a choice: the heap grows seldom
+constexpr std::size_t kLeastReserveBytes = 1 << 20;  // a choice
 
 std::int64_t nanoseconds(const timespec& time) {
   return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
+std::int64_t page_faults() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_minflt;
 }
 
 std::string hex(std::uint64_t mask) {
@@ -70,6 +78,7 @@ void LinuxSystem::sleep_ms(int milliseconds) {
 }
 
 void LinuxSystem::be_repeatable() {
+  repeatable_ = true;
   // Memory that is given back to the kernel is got again by page faults, whose work depends on what the kernel has at
   // hand: all stays in the one heap.
   mallopt(M_MMAP_MAX, 0);
@@ -83,7 +92,27 @@ void LinuxSystem::be_repeatable() {
   if (clock_getres(CLOCK_MONOTONIC_COARSE, &tick) == 0) tick_ns_ = nanoseconds(tick);
 }
 
-void LinuxSystem::stop_time_of_day(bool stopped) { stopped ? tenpass::stop_time_of_day() : resume_time_of_day(); }
+void LinuxSystem::begin_passes() {
+  if (!repeatable_) return;
+  stop_time_of_day();
+  faults_before_ = page_faults();
+}
+
+// The heap still grows in the passes that follow, where pieces of it have been cut too small. So that this faults no
+// page in: as many as the first pass needed, twice, and a little more.
+void LinuxSystem::first_pass_ended() {
+  if (!repeatable_) return;
+  peak_before_reserve_ = peak_rss_bytes();
+  const std::size_t bytes = 2 * static_cast<std::size_t>(page_faults() - faults_before_) * sysconf(_SC_PAGESIZE);
+  if (void* const reserve = std::malloc(bytes + kLeastReserveBytes)) {
+    explicit_bzero(reserve, bytes + kLeastReserveBytes);
+    std::free(reserve);
+  }
+}
+
+void LinuxSystem::end_passes() {
+  if (repeatable_) resume_time_of_day();
+}
 
 std::optional<int> LinuxSystem::current_cpu() {
   const int cpu = sched_getcpu();
@@ -101,6 +130,7 @@ std::optional<std::int64_t> LinuxSystem::clock_khz(int cpu) {
 std::optional<int> LinuxSystem::hottest_millicelsius() { return thermal_zones_.hottest_millicelsius(); }
 
 std::int64_t LinuxSystem::peak_rss_bytes() {
+  if (peak_before_reserve_) return *peak_before_reserve_;
   // Not ru_maxrss first: it survives exec, so after a vfork it holds the peak of the program that started us.
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);) {

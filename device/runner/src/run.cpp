@@ -82,10 +82,11 @@ void measure(const Options& options, const MakeEngine& make_engine, System& syst
   phase(Status::bad_input, "cannot set the inputs", [&] { engine->set_inputs(inputs); });
   WarmUp warmed_up{};
   const auto outputs = phase(Status::run_failed, "the network failed", [&] {
-    system.stop_time_of_day(options.repeatable);
+    if (options.repeatable) events.hold_passes();
+    system.begin_passes();
     warmed_up = warm_up(options.warmup, options.more_warmup, options.settle_ms, *engine, system, events);
     timed_loop("timed", options.passes, options.settle_ms, *engine, system, events);
-    system.stop_time_of_day(false);  // a profile goes by it
+    system.end_passes();
     return engine->outputs();
   });
   require_tellable(outputs);

@@ -41,7 +41,7 @@ WarmUp warm_up(int passes, int most_more, int settle_ms, Engine& engine, System&
   std::optional<std::int64_t> before_ns;
   while (done.passes < passes + most_more && !(done.passes >= passes && done.settled.value_or(true))) {
     const std::int64_t ns = timed_pass("warmup", done.passes, settle_ms, engine, system, events);
-    ++done.passes;
+    if (++done.passes == 1) system.first_pass_ended();
     if (done.settled) done.settled = before_ns && have_settled(*before_ns, ns);
     before_ns = ns;
   }
