@@ -321,9 +321,7 @@ class Transcript:
         if (end.warmup, end.passes) != (warmup, self._passes):
             raise WireError(f"the runner counts {end.warmup}+{end.passes} passes, other than were asked for or told")
         whether = end.settled is not None
-        if whether != (self._more_warmup > 0) or (
-            end.settled is False and warmup != self._warmup + self._more_warmup
-        ):
+        if whether != (self._more_warmup > 0) or (end.settled is False and warmup != self._warmup + self._more_warmup):
             raise WireError(
                 f"the runner says settled={end.settled} after {warmup} passes to warm up;"
                 f" {self._warmup} and at most {self._more_warmup} more were asked for"
