@@ -258,8 +258,8 @@ def _not_compared(base: Sequence[Record], new: Sequence[Record]) -> tuple[Verdic
 def _by_time(then: Sequence[Record], now: Sequence[Record], factor: float, exact_factor: float) -> Told:
     base, new = ([groups.timed_passes([record]) for record in rounds] for rounds in (then, now))
     if now[0].device.clock == "instructions":
-        figures = [list(chain(*_times(passes))) for passes in (base, new)]
-        return verdicts.by_figure(*figures, factor=exact_factor, takes_turns=_takes_turns(now))
+        before, after = (list(chain(*_times(passes))) for passes in (base, new))
+        return verdicts.by_figure(before, after, exact_factor, takes_turns=_takes_turns(now))
     times = preemption.without if preemption.is_told([*then, *now]) else _times
     return verdicts.by_rounds(times(base), times(new), factor)
 

@@ -196,7 +196,7 @@ FAULT_OPTIONS = (
 @click.option(
     "--warmup",
     type=click.IntRange(0, 1000),
-    help=f"Passes before them. Default: {WARMUP}, and on a board with a deterministic clock at most {MORE_WARMUP} more, "
+    help=f"Passes before them. Default: {WARMUP}, and where the clock is deterministic at most {MORE_WARMUP} more, "
     "until their times have settled.",
 )
 @click.option(

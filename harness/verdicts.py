@@ -77,9 +77,9 @@ def by_figure(
 ) -> Told:
     """Of exact figures, one a pass, any unit, rounds one after the other: the ratio of the medians decides.
 
-    Different are medians further apart than `factor`. With `takes_turns` (several threads on one core, which do so as it
-    happens) the middle halves of the passes must not overlap either; of one thread, passes that differ do so alike in
-    each run. Raises ValueError for no figures.
+    Different are medians further apart than `factor`. With `takes_turns` (several threads on one core, as it happens)
+    the middle halves of the passes must not overlap either; of one thread, passes that differ do so alike in each run.
+    Raises ValueError for no figures.
     """
     if not base or not new:
         raise ValueError("no figures to compare")
