@@ -39,10 +39,10 @@ WORDS: dict[Verdict, str] = {
 #: A choice, by what was measured (see `by_rounds`): two runs of the same thing are closer, as a rule.
 FACTOR = 1.055
 
-#: A choice, by what was measured: 0.2 %. One file under names and in folders of different lengths, on board:cortex-a7 beside
-#: some twenty busy processes, gave medians that differ by 0.023 % (35 us a pass), 0.000 % (342 us) and 0.003 % (5 ms). What may
-#: come on top is a timer tick where a pass ends just when one is due: less than 0.08 % of any pass (2,700 instructions
-#: each 4 ms). What is 0.5 % slower is far beyond.
+#: A choice, by what was measured: one file under names and in folders of different lengths, on board:cortex-a7 beside
+#: some twenty busy processes, gave medians that differ by 0.023 % (35 us a pass), 0.000 % (342 us) and 0.003 % (5 ms).
+#: What may come on top is a timer tick where a pass ends just when one is due: less than 0.08 % of any pass (2,700
+#: instructions each 4 ms). What takes 0.5 % more is far beyond.
 EXACT_FACTOR = 1.002
 
 #: A choice: of fewer a half says nothing, for Mann and Whitney's test of two against two never finds anything.
