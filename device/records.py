@@ -170,9 +170,9 @@ class RunRequest:
     `cpu_mask` pins the process (bit n is CPU n); None leaves it to the kernel.
     After `warmup` passes to warm up, at most `more_warmup` more are made, until their times have settled.
     The runner sleeps for `settle_ms` before each pass, outside the clock. `repeatable` is for a device whose clock
-    counts instructions: what differs from run to run and is not the network's is kept out of passes. `counters` asks for
-    the CPU's counters around each pass, where the kernel has them; `profile_passes` for so many more passes, after the
-    timed ones, that tell the time of each node.
+    counts instructions: what differs from run to run and is not the network's is kept out of passes. `counters` asks
+    for the CPU's counters around each pass, where the kernel has them; `profile_passes` for so many more passes, after
+    the timed ones, that tell the time of each node.
     """
 
     bundle: Bundle
