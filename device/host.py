@@ -47,7 +47,7 @@ class HostDevice:
             inputs=[str(tensor.file.path) for tensor in request.inputs],
             output_path=str(request.output_path),
         )
-        transcript = Transcript(warmup=request.warmup, passes=request.passes, profile_passes=request.profile_passes)
+        transcript = Transcript.of(request)
         stderr = call.Tail()
         with subprocess.Popen(
             argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0

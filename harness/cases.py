@@ -14,6 +14,13 @@ if TYPE_CHECKING:  # what the command line needs of this must not make --help wa
     from harness.records import Case
     from models.spec import ModelSpec
 
+#: Passes to warm up, where nobody says how many. A choice: on hardware more would heat it.
+WARMUP = 1
+
+#: So many more at most where the clock counts instructions, until two in a row take the same time. What was seen there
+#: (caches of addresses, memory that is cut to size) was over after one to three.
+MORE_WARMUP = 3
+
 #: Caffe2's engine for 3x3 depthwise convolutions -> the format whose nets ask for it.
 CONVOLUTIONS = {"as-converted": "caffe2", "DEPTHWISE_3x3": "caffe2-depthwise"}
 
@@ -32,7 +39,7 @@ class Choice:
     threads: tuple[int, ...]
     cpus: str | None
     abi: str | None
-    warmup: int
+    warmup: int | None
     passes: int
     precisions: tuple[str, ...] = PRECISIONS[:1]
     providers: tuple[str, ...] = ("cpu",)

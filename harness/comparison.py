@@ -257,6 +257,7 @@ def _remarks(pairs: Sequence[_Pair], other_networks: Sequence[str], rounded: Seq
             yield f"another build of the runner with {versions[0]}"
         for what in ("passes", "warmup"):
             counts = [getattr(rounds[0].case, what) for rounds in (then, now)]
+            counts = ["until they settled" if count is None else count for count in counts]
             if counts[0] != counts[1]:
                 yield f"{what}: {counts[0]} then, {counts[1]} now"
         if len(then) != len(now):
@@ -284,7 +285,7 @@ def compare_case(
         return ComparedCase(base, new, verdict, is_worse, reason)
     counted = _instructions(then), _instructions(now)
     if counted[0] and counted[1]:
-        figure, told = INSTRUCTIONS, verdicts.by_figure(*counted, factor=exact_factor)
+        figure, told = INSTRUCTIONS, verdicts.by_figure(*counted, factor=exact_factor, takes_turns=_takes_turns(now))
     else:
         figure, told = TIME, _by_time(then, now, factor, exact_factor)
     return ComparedCase(base, new, told.verdict, told.verdict == "slower", told.reason, figure, told)
@@ -307,9 +308,14 @@ def _not_compared(base: Sequence[Record], new: Sequence[Record]) -> tuple[Verdic
 def _by_time(then: Sequence[Record], now: Sequence[Record], factor: float, exact_factor: float) -> Told:
     base, new = ([groups.timed_passes([record]) for record in rounds] for rounds in (then, now))
     if now[0].device.clock == "instructions":
-        return verdicts.by_figure(list(chain(*_times(base))), list(chain(*_times(new))), factor=exact_factor)
+        before, after = (list(chain(*_times(passes))) for passes in (base, new))
+        return verdicts.by_figure(before, after, exact_factor, takes_turns=_takes_turns(now))
     times = preemption.without if preemption.is_told([*then, *now]) else _times
     return verdicts.by_rounds(times(base), times(new), factor)
+
+
+def _takes_turns(rounds: Sequence[Record]) -> bool:
+    return rounds[0].case.threads > 1
 
 
 def _times(rounds: Sequence[Sequence[Pass]]) -> list[list[int]]:

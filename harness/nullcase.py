@@ -66,6 +66,7 @@ def measure(device: Device, folder: Path, model: str, *, passes: int, counters: 
         output_path=folder / "output",
         passes=passes,
         settle_ms=BOARD_SETTLE_MS if device.info.clock == "instructions" else 0,
+        repeatable=device.info.clock == "instructions",
         counters=counters,
     )
     phases.enter("push")

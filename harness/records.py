@@ -45,7 +45,7 @@ class Case:
     threads: int = 1
     cpus: str | None = None
     abi: str | None = None
-    warmup: int = 1
+    warmup: int | None = None  # passes before the timed ones; None: as many as the device needs (harness.session)
     passes: int = 10
     precision: str = "fp32"  # what the network computes in: fp32, fp16 or int8
     provider: str = "cpu"  # the runtime's execution provider that is asked for: cpu, xnnpack or nnapi

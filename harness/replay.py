@@ -178,7 +178,7 @@ class ReplayDevice:
         recorded = _slowed(record.measurement, 1 + self._drift * self._turns)
         self._turns, self._ran = self._turns + 1, True
         profile_passes = recorded.profile.passes if recorded.profile else 0
-        transcript = wire.Transcript(warmup=request.warmup, passes=request.passes, profile_passes=profile_passes)
+        transcript = wire.Transcript.of(replace(request, profile_passes=profile_passes))
         for line in wire.lines(recorded):
             for event in transcript.receive(line):
                 on_event(event)

@@ -31,7 +31,7 @@ from device.records import PROVIDERS
 from device.timeouts import DEFAULT, Timeouts
 from export.artifact import IGC, PRECISIONS
 from export.checkpoints import files_by_model, parse_weights
-from harness.cases import CONVOLUTIONS
+from harness.cases import CONVOLUTIONS, MORE_WARMUP, WARMUP
 from harness.command import guarded
 from harness.conditions import Limits
 from harness.errors import EXIT_CASE_FAILED, EXIT_OK, UsageError
@@ -193,7 +193,12 @@ FAULT_OPTIONS = (
     help=f"Timed passes. Default: {PASSES}; {PASSES_TO_COMPARE} for {FEWEST_ROUNDS_TO_COMPARE} rounds and more on host "
     "alone, whose passes take milliseconds and are disturbed: harness.compare needs them.",
 )
-@click.option("--warmup", type=click.IntRange(0, 1000), default=1, show_default=True, help="Passes before them.")
+@click.option(
+    "--warmup",
+    type=click.IntRange(0, 1000),
+    help=f"Passes before them. Default: {WARMUP}, and where the clock is deterministic at most {MORE_WARMUP} more, "
+    "until their times have settled.",
+)
 @click.option(
     "--threads",
     type=Numbers(1, 64),
@@ -331,7 +336,7 @@ def main(
     order: str,
     seed: int | None,
     passes: int | None,
-    warmup: int,
+    warmup: int | None,
     threads: tuple[int, ...],
     cpus: str | None,
     abi: str | None,

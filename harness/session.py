@@ -18,6 +18,7 @@ from device.cores import cpu_mask
 from device.errors import DeviceError, HostDiskFull
 from device.records import Clock, DeviceInfo, DeviceState, Provider, RunRequest
 from harness import doubts
+from harness.cases import MORE_WARMUP, WARMUP
 from harness.conditions import Limits, wait_until_cool
 from harness.plan import Turn
 from harness.records import SCHEMA_VERSION, Record
@@ -161,15 +162,18 @@ def failed(turn: Turn, device: DeviceInfo, run: Run, status: str, reason: str) -
 def _complete(request: RunRequest, turn: Turn, device: Device, run: Run) -> RunRequest:
     """The request with all that the case, the device and the run have to say about how it is run."""
     case, info = turn.case, device.info
+    is_modelled = info.clock == "instructions"
     # Which nodes another provider than the CPU's really took, only a profile tells.
     profiled = (run.profile and turn.round == 0) or case.provider != "cpu"
     return replace(
         request,
         threads=case.threads,
         cpu_mask=None if case.cpus is None else cpu_mask(case.cpus, info),
-        warmup=case.warmup,
+        warmup=WARMUP if case.warmup is None else case.warmup,
+        more_warmup=MORE_WARMUP if case.warmup is None and is_modelled else 0,
         passes=case.passes,
-        settle_ms=BOARD_SETTLE_MS if info.clock == "instructions" else 0,
+        settle_ms=BOARD_SETTLE_MS if is_modelled else 0,
+        repeatable=is_modelled,
         counters=info.clock == "wall",
         profile_passes=PROFILE_PASSES[info.clock] if profiled else 0,
         timeout_s=run.timeout_s,

@@ -19,11 +19,12 @@ from device.records import DeviceInfo, DeviceState
 from export.artifact import ExportError
 from harness import lanes, prepare, replay, session
 from harness import plan as plans
+from harness.cases import WARMUP
 from harness.conditions import hottest
 from harness.errors import EXPECTED
 from harness.ledger import Ledger
 from harness.plan import Plan, Turn
-from harness.records import Record
+from harness.records import Case, Record
 from harness.session import Run, WallTime
 from harness.stop import Stop
 from harness.subject import Bundles, Subject
@@ -161,12 +162,17 @@ def _time(device: str) -> session.Timekeeper:
     return replay.RecordedTime() if replay.is_one(device) else WallTime()
 
 
+def _warmup(case: Case) -> int:
+    """Of the passes to warm up those that are certain to come."""
+    return WARMUP if case.warmup is None else case.warmup
+
+
 def _measure(turn: Turn, subject_of: Callable[[Turn], Subject], device: Device, run: Run, watcher: Watcher) -> Record:
     try:
         subject = subject_of(turn)
     except ExportError as error:
         return session.failed(turn, device.info, run, "export_failed", str(error))
-    with watcher.stage(turn.id, total=turn.case.warmup + turn.case.passes) as stage:
+    with watcher.stage(turn.id, total=_warmup(turn.case) + turn.case.passes) as stage:
         pushed_bytes = 0
 
         def on_bytes(count: int) -> None:
@@ -182,7 +188,8 @@ def _measure(turn: Turn, subject_of: Callable[[Turn], Subject], device: Device, 
 
         def on_event(event: wire.Event) -> None:
             if isinstance(event, wire.PassEnded):
-                stage.advance()
+                if event.phase == "timed" or event.index < _warmup(turn.case):
+                    stage.advance()
                 stage.detail(f"{event.phase} pass: {milliseconds(event.ns)} ms")
             elif isinstance(event, wire.Hello):
                 stage.detail(f"load, {event.runtime} {event.runtime_version}")

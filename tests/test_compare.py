@@ -149,13 +149,13 @@ def test_the_interval_is_that_of_the_test() -> None:
 def test_exact_figures_decide_by_themselves() -> None:
     base = [500.00, 500.01, 499.99, 500.00]
     assert by_figure(base, [ns * 1.0005 for ns in base]).verdict == "same"
-    assert by_figure(base, [ns * 1.002 for ns in base]).verdict == "slower"
-    assert by_figure(base, [ns * 0.998 for ns in base]).verdict == "faster"
-    assert by_figure(base, [ns * 1.002 for ns in base], factor=1.01).verdict == "same"
+    assert by_figure(base, [ns * 1.003 for ns in base]).verdict == "slower"
+    assert by_figure(base, [ns * 0.997 for ns in base]).verdict == "faster"
+    assert by_figure(base, [ns * 1.003 for ns in base], factor=1.01).verdict == "same"
 
 
 def test_exact_figures_whose_passes_overlap_tell_nothing() -> None:
-    told = by_figure([100.0, 105.0, 110.0], [102.0, 107.0, 112.0])
+    told = by_figure([100.0, 105.0, 110.0], [102.0, 107.0, 112.0], takes_turns=True)
     assert told.verdict == "cant_tell"
     assert "differ" in told.reason
 
