@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from programs import PATIENCE_S
 from synthetic import BOARD, STATE, device
 
 from device import bundle as bundles
@@ -63,7 +64,7 @@ def run(tmp_path: Path) -> Run:
         command = bundles.command(built, str(built.files[0].path.parent))
         command += ["--model", str(tmp_path / "model"), "--input", str(tmp_path / "input"), "--shape", "1"]
         command += ["--output", str(tmp_path / "output"), *more]
-        done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, timeout=PATIENCE_S, check=False)
         output = tmp_path / "output"
         values = np.fromfile(output, "<f4").tolist() if output.exists() else []
         return Ended(done.returncode, [json.loads(line) for line in done.stdout.splitlines()], values)

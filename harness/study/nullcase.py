@@ -10,6 +10,7 @@ import numpy as np
 
 from device.device import Device
 from device.records import DeviceInfo, Measurement, RunRequest
+from export.fingerprint import Fingerprint
 from harness import runtimes
 from harness.measure import case
 from harness.measure.case import Run
@@ -71,6 +72,7 @@ class NullNetwork:
             format=runtimes.NULL,
             weights="none",
             sha256=(hashlib.sha256(model).hexdigest(),),
+            fingerprint=Fingerprint("", ()),
             size_bytes=len(model),
             onnx_size_bytes=0,
             opset=0,
