@@ -29,7 +29,7 @@ MACHINES = {
     "without AVX-512": {
         "ATEN_CPU_CAPABILITY": "avx2",
         "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX512DQ,-AVX512VL",
-        "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512_SKX",
+        "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
         "ONEDNN_MAX_CPU_ISA": "AVX2",
         "MKL_CBWR": "AVX2",
         "OPENBLAS_CORETYPE": "Haswell",
@@ -38,7 +38,7 @@ MACHINES = {
     "without FMA": {
         "ATEN_CPU_CAPABILITY": "default",
         "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA,-AVX512F,-AVX512DQ,-AVX512VL,-ERMS",
-        "NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3 AVX512F AVX512_SKX",
+        "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR",
         "ONEDNN_MAX_CPU_ISA": "SSE41",
         "MKL_CBWR": "COMPATIBLE",
         "OPENBLAS_CORETYPE": "Nehalem",
@@ -73,11 +73,11 @@ def mixed() -> nn.Module:
 
 def exported(models: str, folder: Path) -> dict[str, dict[str, bytes]]:
     """By machine and by artifact, the model and its input; all machines at once."""
-    known = {*np._core._multiarray_umath.__cpu_features__}
+    numpy = np._core._multiarray_umath  # it refuses to be without what it was built for, and warns of what is unknown
+    known = {name for name in numpy.__cpu_dispatch__ if numpy.__cpu_features__[name]}
     running = {}
     for machine, variables in MACHINES.items():
         off = [name for name in variables.get("NPY_DISABLE_CPU_FEATURES", "").split() if name in known]
-        off = [name for name in off if name not in np._core._multiarray_umath.__cpu_baseline__]
         env = {**os.environ, **variables, "NPY_DISABLE_CPU_FEATURES": " ".join(off), "PYTHONHASHSEED": "random"}
         command = [sys.executable, "-c", _EXPORT, str(folder / machine), models]
         running[machine] = subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True)
