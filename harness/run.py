@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from harness.measure.progress import Display
     from harness.record.case import Case
     from harness.record.plan import Plan, Turn
-    from harness.report.sections import Written
+    from harness.report.write import Written
 
 
 HOST = "host"
@@ -488,7 +488,7 @@ def _given_besides(*options: str) -> bool:
 def _go(planned: Plan, folder: Path, where: Where, *, again: bool) -> int:
     """Measures what the plan has and `folder` lacks. The exit code says whether all is well."""
     from harness.measure.progress import Display
-    from harness.report import sections
+    from harness.report.write import write
 
     display = Display()
     try:
@@ -497,7 +497,7 @@ def _go(planned: Plan, folder: Path, where: Where, *, again: bool) -> int:
     finally:
         with contextlib.suppress(OSError):
             folder.rmdir()  # only an empty one goes: nothing came of the run
-    return _print_results(met, sections.write(folder), failures, folder)
+    return _print_results(met, write(folder), failures, folder)
 
 
 def _run(
@@ -645,12 +645,12 @@ def _print_devices(where: Where) -> int:
 
 def _print_results(planned: Plan, report: Written, failures: Mapping[str, Exception], folder: Path) -> int:
     """The table on stdout, what failed on stderr; the exit code says whether all is well."""
-    from harness.report import table
+    from harness.report import sections, terminal
 
     records = report.records
-    click.echo(table.for_terminal(report.rows))
-    for line in table.warnings(report.rows):
-        click.echo(line)
+    click.echo(terminal.table(sections.brief_table(report.rows)) if report.rows else "nothing was measured")
+    for line in sections.warning_lines(report.rows):
+        click.echo(f"warning: {terminal.escaped(line)}")
     outside_s = [record.outside_passes_ns / 1e9 for record in records if record.phases_ns]
     if outside_s:
         click.echo(f"outside the passes the harness took {max(outside_s):.1f} s per case at most")

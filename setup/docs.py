@@ -65,8 +65,9 @@ def _doubts() -> str:
 def _counts() -> str:
     from harness.analyse import counts
     from harness.record.journal import read
+    from harness.report import markdown, measured
 
-    return _first_table(counts.markdown(read(EXAMPLE / "counts")))
+    return markdown.table(measured.counts_table(counts.counted(read(EXAMPLE / "counts"))[0]))
 
 
 def _selfcheck() -> str:

@@ -9,13 +9,14 @@ from click.testing import CliRunner
 from synthetic import device, record
 
 from export.artifact import Artifact
-from harness.analyse import gains
 from harness.analyse.rows import table_rows
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE
 from harness.record.journal import Journal
 from harness.record.record import Record
+from harness.report import markdown, sections
 from harness.study import interleaved
-from harness.study.igc_study import REPORT_NAME, main
+from harness.study.igc_report import REPORT_NAME
+from harness.study.igc_study import main
 from harness.study.interleaved import Interleaved
 
 HOST = device("wall", "host", "host")
@@ -37,7 +38,7 @@ def study(on: object = HOST) -> list[Record]:
 
 
 def explained(records: list[Record]) -> str:
-    return "\n".join(gains.explained(table_rows(records)))
+    return markdown.blocks(sections.gains_explained(table_rows(records)))
 
 
 def test_a_gain_is_split_into_the_networks_part_and_the_kernels() -> None:
@@ -60,7 +61,7 @@ def test_only_modelled_time_comes_with_the_caution_about_in_order_cores() -> Non
 
 
 def test_nothing_is_explained_where_nothing_is_fused() -> None:
-    assert gains.explained(table_rows([record("mobilenet", [100.0]), record("clcnet-a", [90.0])])) == []
+    assert sections.gains_explained(table_rows([record("mobilenet", [100.0]), record("clcnet-a", [90.0])])) == []
 
 
 def test_mobilenet_on_the_runtimes_own_kernels_is_what_all_are_compared_with() -> None:

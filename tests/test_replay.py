@@ -17,7 +17,7 @@ from harness.record import journal, plan
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE
 from harness.record.plan import Limits
 from harness.record.record import Record
-from harness.report import table
+from harness.report import columns
 from harness.run import main
 
 PHONE = replace(
@@ -113,7 +113,7 @@ def test_each_bad_condition_is_caught_and_named_in_the_table(kind: str, tmp_path
     assert result.exit_code == EXIT_OK, result.stderr
     assert kind in {doubt.kind for doubt in played.warnings}
     assert "warning: " in result.stdout
-    (shown,) = table.shown(table_rows([played])).to_dict("records")
+    (shown,) = columns.table6(table_rows([played])).texts
     assert shown["Warnings"] != "–"
     assert shown["Warnings"] in (tmp_path / "out" / "table6.md").read_text()
 

@@ -20,6 +20,7 @@ from fake_adb import FakeAdb, serving
 from device.host import HostDevice
 from device.open import DEFAULT_BOARD, choose
 from export.artifact import Artifact, ExportError, describe
+from harness.cli import report
 from harness.measure import session
 from harness.measure.networks import ExportedNetwork
 from harness.record import journal
@@ -27,7 +28,6 @@ from harness.record.case import Case
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXIT_OK, EXIT_USAGE
 from harness.record.plan import Turn
 from harness.record.record import Record
-from harness.report import sections
 from harness.run import _passes as default_passes
 from harness.run import main
 from models import clcnet, registry, weights
@@ -107,7 +107,7 @@ def test_the_report_is_remade_from_the_records_alone(tmp_path: Path) -> None:
     made = {path.name: path.read_bytes() for path in out.iterdir() if path.name not in kept}
     for name in made:
         (out / name).unlink()
-    assert CliRunner().invoke(sections.main, [str(out)]).exit_code == EXIT_OK
+    assert CliRunner().invoke(report.main, [str(out)]).exit_code == EXIT_OK
     assert {path.name: path.read_bytes() for path in out.iterdir() if path.name not in kept} == made
 
 

@@ -18,7 +18,7 @@ import click
 
 from harness.cli.command import guarded
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK
-from harness.report.render import writing
+from harness.report.files import writing
 
 if TYPE_CHECKING:
     from device.records import DeviceInfo
