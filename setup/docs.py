@@ -18,7 +18,15 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 EXAMPLE = REPOSITORY / "results" / "example"
 DRAWING = REPOSITORY / "docs" / "channels.svg"
-DOCUMENTS = ("README.md", "results/README.md", "docs/faults.md")
+
+_MARK = "<!-- shown: "
+#: All documents that show something.
+DOCUMENTS = tuple(
+    str(path.relative_to(REPOSITORY))
+    for pattern in ("*.md", "docs/*.md", "results/README.md", "device/runner/*.md")
+    for path in sorted(REPOSITORY.glob(pattern))
+    if _MARK in path.read_text()
+)
 
 _PART = re.compile(r"(<!-- shown: ([a-z0-9-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -45,6 +53,16 @@ def _example_table() -> str:
     return (EXAMPLE / "table6.md").read_text()
 
 
+def _example_short() -> str:
+    """What the README has room for."""
+    shown = ("Model", "Runtime", "Mean of 10 (ms)", "Relative to MobileNet", "Paper, relative")
+    lines = [[cell.strip() for cell in line.strip("|\n").split("|")] for line in _example_table().splitlines()]
+    places = [lines[0].index(name) for name in shown]
+    rows = [[line[place] for place in places] for line in (lines[0], *lines[2:])]
+    head, *body = (f"| {' | '.join(row)} |" for row in rows)
+    return "\n".join([head, "|---|---|--:|--:|--:|", *body]) + "\n"
+
+
 def _igc_summary() -> str:
     return (EXAMPLE / "igc-study" / "igc-summary.md").read_text()
 
@@ -55,7 +73,7 @@ def _table5() -> str:
         return (Path(folder) / "table5.md").read_text()
 
 
-def _doubts() -> str:
+def _warnings() -> str:
     from harness.analyse.warnings import KINDS
 
     lines = [f"| {kind.words} | {'fails' if kind.strict else ''} | {kind.advice} |" for kind in KINDS.values()]
@@ -86,6 +104,12 @@ def _policy() -> str:
     return policy.table()
 
 
+def _runner_statuses() -> str:
+    from device import statuses
+
+    return statuses.protocol_table()
+
+
 def _record() -> str:
     first = json.loads((EXAMPLE / "records.jsonl").read_text().splitlines()[0])
     return f"```json\n{json.dumps(first, indent=1)}\n```\n"
@@ -95,12 +119,13 @@ PARTS: dict[str, Callable[[], str]] = {
     "help": _help,
     "targets": _targets,
     "channels": _channels,
-    "example-table": _example_table,
+    "example-short": _example_short,
     "igc-summary": _igc_summary,
     "table5": _table5,
     "record": _record,
-    "doubts": _doubts,
+    "warnings": _warnings,
     "policy": _policy,
+    "runner-statuses": _runner_statuses,
     "counts": _counts,
     "selfcheck": _selfcheck,
 }

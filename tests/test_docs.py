@@ -47,8 +47,10 @@ def test_files_that_a_document_names_are_there(path: Path) -> None:
     text = path.read_text()
     linked = re.findall(r"\]\((?!https?:|#)([^)]+)\)", text)
     quoted = [name for name in re.findall(r"`([\w.-]+(?:/[\w.-]+)+)`", text) if name.startswith(docs_folders())]
-    for name in linked:
-        assert (path.parent / name).exists(), name
+    for name, _, heading in (link.partition("#") for link in linked):
+        target = path.parent / name
+        assert target.exists(), name
+        assert not heading or heading in anchors(target.read_text()), f"{name}#{heading}"
     for name in quoted:
         assert (REPOSITORY / name).exists(), name
 
@@ -59,6 +61,12 @@ def test_each_fault_in_the_table_is_shown_by_a_test_that_there_is() -> None:
     assert len(rows) == FAULTS.read_text().count("`tests/")
     for file, test in rows:
         assert re.search(rf"^def {test}\(", (REPOSITORY / file).read_text(), re.MULTILINE), f"{file}::{test}"
+
+
+def anchors(text: str) -> set[str]:
+    """What GitHub makes of the headings of a document."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def docs_folders() -> tuple[str, ...]:

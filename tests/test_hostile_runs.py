@@ -19,7 +19,7 @@ from harness.record import bounded, journal, plan
 from harness.record.errors import UsageError
 from harness.record.journal import Journal
 from harness.record.plan import Limits
-from harness.record.record import record_adapter
+from harness.record.record import SCHEMA_VERSION, record_adapter
 
 #: Function-scoped folders are written anew by each example.
 REUSED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -36,7 +36,7 @@ JSON = st.recursive(
 def planned() -> plan.Plan:
     cases = tuple(one.case for one in table6())
     return plan.Plan(
-        schema_version=record.SCHEMA_VERSION,
+        schema_version=SCHEMA_VERSION,
         run="run",
         utc="2026-11-23T12:00:00+00:00",
         commit=None,
@@ -119,10 +119,10 @@ def test_any_bytes_in_the_place_of_records_are_refused_or_left_out_as_torn(tmp_p
         b'{"a":' * 1_000_000,
         b'{"schema_version":' + b"9" * 1_000_000 + b"}",
         b'{"schema_version":"' + b"x" * 1_000_000 + b'"}',
-        b'{"schema_version":2,"' + b"x" * 1_000_000 + b'":1}',
-        b'{"schema_version":2,"round":1e999}',
-        b'{"schema_version":2,"round":NaN}',
-        b'{"schema_version":2,"run":"\xff"}',
+        b'{"schema_version":4,"' + b"x" * 1_000_000 + b'":1}',
+        b'{"schema_version":4,"round":1e999}',
+        b'{"schema_version":4,"round":NaN}',
+        b'{"schema_version":4,"run":"\xff"}',
         b"\0" * 1_000_000,
         b"",
         b"7",

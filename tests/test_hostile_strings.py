@@ -18,15 +18,15 @@ import pytest
 from hostile import HOSTILE, everywhere, harmless, hostile
 from markdown_it import MarkdownIt
 from pages import own_model, run_of, three_devices
-from synthetic import STATE, record, table6
+from synthetic import STATE, record, table6, throttled
 from synthetic_runs import PHONE, profiled, with_counters
 
 from device.records import DeviceInfo
 from harness.analyse.rows import Row, table_rows
 from harness.compare import formats, history
 from harness.compare.two_runs import Comparison, Run, compare
-from harness.record.plan import Plan
-from harness.record.record import Doubt, Record
+from harness.record.plan import Limits, Plan
+from harness.record.record import Record
 from harness.report import columns, html, latex, markdown, plots, sections, terminal, time_spent
 from harness.report import csv as as_csv
 from harness.report.document import Block, Data, Details, Document, Figure, Group, Table
@@ -60,7 +60,7 @@ def records() -> tuple[Record, ...]:
     uncounted = replace(one, measurement=replace(one.measurement, counters_error="perf_event_paranoid is 3"))
     assert one.check is not None
     return (
-        replace(uncounted, before=odd, warnings=(Doubt("busy", "the load was 3"), Doubt("new kind", "other", (1,)))),
+        throttled(replace(uncounted, before=odd), 1),
         *table6()[1:],
         *fused,
         with_counters(record("mobilenet", [500.0], runtime="caffe2"), {"instructions": 500_000_000}),
@@ -87,7 +87,7 @@ def made(name: str, kept: str) -> tuple[Document, Table, Data, Sequence[Row]]:
     """The report of the run, Table 6 in one piece, and for programs; `name` is of a hostile string, or "harmless"."""
     change = harmless if name == "harmless" else hostile(name)
     found = changed(records(), change, KEPT[kept])
-    rows = table_rows(found)
+    rows = table_rows(found, Limits())
     return (
         sections.run_document(planned(found, change), found, rows, []),
         columns.table6(rows),
@@ -290,7 +290,7 @@ def test_a_terminal_shows_a_line_a_row_and_nothing_steers_it(name: str, kept: st
 def test_plots_can_be_drawn_and_the_page_that_has_them_keeps_its_tree(name: str) -> None:
     def with_plots(change: Change) -> tuple[list[Figure], Page]:
         found = changed(three_devices()[::3], change, KEPT["all but what was asked for"])
-        rows = table_rows(found)
+        rows = table_rows(found, Limits())
         figures = [plots.LATENCY.made(rows, found), plots.SAMPLES.made(rows, found)]
         there = [it for it in figures if it is not None]
         return there, Page(html.rendered(sections.run_document(planned(found, change), found, rows, there)))
@@ -302,7 +302,7 @@ def test_plots_can_be_drawn_and_the_page_that_has_them_keeps_its_tree(name: str)
 
 def test_every_plot_can_be_drawn_of_all_of_them_at_once() -> None:
     found = changed(records(), lambda text: "".join(HOSTILE.values()) + text, KEPT["all but what was asked for"])
-    figures = drawn(table_rows(found), found)
+    figures = drawn(table_rows(found, Limits()), found)
     assert {figure.name for figure in figures} == {one.name for one in plots.PLOTS if one is not plots.DEVICES}
     for figure in figures:
         assert "script" not in {it.tag.rpartition("}")[2] for it in ET.fromstring(figure.svg).iter()}  # noqa: S314
@@ -396,7 +396,7 @@ def test_a_history_keeps_its_structure(name: str) -> None:
 @every_string
 def test_a_study_keeps_its_structure(name: str) -> None:
     def study(change: Change) -> Document:
-        rows = table_rows(changed(records()[:7], change, KEPT["all but what was asked for"]))
+        rows = table_rows(changed(records()[:7], change, KEPT["all but what was asked for"]), Limits())
         return igc_report.document({rows[0].record.device.serial: rows}, [])
 
     tree, shown = read_markdown(markdown.rendered(study(hostile(name))))

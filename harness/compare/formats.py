@@ -9,6 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from harness.analyse.slower import WORDS
+from harness.analyse.warnings import warnings_of
 from harness.compare.two_runs import INSTRUCTIONS, TIME, ComparedCase, Comparison, Run, runtime_version
 from harness.record.titles import MEANING_OF_TIME, case_title
 from harness.record.units import NOTHING, milliseconds
@@ -34,7 +35,7 @@ def summary(comparison: Comparison) -> str:
 def for_terminal(comparison: Comparison) -> str:
     """The table and the outcome; without cases the outcome alone."""
     said = terminal.escaped(summary(comparison))
-    return f"{terminal.table(_table(comparison.cases))}\n\n{said}" if comparison.cases else said
+    return f"{terminal.table(_table(comparison))}\n\n{said}" if comparison.cases else said
 
 
 def document(comparison: Comparison) -> Document:
@@ -43,7 +44,7 @@ def document(comparison: Comparison) -> Document:
     runs = [f"BASE: {_one_line(comparison.base)}", f"NEW: {_one_line(comparison.new)}"]
     blocks: list[Block] = [bullets([*runs, *comparison.remarks])]
     if comparison.cases:
-        blocks += [_table(comparison.cases), *map(paragraph, _legend(comparison))]
+        blocks += [_table(comparison), *map(paragraph, _legend(comparison))]
     return Document(f"{mark} tenpass: {summary(comparison)}", tuple(blocks), ())
 
 
@@ -67,18 +68,19 @@ def _legend(comparison: Comparison) -> list[str]:
     return lines
 
 
-def _table(cases: Sequence[ComparedCase]) -> Table:
+def _table(comparison: Comparison) -> Table:
     """A row a case; the device has a column where there are several."""
-    lines = [_row(case) for case in cases]
-    if len({case.record.device.serial for case in cases}) == 1:
+    lines = [_row(comparison, case) for case in comparison.cases]
+    if len({line["Device"] for line in lines}) == 1:
         lines = [{name: text for name, text in line.items() if name != "Device"} for line in lines]
     return table_of(lines, left=("Device", "Case", "Outcome", "Why", "Warnings", "Measured on"))
 
 
-def _row(case: ComparedCase) -> dict[str, str]:
+def _row(comparison: Comparison, case: ComparedCase) -> dict[str, str]:
     told, record = case.told, case.record
-    doubts = [f"{name}: {text}" for name, text in zip(("BASE", "NEW"), case.doubts, strict=True) if text]
-    same = case.doubts[0] == case.doubts[1] and case.doubts[0]
+    of_both = comparison.warnings(case)
+    warnings = [f"{name}: {text}" for name, text in zip(("BASE", "NEW"), of_both, strict=True) if text]
+    same = of_both[0] == of_both[1] and of_both[0]
     return {
         "Device": record.device.serial,
         "Case": case_title(record),
@@ -87,7 +89,7 @@ def _row(case: ComparedCase) -> dict[str, str]:
         "NEW / BASE": ratio(case),
         "Outcome": WORDS[case.verdict],
         "Why": case.reason,
-        "Warnings": f"both: {same}" if same else "; ".join(doubts) or NOTHING,
+        "Warnings": f"both: {same}" if same else "; ".join(warnings) or NOTHING,
         "Measured on": MEANING_OF_TIME[record.device.clock],
     }
 
@@ -122,7 +124,7 @@ def junit(comparison: Comparison) -> str:
     for case in comparison.cases:
         by_device.setdefault(case.record.device.serial, []).append(case)
     for serial, cases in by_device.items():
-        _suite(root, comparison, serial, [_test_case(case) for case in cases])
+        _suite(root, comparison, serial, [_test_case(comparison, case) for case in cases])
     if comparison.refusals:
         refused = ElementTree.Element("testcase", classname="tenpass", name="the runs may be compared")
         error = ElementTree.SubElement(refused, "error", message=one_line(summary(comparison)), type="refused")
@@ -149,7 +151,7 @@ def _suite(root: ElementTree.Element, comparison: Comparison, name: str, cases: 
     suite.extend(cases)
 
 
-def _test_case(case: ComparedCase) -> ElementTree.Element:
+def _test_case(comparison: Comparison, case: ComparedCase) -> ElementTree.Element:
     record = case.record
     seconds = {"time": f"{case.told.new / 1e9:.9f}"} if case.told is not None and case.figure == TIME else {}
     names = {"classname": one_line(record.device.serial), "name": one_line(record.id)}
@@ -162,7 +164,7 @@ def _test_case(case: ComparedCase) -> ElementTree.Element:
     elif case.verdict in ("cant_tell", "missing", "failed"):
         ElementTree.SubElement(element, "skipped", message=one_line(message))
     output = ElementTree.SubElement(element, "system-out")
-    output.text = "\n".join(f"{name}: {one_line(value)}" for name, value in _row(case).items())
+    output.text = "\n".join(f"{name}: {one_line(value)}" for name, value in _row(comparison, case).items())
     return element
 
 
@@ -181,7 +183,7 @@ def as_json(comparison: Comparison) -> str:
         "factor": comparison.factor,
         "exact_factor": comparison.exact_factor,
         "regressions": len(comparison.regressions),
-        "cases": [_case_in_json(case) for case in comparison.cases],
+        "cases": [_case_in_json(comparison, case) for case in comparison.cases],
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
@@ -191,7 +193,7 @@ def _run_in_json(run: Run) -> dict[str, Any]:
     return {"folder": str(run.folder), "run": plan.run, "utc": plan.utc, "commit": plan.commit}
 
 
-def _case_in_json(case: ComparedCase) -> dict[str, Any]:
+def _case_in_json(comparison: Comparison, case: ComparedCase) -> dict[str, Any]:
     told, record = case.told, case.record
     return {
         "device": record.device.serial,
@@ -213,8 +215,8 @@ def _case_in_json(case: ComparedCase) -> dict[str, Any]:
                 "rounds": len(rounds),
                 "rounds_ok": sum(one.status == "ok" for one in rounds),
                 "runtime": runtime_version(rounds[-1]) if rounds else None,
-                "warnings": sorted({doubt.kind for one in rounds for doubt in one.warnings}),
+                "warnings": sorted({one.kind for record in rounds for one in warnings_of(record, run.plan.limits)}),
             }
-            for name, rounds in (("base", case.base), ("new", case.new))
+            for name, run, rounds in (("base", comparison.base, case.base), ("new", comparison.new, case.new))
         },
     }

@@ -146,7 +146,7 @@ def _check(row: Row) -> str:
 
 
 def _warnings(row: Row) -> Cell:
-    return Cell(warnings.summary(row.doubts) or NOTHING, notes=tuple(doubt.message for doubt in row.doubts))
+    return Cell(warnings.summary(row.warnings) or NOTHING, notes=tuple(one.message for one in row.warnings))
 
 
 def _relative(row: Row) -> str:
@@ -175,7 +175,12 @@ COLUMNS: tuple[Column, ...] = (
         is_shown=lambda rows: len(by_device(rows)) > 1,
     ),
     Column(
-        *("model", _at("record.case.model"), "Model", lambda row: Cell(row.title, warning=ranking.doubted(row))),
+        *(
+            "model",
+            _at("record.case.model"),
+            "Model",
+            lambda row: Cell(row.title, warning=ranking.warnings_in_short(row)),
+        ),
         is_right=False,
         is_brief=True,
     ),
@@ -266,7 +271,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("peak_rss_bytes", _at("record.measurement.peak_rss_bytes")),
     Column("outside_passes_ns", _at("record.outside_passes_ns")),
     Column(
-        *("warnings", lambda row: " ".join(doubt.kind for doubt in row.doubts) or None, "Warnings", _warnings),
+        *("warnings", lambda row: " ".join(one.kind for one in row.warnings) or None, "Warnings", _warnings),
         is_right=False,
         is_brief=True,
     ),

@@ -29,7 +29,9 @@ from harness.report.layout import one_line, padded
 
 #: What would be taken for markup wherever it stands: emphasis (an underscore within a word is none), code, HTML, the
 #: end of a link's text, entities, addresses (which GitHub makes links of), struck text (but for "~5", an estimate).
-_MARKUP = re.compile(r"[\\`*|]|<(?=[a-zA-Z/!?])|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:])|&(?=[#\w])|:(?=//)|(?<=\bwww)\.|~(?!\d)|(?<=\S)~")
+_MARKUP = re.compile(
+    r"[\\`*|]|<(?=[a-zA-Z/!?])|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:])|&(?=[#\w])|:(?=//)|(?<=\bwww)\.|~(?!\d)|(?<=\S)~"
+)
 
 #: What would begin a block at the start of a line: a list or its box, a rule, a heading, a quotation.
 _BLOCK = re.compile(r"[-+](?=\s|$)|-(?=[-\s]*$)|#{1,6}(?=\s|$)|>|\[(?=[ xX]\])|\d+(?=[.)](?:\s|$))")

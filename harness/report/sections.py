@@ -245,8 +245,8 @@ def warning_lines(rows: Sequence[Row]) -> list[str]:
     several = len(by_device(rows)) > 1
     for row in rows:
         where = f" on {row.record.device.serial}" if several else ""
-        for doubt in row.doubts:
-            by_message.setdefault(doubt.message, []).append(f"{row.title}, {runtime_title(row.record)}{where}")
+        for one in row.warnings:
+            by_message.setdefault(one.message, []).append(f"{row.title}, {runtime_title(row.record)}{where}")
     return [
         f"{'all cases' if 1 < len(rows) == len(who) else '; '.join(who)}: {message}"
         for message, who in by_message.items()

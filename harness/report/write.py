@@ -38,7 +38,7 @@ def write(folder: Path) -> Written:
     """
     plan = read_plan(folder)
     records = _in_order(plan, journal.read(folder))
-    rows = table_rows(records)
+    rows = table_rows(records, plan.limits)
     figures = drawn(rows, records)
     document = sections.run_document(plan, records, rows, figures)
     texts = {REPORT_NAME: markdown.rendered(document), PAGE_NAME: html.rendered(document)}

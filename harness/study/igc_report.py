@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from harness.analyse.gains import promise
 from harness.analyse.rows import BASELINE, Row, table_rows
 from harness.record import journal
+from harness.record import plan as plans
 from harness.record.errors import UsageError
 from harness.record.titles import MEANING_OF_TIME
 from harness.record.units import NOTHING, milliseconds
@@ -36,7 +37,11 @@ def read(folder: Path) -> dict[str, list[Row]]:
     runs = sorted(path.parent for path in folder.glob(f"*/{journal.FILE_NAME}"))
     if not runs:
         raise UsageError(f"{folder}: no study there; name a folder that holds the runs of one")
-    return {rows[0].record.device.serial: rows for run in runs if (rows := table_rows(journal.read(run)))}
+    return {
+        rows[0].record.device.serial: rows
+        for run in runs
+        if (rows := table_rows(journal.read(run), plans.read(run).limits))
+    }
 
 
 def write(by_device: ByDevice, folder: Path) -> list[Path]:

@@ -68,7 +68,9 @@ def main(devices: str, models: str, threads: str, out: Path | None, source: Path
 
 
 def _measure(device: str, models: str, threads: str, folder: Path) -> int:
-    passes = PASSES_ON_BOARDS if device.startswith("board:") else PASSES_ON_HARDWARE
+    from device.open import opener_of
+
+    passes = PASSES_ON_BOARDS if opener_of(device).kind == "board" else PASSES_ON_HARDWARE
     command = [sys.executable, "-m", "harness.run", "--device", device, "--models", models]
     command += ["--igc", ",".join(IGC), "--fuse-separable", "--threads", threads, "--passes", str(passes)]
     out = (folder / device.replace(":", "-")).resolve()

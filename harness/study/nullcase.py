@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from harness.record.errors import HarnessError
 
 if TYPE_CHECKING:
+    from device.device import Device
     from device.records import File, Measurement
-    from device.runner_call import Device
 
 #: Its one input, which it does not look at: a float32.
 INPUT = bytes(4)
