@@ -325,7 +325,7 @@ def test_the_report_shows_each_target_every_phase_and_every_block() -> None:
     assert text.count("| yes ") == 4
     assert "the smallest step seen, 20 ns" in text
     assert "launch" in text
-    assert text.count("| runner  |") == 20
+    assert text.count("| runner |") == 20
     assert "repeat it" not in text
     assert "Python API" not in selfcheck_report.markdown(checked(BOARD))
 
@@ -384,6 +384,6 @@ def test_a_folder_that_cannot_be_made_is_known_before_anything_is_measured(tmp_p
 
 
 def test_help_does_not_wait_for_heavy_libraries() -> None:
-    code = "import sys, harness.selfcheck; print({'torch', 'pandas', 'onnxruntime', 'scipy'} & set(sys.modules))"
+    code = "import sys, harness.study.selfcheck; print({'torch', 'pandas', 'onnxruntime', 'scipy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
