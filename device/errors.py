@@ -1,6 +1,7 @@
 """What can go wrong on the device's side. Every message says what is wrong, where, and what to do.
 
-`status` is what a record says of a case that ended this way; harness/measure/policy.py says what then is done.
+`status`, one of statuses.py, is what a record says of a case that ended this way; harness/measure/policy.py says what
+then is done.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import threading
 from typing import IO
 
 from device import bundle, probe, runner_call
+from device.device import OnBytes, OnEvent
 from device.errors import DeviceError, HostDiskFull, RunTimedOut
 from device.records import DeviceInfo, DeviceState, Measurement, RunRequest
 from device.wire import Transcript
@@ -36,10 +37,10 @@ class HostDevice:
     def state(self) -> DeviceState:
         return probe.state(_ask(probe.STATE_SCRIPT), serial=NAME)
 
-    def push(self, request: RunRequest, on_bytes: runner_call.OnBytes) -> int:  # noqa: ARG002 (the files are here)
+    def push(self, request: RunRequest, on_bytes: OnBytes) -> int:  # noqa: ARG002 (the files are here)
         return 0
 
-    def run(self, request: RunRequest, on_event: runner_call.OnEvent) -> Measurement:
+    def run(self, request: RunRequest, on_event: OnEvent) -> Measurement:
         folder = request.bundle.files[0].path.parent
         argv = bundle.command(request.bundle, str(folder)) + runner_call.arguments(
             request,

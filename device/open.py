@@ -1,33 +1,94 @@
-"""From the names a user gives to devices that are ready: `host`, `board:NAME`, an adb serial, or `all` of these."""
+"""From the names a user gives to devices that are ready: `host`, `board:NAME`, an adb serial, or `all` of these.
+
+A kind of device is one Opener, found by how its names begin. `register` adds kinds that this package does not know.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
-import queue
-import threading
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from device.adb.device import AdbDevice
-from device.adb.server import Attached, Server, answers, attached, default_server
-from device.board.counting import CountingDevice
+from device.adb.server import Server, attached_without_side_effects
+from device.board import devices as boards
+from device.device import Device, Opening
 from device.errors import DeviceNotChosen, DeviceUnavailable
 from device.host import NAME as HOST
 from device.host import HostDevice
 from device.lock import DeviceLock
-from device.runner_call import Device
+from device.records import Kind
 from device.timeouts import DEFAULT, Timeouts
 
-if TYPE_CHECKING:
-    from device.board.lifecycle import Board
-
-BOARD_PREFIX = "board:"
 DEFAULT_BOARD = "board:cortex-a7"
 ALL = "all"
 
-_USB_DEVICES = Path("/sys/bus/usb/devices")
-_ADB_INTERFACE = ("ff", "42", "01")  # class, subclass, protocol of adb's USB interface (AOSP, adb.h)
+
+@dataclass(frozen=True)
+class Opener:
+    """One kind of device: how those of its names are opened, and what may be done with them.
+
+    `open` gets the whole name. `kind` is what a device is by its name alone. `needs_lock`: only one run of this machine
+    may have it at a time, and somebody must see to that. `is_deterministic`: several of this name may measure side by
+    side, and none disturbs another. `listed`: the names there are now (on the adb server that is named), each with what
+    it is.
+    """
+
+    kind: Kind
+    open: Callable[[str, Opening], Sequence[Device]]
+    needs_lock: bool = True
+    is_deterministic: Callable[[str], bool] = lambda _name: False
+    listed: Callable[[Server | None], Iterable[tuple[str, str]]] = lambda _server: ()
+
+
+def _open_adb(name: str, opening: Opening) -> list[Device]:
+    device = AdbDevice(name, timeouts=opening.timeouts, server=opening.server)
+    device.take_over()
+    return [device]
+
+
+def _listed_adb(server: Server | None) -> Iterator[tuple[str, str]]:
+    return ((item.serial, f"adb: {item.state}") for item in attached_without_side_effects(server))
+
+
+_ADB = ""
+_OPENERS = {
+    _ADB: Opener("phone", _open_adb, listed=_listed_adb),
+    boards.PREFIX: Opener(
+        "board",
+        boards.open_boards,
+        needs_lock=False,  # each has a lock on its disk
+        is_deterministic=boards.is_deterministic,
+        listed=lambda _server: boards.listed_boards(),
+    ),
+    HOST: Opener("host", lambda _name, _opening: [HostDevice()], listed=lambda _server: [(HOST, "this machine")]),
+}
+
+
+def register(prefix: str, opener: Opener) -> None:
+    """Names that begin with `prefix`, which ends with a colon (or the one name that has none), are this opener's."""
+    _OPENERS[prefix] = opener
+
+
+def opener_of(name: str) -> Opener:
+    """The kind of device that this name is of. A farm's may say after an @ which worker has it."""
+    head, colon, _rest = name.partition("@")[0].partition(":")
+    return _OPENERS.get(head + colon, _OPENERS[_ADB])
+
+
+def is_deterministic(name: str) -> bool:
+    """Whether several devices of this name may measure side by side and do not disturb one another.
+
+    Raises DeviceUnavailable for a board that there is not.
+    """
+    return opener_of(name).is_deterministic(name.partition("@")[0])
+
+
+def listed(server: Server | None = None) -> Iterator[tuple[str, str]]:
+    """The names of the devices there are now, each with what it is. Starts nothing; raises ServerGone as `choose`."""
+    for opener in _OPENERS.values():
+        yield from opener.listed(server)
 
 
 def choose(named: Sequence[str], server: Server | None = None) -> tuple[str, ...]:
@@ -53,22 +114,14 @@ def choose(named: Sequence[str], server: Server | None = None) -> tuple[str, ...
     return (serials[0] if serials else DEFAULT_BOARD,)
 
 
-def attached_without_side_effects(server: Server | None = None) -> list[Attached]:
-    """As `attached`, but starts no adb server when there is none and no phone hangs on USB either.
+def reserve(
+    name: str, wait_s: float = 0, on_wait: Callable[[str], None] = lambda _: None
+) -> contextlib.AbstractContextManager[object]:
+    """The named device for this program alone, among the runs of this machine, until the block ends.
 
-    A server that was named must be there: else raises ServerGone.
+    Waits up to `wait_s` for another run to end. Raises DeviceBusy, which says who has it.
     """
-    if server is not None or answers(default_server()) or _adb_on_usb():
-        return attached(server)
-    return []
-
-
-def reserve(name: str, wait_s: float = 0, on_wait: Callable[[str], None] = lambda _: None) -> DeviceLock | None:
-    """The named device for this program alone, among the runs of this machine; None: it is one that nobody shares.
-
-    Waits up to `wait_s` for another run to end. Raises DeviceBusy, which says who has it. Boards have their own locks.
-    """
-    return None if name.startswith(BOARD_PREFIX) else DeviceLock.take(name, wait_s, on_wait)
+    return DeviceLock.take(name, wait_s, on_wait) if opener_of(name).needs_lock else contextlib.nullcontext()
 
 
 def open_devices(
@@ -79,88 +132,9 @@ def open_devices(
     counting: bool = False,
     timeouts: Timeouts = DEFAULT,
     server: Server | None = None,
-) -> list[Device]:
-    """The named device, ready; of a board as many as asked for, always in the same order of their data disks.
+) -> Sequence[Device]:
+    """The named device, ready, and more of its kind where it can be had more than once. See Opening.
 
-    Whoever calls has reserved it. `on_step` hears what is being waited for (a board boots in seconds). With `counting`,
-    a board's passes carry its emulator's counts; what is no board takes no notice. `server` is the adb server that has
-    the device (default: this machine's); boards have their own. Raises DeviceUnavailable with what to do. Boards die
-    with this program, at the latest.
+    Whoever calls has reserved it. Raises DeviceUnavailable with what to do.
     """
-    if name == HOST:
-        return [HostDevice()]
-    if not name.startswith(BOARD_PREFIX):
-        device = AdbDevice(name, timeouts=timeouts, server=server)
-        device.take_over()
-        return [device]
-    boards = _boot(name.removeprefix(BOARD_PREFIX), count, on_step, counting)
-    try:
-        return [_device(name, board, timeouts) for board in boards]
-    except BaseException:
-        for board in boards:
-            board.close()
-        raise
-
-
-def _device(name: str, board: Board, timeouts: Timeouts) -> Device:
-    device = AdbDevice(
-        board.serial,
-        server=board.adb_server,
-        name=name,
-        timeouts=timeouts,
-        on_close=board.close,
-        revive=board.revive,
-    )
-    device.take_over()
-    caches = board.definition.caches
-    if board.counts_path is None or caches is None:
-        return device
-    return CountingDevice(device, board.counts_path, caches)
-
-
-def _boot(name: str, count: int, on_step: Callable[[str], None], counting: bool) -> list[Board]:
-    """Boots `count` boards at the same time. When one does not come up, none stays."""
-    from device.board.lifecycle import boot
-
-    booted: queue.SimpleQueue[Board | Exception] = queue.SimpleQueue()
-
-    def boot_one() -> None:
-        try:
-            booted.put(boot(name, on_step=on_step, count=counting))
-        except Exception as error:
-            booted.put(error)
-
-    for _ in range(count):
-        # Daemons: who loses patience need not wait for them, and a board does not outlive the program.
-        threading.Thread(target=boot_one, daemon=True).start()
-    results = [booted.get() for _ in range(count)]
-    boards = [result for result in results if not isinstance(result, Exception)]
-    for result in results:
-        if isinstance(result, Exception):
-            for board in boards:
-                board.close()
-            raise result
-    return sorted(boards, key=lambda board: board.slot)
-
-
-def is_deterministic_board(name: str) -> bool:
-    """Whether this names a board whose clock counts instructions, so that several side by side don't disturb another.
-
-    Raises DeviceUnavailable for a board that there is not.
-    """
-    from device.board.lifecycle import definition
-
-    name = name.partition("@")[0]  # a farm's may say which worker has it
-    return name.startswith(BOARD_PREFIX) and definition(name.removeprefix(BOARD_PREFIX)).clock == "instructions"
-
-
-def _adb_on_usb() -> bool:
-    def read(path: Path) -> str:
-        try:
-            return path.read_text().strip()
-        except OSError:
-            return ""
-
-    parts = ("bInterfaceClass", "bInterfaceSubClass", "bInterfaceProtocol")
-    interfaces = _USB_DEVICES.glob("*:*") if _USB_DEVICES.is_dir() else ()
-    return any(tuple(read(item / part) for part in parts) == _ADB_INTERFACE for item in interfaces)
+    return opener_of(name).open(name, Opening(count, on_step, counting, timeouts, server))

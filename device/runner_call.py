@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
-from typing import Protocol
 
 from device.errors import DeviceError, OutOfMemory, RunnerCrashed, RunnerFailed
-from device.records import DeviceInfo, DeviceState, Measurement, RunRequest
-from device.wire import Event, Transcript
-
-OnEvent = Callable[[Event], None]
-OnBytes = Callable[[int], None]
+from device.records import Measurement, RunRequest
+from device.wire import Transcript
 
 #: The runner ends itself this long after the host would have given it up, should the host be gone.
 DEADLINE_MARGIN_S = 10
@@ -37,29 +32,6 @@ class Tail:
 
     def kept(self) -> bytes:
         return bytes(self._kept)
-
-
-class Device(Protocol):
-    """A thing that networks can be pushed to and timed on: phone, board, this machine.
-
-    `push` carries over what the request needs and the device lacks, and returns the bytes it moved
-    (0: all was there); `run` measures one case. Both raise DeviceError's children; `close` gives the device
-    back and may be called from another thread: a case that is running then ends with an error. `reconnect` waits, for
-    `limit_s` at most, until a device that was lost can be used again; it raises DeviceUnavailable when it cannot.
-    """
-
-    @property
-    def info(self) -> DeviceInfo: ...
-
-    def state(self) -> DeviceState: ...
-
-    def push(self, request: RunRequest, on_bytes: OnBytes) -> int: ...
-
-    def run(self, request: RunRequest, on_event: OnEvent) -> Measurement: ...
-
-    def reconnect(self, limit_s: float, *, reboot: bool = False) -> None: ...
-
-    def close(self) -> None: ...
 
 
 def arguments(request: RunRequest, *, models: list[str], inputs: list[str], output_path: str) -> list[str]:

@@ -24,6 +24,7 @@ from device.records import (
     Pass,
     Profile,
 )
+from device.statuses import EXIT_STATUSES
 from toolchain.tensors import ELEMENT_BYTES, ElementType, TensorType
 
 WIRE_VERSION = 3
@@ -38,23 +39,11 @@ MAX_OUTPUT_BYTES = 256 * 1024 * 1024
 MAX_OUTPUTS = 256
 _QUOTED = 120  # characters of what was refused, in the message that says so
 
-#: The runner's own failures: error status -> exit status of the process (PROTOCOL.md, "Failure").
-EXIT_STATUS = {
-    "usage": 2,
-    "unreadable": 10,
-    "bad_model": 11,
-    "bad_input": 12,
-    "run_failed": 13,
-    "unwritable": 14,
-    "affinity": 15,
-    "runtime_missing": 16,
-    "no_provider": 17,
-}
-
 _STRICT = ConfigDict(strict=True, extra="forbid")
 _Count = Annotated[int, Field(ge=0, lt=2**63)]
 _Text = Annotated[str, Field(max_length=4096)]
 _Mask = Annotated[int, Field(ge=0, lt=2**64)]
+_RunnersStatus = Annotated[str, Field(pattern=rf"^({'|'.join(EXIT_STATUSES)})\z")]
 
 
 class WireError(DeviceError):
@@ -157,17 +146,7 @@ class End:
 @wire_dataclass(frozen=True, config=_STRICT)
 class Failed:
     event: Literal["error"]
-    status: Literal[
-        "usage",
-        "unreadable",
-        "bad_model",
-        "bad_input",
-        "run_failed",
-        "unwritable",
-        "affinity",
-        "runtime_missing",
-        "no_provider",
-    ]
+    status: _RunnersStatus
     message: _Text
 
 

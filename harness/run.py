@@ -419,9 +419,9 @@ class Where:
         if self.scheduler is None:
             yield None
             return
-        from harness.farm.client import connected
+        from harness.farm.connect import connect
 
-        with connected(self.scheduler, **self.tls) as farm:
+        with connect(self.scheduler, **self.tls) as farm:
             yield farm
 
     def choose(self, named: Sequence[str]) -> tuple[str, ...]:
@@ -503,7 +503,9 @@ def _run(
 
     def session(device: str, farm: Farm | None) -> sessions.Session:
         if farm is not None:
-            return farm.session(planned, device, turns[device], exported, where.wait_s)
+            from harness.farm.device import session_on
+
+            return session_on(farm, planned, device, turns[device], exported, wait_s=where.wait_s)
         return sessions.on(
             planned, device, turns[device], networks, bundles, wait_s=where.wait_s, server=where.adb_server
         )
@@ -539,9 +541,9 @@ def _lanes(boards: int | None, devices: Sequence[str], cases: int) -> int:
 
     Raises UsageError for more than one of what would disturb another.
     """
-    from device.open import is_deterministic_board
+    from device.open import is_deterministic
 
-    others = [device for device in devices if not is_deterministic_board(device)]
+    others = [device for device in devices if not is_deterministic(device)]
     if others and boards not in (None, 1):
         raise UsageError(f"--boards {boards}: {others[0]} is no board with a deterministic clock; leave it out")
     if others:
@@ -580,12 +582,12 @@ def _command() -> str:
 
 
 def _clean_device(named: Sequence[str], count: int, timeouts: Timeouts, where: Where) -> int:
-    from device.adb.device import REMOTE_ROOT, AdbDevice
+    from device.adb.cache import REMOTE_ROOT
+    from device.adb.device import AdbDevice
     from device.open import open_devices, reserve
 
     for chosen in where.choose(named):
-        lock = reserve(chosen, where.wait_s, on_wait=lambda words: click.echo(words, err=True))
-        with lock or contextlib.nullcontext():
+        with reserve(chosen, where.wait_s, on_wait=lambda words: click.echo(words, err=True)):
             for device in open_devices(chosen, count, timeouts=timeouts, server=where.adb_server):
                 if not isinstance(device, AdbDevice):
                     raise UsageError(f"--clean-device: nothing is ever pushed to {chosen}")
@@ -603,19 +605,15 @@ def _print_models() -> int:
 
 
 def _print_devices(where: Where) -> int:
-    from device.board.lifecycle import definitions
-    from device.open import BOARD_PREFIX, attached_without_side_effects
+    from device.open import listed
 
     with where.farm() as farm:
         if farm is not None:
             for name, place in sorted(farm.devices.items()):
                 click.echo(f"{name:<24} farm: worker {place.worker}")
             return EXIT_OK
-    for item in attached_without_side_effects(where.adb_server):
-        click.echo(f"{item.serial:<24} adb: {item.state}")
-    for board in definitions().values():
-        click.echo(f"{BOARD_PREFIX + board.name:<24} emulated: {board.title}")
-    click.echo(f"{'host':<24} this machine")
+    for name, description in listed(where.adb_server):
+        click.echo(f"{name:<24} {description}")
     return EXIT_OK
 
 

@@ -73,7 +73,7 @@ def _table5() -> str:
         return (Path(folder) / "table5.md").read_text()
 
 
-def _doubts() -> str:
+def _warnings() -> str:
     from harness.analyse.warnings import KINDS
 
     lines = [f"| {kind.words} | {'fails' if kind.strict else ''} | {kind.advice} |" for kind in KINDS.values()]
@@ -103,6 +103,12 @@ def _policy() -> str:
     return policy.table()
 
 
+def _runner_statuses() -> str:
+    from device import statuses
+
+    return statuses.protocol_table()
+
+
 def _record() -> str:
     first = json.loads((EXAMPLE / "records.jsonl").read_text().splitlines()[0])
     return f"```json\n{json.dumps(first, indent=1)}\n```\n"
@@ -116,8 +122,9 @@ PARTS: dict[str, Callable[[], str]] = {
     "igc-summary": _igc_summary,
     "table5": _table5,
     "record": _record,
-    "doubts": _doubts,
+    "warnings": _warnings,
     "policy": _policy,
+    "runner-statuses": _runner_statuses,
     "counts": _counts,
     "selfcheck": _selfcheck,
 }

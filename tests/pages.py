@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from synthetic import BOARD, device, record
+from synthetic import BOARD, device, record, throttled
 from synthetic_runs import PHONE, noisy, profiled, sweep
 
 from harness.record import journal
 from harness.record import plan as plans
 from harness.record.case import Case
 from harness.record.plan import Limits, Plan
-from harness.record.record import SCHEMA_VERSION, Doubt, Record
+from harness.record.record import SCHEMA_VERSION, Record
 
 EMULATED = device("emulated", serial="board:cortex-a7-smp")
-THROTTLED = "the clock fell from 2.20 GHz to 1.10 GHz in passes 4-10; let the device cool first"
+THROTTLED = "the clock fell from 2.20 GHz to 1.10 GHz in pass 2; let the device cool before each case"
 
 
 def run_of(records: Sequence[Record], **changes: object) -> Plan:
@@ -91,6 +91,6 @@ def three_devices() -> list[Record]:
     records += sweep(PHONE, "clcnet-a", 48.0, {2: 1.8, 4: 3.1}, igc="grouped")
     records.append(profiled("clcnet-b", 56.0, on=PHONE, igc="grouped"))
     place = next(at for at, one in enumerate(records) if one.case.model == "shufflenet")
-    records[place] = replace(records[place], warnings=(Doubt("throttled", THROTTLED, (3, 4, 5)),))
+    records[place] = throttled(records[place], 3, 4, 5)
     reason = "the runner did not end within 600 s; see --timeout"
     return [*records, record("clcnet-b", on=PHONE, threads=4, status="timed_out", error=reason)]

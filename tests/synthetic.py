@@ -111,8 +111,18 @@ def record(
         after=STATE,
         phases_ns={"prepare": 10_000_000, "push": 2_000_000_000, "passes": 50_000_000_000, "check": 1_000_000},
         pushed_bytes=40_000_000,
-        warnings=(),
     )
+
+
+def throttled(one: Record, *passes: int) -> Record:
+    """The record, but that the clock fell to half in these timed passes, counted from 0."""
+    assert one.measurement is not None
+    warmup = tuple(replace(sample, cpu=0, khz=2_200_000) for sample in one.measurement.warmup)
+    samples = tuple(
+        replace(sample, cpu=0, khz=1_100_000 if index in passes else 2_200_000)
+        for index, sample in enumerate(one.measurement.samples)
+    )
+    return replace(one, measurement=replace(one.measurement, warmup=warmup, samples=samples))
 
 
 def _check(*, wrong: bool) -> OutputCheck:

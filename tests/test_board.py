@@ -16,9 +16,11 @@ from pathlib import Path
 
 import adbutils
 import pytest
+from click.testing import CliRunner
 
+from device.board import definitions, disk, emulator, lifecycle
 from device.board import image as board_image
-from device.board import lifecycle
+from device.board.__main__ import main
 from toolchain import debian, seal
 from toolchain.paths import REPOSITORY
 
@@ -73,57 +75,57 @@ LOOPBACK = {"0100007F"}
 
 
 def test_the_default_board_is_the_papers_phone_in_cores_memory_and_abi() -> None:
-    described = lifecycle.definition(lifecycle.DEFAULT)
-    assert next(iter(lifecycle.definitions())) == lifecycle.DEFAULT
+    described = definitions.definition(definitions.DEFAULT)
+    assert next(iter(definitions.definitions())) == definitions.DEFAULT
     assert (described.abi, described.cores, described.ram_bytes) == ("armeabi-v7a", 1, 1 << 30)
     assert described.clock == "instructions"
 
 
-@pytest.mark.parametrize("described", lifecycle.definitions().values(), ids=lambda described: described.name)
-def test_only_a_single_core_has_a_clock_that_counts_instructions(described: lifecycle.BoardDefinition) -> None:
+@pytest.mark.parametrize("described", definitions.definitions().values(), ids=lambda described: described.name)
+def test_only_a_single_core_has_a_clock_that_counts_instructions(described: definitions.BoardDefinition) -> None:
     assert (described.clock == "instructions") == (described.cores == 1)
     assert described.architecture in board_image.KERNELS
     assert board_image.ABIS[described.architecture] == described.abi
 
 
-def test_an_unknown_board_is_refused_with_the_names_there_are(capsys: pytest.CaptureFixture[str]) -> None:
-    assert lifecycle.main(["cortex-m0"]) == 2
-    message = capsys.readouterr().err
-    assert all(name in message for name in ["cortex-m0", *lifecycle.definitions()])
+def test_an_unknown_board_is_refused_with_the_names_there_are() -> None:
+    result = CliRunner().invoke(main, ["cortex-m0"])
+    assert result.exit_code == 2
+    assert all(name in result.stderr for name in ["cortex-m0", *definitions.definitions()])
 
 
 def test_a_missing_emulator_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(lifecycle._MACHINES, "armhf", ("qemu-system-nothing", "virt"))
+    monkeypatch.setitem(emulator.MACHINES, "armhf", ("qemu-system-nothing", "virt"))
     with pytest.raises(
-        lifecycle.BoardUnavailable, match=r"qemu-system-nothing .* package qemu-system-arm .*make setup"
+        definitions.BoardUnavailable, match=r"qemu-system-nothing .* package qemu-system-arm .*make setup"
     ):
         lifecycle.boot("cortex-a7")
 
 
 def test_a_wait_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TENPASS_BOOT_TIMEOUT_S", "soon")
-    with pytest.raises(lifecycle.BoardUnavailable, match="TENPASS_BOOT_TIMEOUT_S='soon'"):
+    with pytest.raises(definitions.BoardUnavailable, match="TENPASS_BOOT_TIMEOUT_S='soon'"):
         lifecycle._boot_timeout_s()
 
 
 def test_a_data_disk_beyond_repair_is_made_anew_with_a_warning(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    disk = tmp_path / "data.img"
-    disk.write_bytes(b"nonsense" * 4096)
-    lifecycle._prepare_disk(disk)
+    image = tmp_path / "data.img"
+    image.write_bytes(b"nonsense" * 4096)
+    disk.prepare(image)
     assert "beyond repair" in capsys.readouterr().err
-    assert disk.stat().st_size == lifecycle.DATA_BYTES
-    lifecycle._prepare_disk(disk)
+    assert image.stat().st_size == disk.DATA_BYTES
+    disk.prepare(image)
     assert capsys.readouterr().err == ""
 
 
 def test_a_data_disk_in_use_is_left_to_its_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(board_image, "FOLDER", tmp_path)
-    first, second = lifecycle._Slot.take("b"), lifecycle._Slot.take("b")
+    monkeypatch.setattr(disk, "DISKS", tmp_path)
+    first, second = disk.Slot.take("b"), disk.Slot.take("b")
     assert first.disk != second.disk
     first.close()
-    third = lifecycle._Slot.take("b")
+    third = disk.Slot.take("b")
     assert third.disk == first.disk
     second.close()
     third.close()
@@ -158,7 +160,7 @@ def test_an_image_that_was_tampered_with_is_noticed_and_built_anew(
 @pytest.fixture(scope="module")
 def phone() -> Iterator[lifecycle.Board]:
     """The default board, booted once."""
-    with lifecycle.boot(lifecycle.DEFAULT) as booted:
+    with lifecycle.boot(definitions.DEFAULT) as booted:
         yield booted
 
 
@@ -208,11 +210,11 @@ def test_a_board_cannot_reach_this_machine_nor_a_network(phone: lifecycle.Board)
 def test_two_boards_run_at_once_and_a_synced_file_outlives_a_power_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lifecycle, "DISKS", tmp_path)  # disks of its own: another test's board might take a freed one
+    monkeypatch.setattr(disk, "DISKS", tmp_path)  # disks of its own: another test's board might take a freed one
     source = tmp_path / "pushed"
     source.write_bytes(os.urandom(1 << 20))
-    with lifecycle.boot(lifecycle.DEFAULT) as first:
-        with lifecycle.boot(lifecycle.DEFAULT) as second:
+    with lifecycle.boot(definitions.DEFAULT) as first:
+        with lifecycle.boot(definitions.DEFAULT) as second:
             assert second.serial != first.serial
             assert second.log_path != first.log_path
             adb = adbutils.AdbClient(host="127.0.0.1", port=second.adb_server.port)
@@ -223,7 +225,7 @@ def test_two_boards_run_at_once_and_a_synced_file_outlives_a_power_cut(
             os.kill(second.pid, signal.SIGKILL)
             assert gone(second.pid)
             assert eventually(lambda: not second.alive())  # its threads may outlive it by a moment
-        with lifecycle.boot(lifecycle.DEFAULT) as again:
+        with lifecycle.boot(definitions.DEFAULT) as again:
             assert again.log_path == second.log_path
             assert shell(again, "sha256sum /data/local/tmp/outlives") == pushed
         assert gone(again.pid)
@@ -279,8 +281,10 @@ def test_a_board_and_its_adb_server_die_with_a_program_that_is_killed() -> None:
 def test_a_board_that_does_not_come_up_says_where_its_console_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lifecycle, "DISKS", tmp_path)
-    with pytest.raises(lifecycle.BoardUnavailable, match=r"not up in time .*TENPASS_BOOT_TIMEOUT_S.*cortex-a53-0\.log"):
+    monkeypatch.setattr(disk, "DISKS", tmp_path)
+    with pytest.raises(
+        definitions.BoardUnavailable, match=r"not up in time .*TENPASS_BOOT_TIMEOUT_S.*cortex-a53-0\.log"
+    ):
         lifecycle.boot(SMALL, timeout_s=0.3)
     lock = os.open(tmp_path / "data" / f"{SMALL}-0.lock", os.O_RDWR)
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # free again

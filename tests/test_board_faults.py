@@ -14,9 +14,12 @@ from pathlib import Path
 import pytest
 from test_faults import ignore, measured, planned, told, within
 
-from device import open, wire
-from device.adb import device as adb_module
-from device.adb.device import REMOTE_ROOT, AdbDevice
+from device import wire
+from device.adb import private
+from device.adb import shell as adb_shell
+from device.adb.cache import REMOTE_ROOT
+from device.adb.device import AdbDevice
+from device.board import devices as board_devices
 from device.board import lifecycle
 from device.board.lifecycle import Board
 from device.errors import DeviceUnavailable
@@ -43,7 +46,7 @@ def booted() -> Iterator[Board]:
 @pytest.fixture(scope="module")
 def opened(booted: Board) -> AdbDevice:
     """The board as a run has it, but that it stays up for the next test."""
-    device = open._device(f"board:{NAME}", booted, PATIENT.timeouts)
+    device = board_devices.device_of(f"board:{NAME}", booted, PATIENT.timeouts)
     assert isinstance(device, AdbDevice)
     device.close = lambda: None  # type: ignore[method-assign]
     return device
@@ -123,7 +126,7 @@ def test_a_board_that_is_rebooted_inside_is_met_again(device: AdbDevice, tiny: A
 def test_a_board_that_freezes_and_thaws_is_gone_on_with(
     booted: Board, device: AdbDevice, tiny: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adb_module, "_CLEAN_UP_S", 1.0)
+    monkeypatch.setattr(adb_shell, "CLEAN_UP_S", 1.0)
     pid = booted.pid
 
     def freeze() -> None:
@@ -176,7 +179,7 @@ def test_an_adb_server_that_is_killed_is_started_anew_and_the_case_taken_again(
     booted: Board, device: AdbDevice, tiny: Artifact
 ) -> None:
     pid = booted.pid
-    kill = once(first_pass, lambda: os.kill(lifecycle._server[0][0].pid, signal.SIGKILL))
+    kill = once(first_pass, lambda: os.kill(private._server[0][0].pid, signal.SIGKILL))
     records = measured(device, ExportedNetwork(tiny), plan=PATIENT, on_event=kill)
     assert told(records) == [(0, 1, "server_gone"), (0, 2, "ok"), (1, 1, "ok")]
     assert booted.pid == pid  # the board was well

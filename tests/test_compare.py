@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 from click.testing import CliRunner, Result
 from run_folders import write_run
-from synthetic import BOARD, device, record, table6
+from synthetic import BOARD, STATE, device, record, table6
 from synthetic_runs import rounds, with_counters
 
 from device.records import Core
@@ -22,7 +22,7 @@ from harness.cli.compare import main
 from harness.compare import formats
 from harness.compare.two_runs import Comparison, compare, read
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE
-from harness.record.record import Doubt, MeasuredArtifact, MeasuredBundle, Record
+from harness.record.record import MeasuredArtifact, MeasuredBundle, Record
 
 HOST = device("wall", "host", "host")
 
@@ -250,7 +250,7 @@ def test_a_round_that_failed_leaves_the_others_comparable(tmp_path: Path) -> Non
     base = rounds("clcnet-a", [[400.0] * 3] * 3)
     found = compared(tmp_path, base, [*base[:2], replace(FAILED, round=2)])
     assert verdicts(found) == {"clcnet-a-onnxruntime-t1": "same"}
-    assert found.cases[0].doubts[1] == "rounds failed"
+    assert found.warnings(found.cases[0])[1] == "emulated; rounds failed"
     assert any("rounds that ended well: 3 then, 2 now" in remark for remark in found.remarks)
 
 
@@ -354,10 +354,10 @@ def test_a_device_that_was_not_met_again_is_a_regression(tmp_path: Path) -> None
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[Path, Path]:
     """One case slower, one faster, one that cannot be told, one gone, one that failed with marks in its message."""
-    doubted = replace(record("shufflenet", [510, 520, 530]), warnings=(Doubt("busy", "the load was 3"),))
-    base = [*table6()[:1], doubted, *table6()[2:], record("mobilenet", [1, 1, 1], runtime="caffe2")]
+    saving = replace(record("shufflenet", [510, 520, 530]), before=replace(STATE, power_save=True))
+    base = [*table6()[:1], saving, *table6()[2:], record("mobilenet", [1, 1, 1], runtime="caffe2")]
     failed = record("clcnet-b", status="crashed", error="signal 11 | <b> *x* & \x1b[31m\x00")
-    new = [*slower(base[:1], 1.1), *slower([doubted], 1.01), *slower(base[2:3], 0.9), failed]
+    new = [*slower(base[:1], 1.1), *slower([saving], 1.01), *slower(base[2:3], 0.9), failed]
     return write_run(tmp_path / "base", base), write_run(tmp_path / "new", new)
 
 
@@ -366,7 +366,7 @@ def test_the_terminal_shows_the_table_and_the_outcome(folders: tuple[Path, Path]
     assert result.exit_code == EXIT_CASE_FAILED
     assert "SLOWER" in result.stdout
     assert "modelled (1 instruction = 1 ns)" in result.stdout
-    assert "both: busy" in result.stdout
+    assert "both: emulated; power save" in result.stdout
     assert result.stdout.splitlines()[-1].startswith("3 regressions in 5 cases: ")
 
 
@@ -454,7 +454,7 @@ def test_json_has_what_programs_need(folders: tuple[Path, Path], tmp_path: Path)
         "rounds": 1,
         "rounds_ok": 1,
         "runtime": "onnxruntime 1.28.2",
-        "warnings": [],
+        "warnings": ["emulated"],
     }
 
 

@@ -15,12 +15,12 @@ import pytest
 
 from device import probe
 from device.adb.device import AdbDevice
-from device.board import lifecycle
+from device.board import definitions, lifecycle
 from device.board.counting import COUNTED, OTHERS, Cache, Caches, CountingDevice, CountsWrong, with_counts
+from device.device import Device, OnBytes, OnEvent
 from device.errors import RunnerCrashed
 from device.open import open_devices
 from device.records import DeviceState, Measurement, Pass, RunRequest
-from device.runner_call import Device, OnBytes, OnEvent
 from export.artifact import Artifact
 from toolchain import compile as compiling
 from toolchain import emulator as emulators
@@ -108,7 +108,7 @@ def random_trace(seed: int, accesses: int = 20_000) -> list[Access]:
     return trace
 
 
-BOARD_CACHES = {name: one.caches for name, one in lifecycle.definitions().items() if one.caches}
+BOARD_CACHES = {name: one.caches for name, one in definitions.definitions().items() if one.caches}
 TINY_CACHES = Caches(Cache(64, 1, 16, "lru"), Cache(64, 2, 16, "lru"), Cache(256, 4, 32, "lru"))
 
 
@@ -321,7 +321,7 @@ def test_counts_of_a_run_that_failed_are_not_taken_for_the_nexts(
 
 
 def test_boards_whose_clock_counts_instructions_can_count_and_no_others() -> None:
-    described = lifecycle.definitions().values()
+    described = definitions.definitions().values()
     assert {one.name for one in described if one.caches} == {
         one.name for one in described if one.clock == "instructions"
     }
@@ -329,7 +329,7 @@ def test_boards_whose_clock_counts_instructions_can_count_and_no_others() -> Non
 
 def test_a_board_that_cannot_count_says_so_and_names_those_that_can() -> None:
     with pytest.raises(
-        lifecycle.BoardUnavailable, match=r"board cortex-a7-smp cannot count: .*\(cortex-a7, cortex-a53\)"
+        definitions.BoardUnavailable, match=r"board cortex-a7-smp cannot count: .*\(cortex-a7, cortex-a53\)"
     ):
         open_devices("board:cortex-a7-smp", counting=True)
 
@@ -341,7 +341,7 @@ def measured(device: Device, request: RunRequest) -> Measurement:
 
 @pytest.fixture
 def request_tiny(request_for: Callable[..., RunRequest], tiny: Artifact) -> RunRequest:
-    return request_for(tiny, lifecycle.definition(COUNTING_BOARD).abi, warmup=1, passes=2)
+    return request_for(tiny, definitions.definition(COUNTING_BOARD).abi, warmup=1, passes=2)
 
 
 @pytest.mark.board

@@ -14,7 +14,9 @@ import pytest
 from click.testing import CliRunner, Result
 from fake_adb import FakeAdb, Faults, serving
 
+from device import open as opening_devices
 from device.adb.server import Server, parse_server
+from device.device import Device, Opening
 from device.errors import DeviceUnavailable
 from device.open import choose
 from harness.measure.stop import Stop
@@ -22,6 +24,7 @@ from harness.record import journal, plan
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXIT_OK, EXIT_USAGE
 from harness.run import main
 
+SHELF = [("shelf:3", "a made-up kind")]
 SERIALS = ("FIRST", "SECOND", "THIRD")
 
 
@@ -200,3 +203,38 @@ def test_what_has_ended_is_not_closed_by_a_stop() -> None:
         pass
     stop.set()
     assert not closed
+
+
+def test_a_kind_of_device_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def open_it(name: str, opening: Opening) -> list[Device]:
+        asked.append((name, opening.count))
+        return []
+
+    monkeypatch.setattr(opening_devices, "_OPENERS", dict(opening_devices._OPENERS))
+    opening_devices.register(
+        "shelf:",
+        opening_devices.Opener(
+            "board", open_it, needs_lock=False, is_deterministic=lambda name: name == "shelf:3", listed=lambda _: SHELF
+        ),
+    )
+    assert opening_devices.open_devices("shelf:3", 2) == []
+    assert asked == [("shelf:3", 2)]
+    assert [opening_devices.is_deterministic(name) for name in ("shelf:3", "shelf:3@worker", "shelf:4")] == [
+        *(True, True, False)
+    ]
+    assert set(SHELF) < set(opening_devices.listed())
+    with opening_devices.reserve("shelf:3"), opening_devices.reserve("shelf:3"):
+        pass  # nobody sees to a lock
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        *(("host", "host"), ("host@worker", "host"), ("board:cortex-a7", "board"), ("board:none", "board")),
+        *(("R58M", "phone"), ("192.168.1.7:5555", "phone"), ("hostess", "phone"), ("host:1", "phone"), ("", "phone")),
+    ],
+)
+def test_a_name_says_what_kind_of_device_it_is(name: str, kind: str) -> None:
+    assert opening_devices.opener_of(name).kind == kind

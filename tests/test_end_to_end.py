@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from device import wire
-from device.adb.device import REMOTE_ROOT, AdbDevice
+from device.adb.cache import REMOTE_ROOT
+from device.adb.device import AdbDevice
 from device.errors import DeviceLost, RunnerCrashed, RunnerFailed, RunTimedOut
 from device.open import open_devices
 from device.records import RunRequest

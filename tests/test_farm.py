@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -17,7 +18,8 @@ import pytest
 from click.testing import CliRunner, Result
 from fake_adb import FakeAdb, Faults, serving
 
-from harness.farm import worker as worker_side
+from export.artifact import Artifact, ExportError
+from harness.farm import store
 from harness.record import journal, plan
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXIT_OK, EXIT_USAGE
 from harness.record.record import Record
@@ -254,32 +256,54 @@ def test_ctrl_c_ends_the_session_on_the_worker_and_frees_the_device(
     assert run("--scheduler", scheduler, "--device", "FIRST", *TINY, "--out", str(out)).exit_code == EXIT_OK
 
 
-def test_a_session_that_no_run_wants_any_more_ends_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_side, "ALIVE_EVERY_S", 0.01)
-    monkeypatch.setattr(worker_side, "LEASE_S", 0.05)
-    lease, said = worker_side._Lease(), []
-    worker_side._keep_alive(lease, said.append)
-    assert lease.stop.is_set()
-    assert set(said) == {"alive"}
+def test_the_device_of_a_run_that_is_killed_is_free_again_soon(
+    scheduler: str, workers: Workers, adb: FakeAdb, tmp_path: Path
+) -> None:
+    workers("one", "--device", "FIRST", port=adb.port)
+    adb.faults = HANGS
+    with _running("--scheduler", scheduler, "--device", "FIRST", *TINY, "--out", str(tmp_path / "killed")) as process:
+        until(lambda: started(adb))
+        process.kill()
+    adb.faults = Faults()
+    out = tmp_path / "run"
+    result = run("--scheduler", scheduler, "--device", "FIRST", "--wait", str(int(SOON_S)), *TINY, "--out", str(out))
+    assert result.exit_code == EXIT_OK, result.stderr
+    assert told(out) == [("FIRST", 1, "ok")]
 
 
 def test_a_worker_of_other_code_is_refused(
     scheduler: str, workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workers("one", "--device", "host")
-    monkeypatch.setattr("harness.farm.client.sources_sha256", lambda: "other")
+    monkeypatch.setattr("harness.farm.worker.sources_sha256", lambda: "other")
     result = run("--scheduler", scheduler, "--device", "host", *TINY, "--out", str(tmp_path / "run"))
     assert result.exit_code == EXIT_USAGE
     assert "worker one has other code than this run" in result.stderr
 
 
-def test_a_file_that_arrives_damaged_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_side, "STORE", tmp_path)
-    with pytest.raises(ValueError, match="other than it left"):
-        worker_side.put("ab" * 32, b"damaged")
-    with pytest.raises(ValueError, match="not a sha256"):
-        worker_side.put("../../etc/passwd", b"")
+def test_a_network_that_arrives_damaged_is_not_kept(
+    tmp_path: Path, tiny: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "FOLDER", tmp_path)
+    files = {path.name: path.read_bytes() for path in tiny.folder.iterdir()}
+    for file in files:
+        with pytest.raises(ExportError):
+            store.put(store.name_of(tiny), files | {file: b"damaged"})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_that_is_damaged_where_it_is_kept_is_removed_and_sent_anew(
+    tmp_path: Path, tiny: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "FOLDER", tmp_path)
+    name = store.name_of(tiny)
+    store.put(name, {path.name: path.read_bytes() for path in tiny.folder.iterdir()})
+    assert not store.lacks(name)
+    assert replace(store.get(name), folder=tiny.folder) == tiny
+    (tmp_path / name / tiny.model_files[0].name).write_bytes(b"damaged")
+    with pytest.raises(ExportError, match="removed it"):
+        store.get(name)
+    assert store.lacks(name)
 
 
 @contextlib.contextmanager

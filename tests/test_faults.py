@@ -28,8 +28,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from device import errors, runner_call, wire
-from device.adb import device as adb_module
-from device.adb import server
+from device.adb import cache, server
+from device.adb import shell as adb_shell
 from device.adb.device import AdbDevice
 from device.adb.server import Server
 from device.errors import (
@@ -45,6 +45,7 @@ from device.errors import (
 from device.lock import DeviceLock
 from device.probe import ABI_OF_MACHINE
 from device.records import Bundle, DeviceInfo, RunRequest
+from device.statuses import EXIT_STATUSES, STATUSES
 from device.timeouts import Timeouts
 from export.artifact import Artifact
 from harness.measure import lanes, policy, session
@@ -97,8 +98,8 @@ def phone(adb: FakeAdb) -> AdbDevice:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits seconds for a device's answer waits one."""
-    monkeypatch.setattr(adb_module, "_PING_S", 1.0)
-    monkeypatch.setattr(adb_module, "_CLEAN_UP_S", 1.0)
+    monkeypatch.setattr(adb_shell, "PING_S", 1.0)
+    monkeypatch.setattr(adb_shell, "CLEAN_UP_S", 1.0)
 
 
 @pytest.fixture
@@ -170,7 +171,7 @@ def left(adb: FakeAdb) -> set[str]:
 # --- the table
 
 
-def test_every_failure_has_a_rule() -> None:
+def test_every_failure_has_a_status_that_names_who_raises_it_and_a_rule() -> None:
     def all_kinds(kind: type[DeviceError]) -> Iterator[type[DeviceError]]:
         yield kind
         for child in kind.__subclasses__():
@@ -178,8 +179,15 @@ def test_every_failure_has_a_rule() -> None:
 
     import harness.farm.client  # noqa: F401 -- it has one of its own
 
-    ours = {kind.status for kind in all_kinds(errors.DeviceError) if kind.__module__.startswith(("device", "harness"))}
-    assert ours | set(wire.EXIT_STATUS) | {"output_wrong", "export_failed"} == set(RULES)
+    raised = {
+        (kind.status, kind.__module__.partition(".")[0])
+        for kind in all_kinds(errors.DeviceError)
+        if kind.__module__.startswith(("device.", "harness.")) and "status" in vars(kind)
+    }
+    raised |= {(status, "runner") for status in EXIT_STATUSES}
+    raised |= {(status, "harness") for status in ("output_wrong", "export_failed")}  # these are no DeviceErrors
+    assert raised == {(one.name, raiser) for one in STATUSES.values() for raiser in one.raised_by}
+    assert set(RULES) == set(STATUSES)
 
 
 def test_no_rule_without_a_meaning_and_only_what_can_be_mended_is_taken_again() -> None:
@@ -336,7 +344,7 @@ def test_a_device_that_hangs_and_recovers_is_gone_on_with(
             threading.Timer(3, adb.repair).start()
 
     phone._timeouts = replace(QUICK, command_s=1)
-    phone.shell = adb_module.Shell(PHONE, Server(adb.port), phone._timeouts)
+    phone.shell._timeouts = phone._timeouts
     records = measured(phone, ExportedNetwork(tiny), before_turn=freeze)
     assert told(records) == [(0, 1, "ok"), (1, 1, "no_answer"), (1, 2, "ok")]
 
@@ -522,7 +530,7 @@ def test_a_journal_that_cannot_be_written_ends_the_run_with_one_line_and_keeps_w
     """A limit on the size of files stands for a full disk: the kernel refuses the write in the same place."""
     options = ["--device", "host", "--models", "clcnet-tiny", "--rounds", "3", "--passes", "20"]
     script = (
-        "import resource, signal, harness.record.record as records, harness.run\n"
+        "import resource, signal, harness.record.journal as records, harness.run\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "append = records.Journal.append\n"
         "def limited(journal, record):\n"
@@ -702,7 +710,7 @@ def test_what_has_not_been_used_for_long_goes_and_what_is_not_ours_stays(
 def test_the_oldest_go_when_all_that_is_kept_grows_too_large(
     phone: AdbDevice, adb: FakeAdb, request_: RunRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adb_module, "CACHE_MAX_BYTES", 250 * 1024)
+    monkeypatch.setattr(cache, "CACHE_MAX_BYTES", 250 * 1024)
     phone.push(request_, ignore)
     folders = [cached(adb, f"{days:02d}" * 32, used_days_ago=days, kib=100) for days in (3, 1, 2)]
     phone.close()
@@ -779,10 +787,10 @@ def pushed_and_read_back(adb: FakeAdb, device: AdbDevice, names: list[str], fold
     )
     outside = {path.name for path in adb.root.parent.iterdir()}
     device.push(request, ignore)
-    there = {path.name for path in (adb.root / "tenpass" / adb_module._digest(tuple(files))).iterdir()}
+    there = {path.name for path in (adb.root / "tenpass" / cache.digest_of(tuple(files))).iterdir()}
     assert there == {*names, ".used"}
     for file in files:
-        path = adb.root / "tenpass" / adb_module._digest(tuple(files)) / file.name
+        path = adb.root / "tenpass" / cache.digest_of(tuple(files)) / file.name
         assert path.read_bytes() == file.path.read_bytes()
     assert device.push(request, ignore) == 0
     assert [path.name for path in adb.root.iterdir()] == ["tenpass"]

@@ -15,9 +15,10 @@ import pytest
 from fake_adb import FakeAdb, serving
 
 from device import runner_call
-from device.adb import device as adb_module
-from device.adb.device import Shell, ShellFlooded
+from device.adb import shell as adb_shell
+from device.adb.device import AdbDevice
 from device.adb.server import Connection, Server
+from device.adb.shell import Shell, ShellFlooded
 from device.errors import DeviceError, DeviceLost, NoAnswer, RunnerCrashed
 from device.host import HostDevice
 from device.probe import ABI_OF_MACHINE
@@ -81,7 +82,7 @@ def test_a_packet_larger_than_adbs_is_refused_by_its_header(shell: Shell) -> Non
 
 
 def test_an_exit_status_without_a_value_is_no_end(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Shell, "_packets", lambda *_: iter([(adb_module._EXIT, b"")]))
+    monkeypatch.setattr(Shell, "_packets", lambda *_: iter([(adb_shell._EXIT, b"")]))
     with pytest.raises(DeviceLost, match="before the command ended"):
         shell.run("true")
 
@@ -89,7 +90,7 @@ def test_an_exit_status_without_a_value_is_no_end(shell: Shell, monkeypatch: pyt
 def test_a_runner_on_a_device_that_floods_is_an_error_at_once(
     adb: FakeAdb, request_for: Callable[..., RunRequest], tiny: Artifact
 ) -> None:
-    phone = adb_module.AdbDevice("ABC123", server=Server(adb.port))
+    phone = AdbDevice("ABC123", server=Server(adb.port))
     request = request_for(tiny, MACHINE_ABI)
     phone.push(request, lambda _: None)
     adb.faults.garbage_on_stdout = b"y" * 500_000

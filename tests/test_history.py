@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -124,28 +123,6 @@ def test_runs_are_found_in_folders_of_folders_each_once(tmp_path: Path) -> None:
     write_run(tmp_path / "two", [at(500)], utc=day(2))
     found = history.read([tmp_path, one, tmp_path / "a"])
     assert [found_run.plan.run for found_run in found] == ["two", "one"]
-
-
-def as_schema_2(folder: Path) -> None:
-    """Rewrites a run as harnesses wrote them that knew one device and one output."""
-    content = json.loads((folder / "plan.json").read_text())
-    (serial,), infos = content.pop("devices"), content.pop("device_infos")
-    older = {**content, "schema_version": 2, "device": serial, "device_info": infos[serial]}
-    (folder / "plan.json").write_text(json.dumps(older))
-    lines = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
-    for line in lines:
-        line["schema_version"] = 2
-        line["measurement"]["output_shape"] = line["measurement"].pop("outputs")[0]["shape"]
-    (folder / "records.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-
-
-def test_runs_of_the_older_schema_are_read_as_well(tmp_path: Path) -> None:
-    as_schema_2(write_run(tmp_path / "older", [at(500)]))
-    write_run(tmp_path / "newer", [at(510)], utc=day(29))
-    (line,) = history.lines(history.read([tmp_path]))
-    assert [point.median_ns for point in line.points] == [500e6, 510e6]
-    assert line.points[1].step is not None
-    assert line.points[1].step.verdict == "slower"
 
 
 def test_a_damaged_run_among_others_is_left_out_and_said(tmp_path: Path) -> None:

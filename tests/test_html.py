@@ -18,14 +18,15 @@ from axe_playwright_python.sync_playwright import Axe
 from pages import THROTTLED, in_precision, own_model, run_of, three_devices, write_run
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
-from synthetic import record, table6
+from synthetic import STATE, record, table6, throttled
 from synthetic_runs import PHONE
 
 from device.records import DeviceInfo
 from harness.analyse.rows import table_rows
 from harness.record import journal
+from harness.record.plan import Limits
 from harness.record.plan import read as read_plan
-from harness.record.record import Doubt, Record
+from harness.record.record import Record
 from harness.report import html, sections, table
 from toolchain.paths import RESULTS
 
@@ -71,7 +72,7 @@ class Elements(HTMLParser):
 
 def page_of(records: list[Record], **plan: Any) -> str:
     """The page without plots, which are slow to draw and looked at elsewhere."""
-    rows = table_rows(records)
+    rows = table_rows(records, Limits())
     made = run_of(records, **plan)
     table6 = table.markdown(rows) if rows else ""
     return html.page(made, records, rows, sections._markdown(made, records, rows, table6), {})
@@ -181,7 +182,7 @@ def test_versions_hashes_and_the_command_are_there(runs: dict[str, Path]) -> Non
 
 
 def test_a_warning_is_said_in_its_row_in_words() -> None:
-    hot = replace(record("clcnet-a", [400.0, 401.0]), warnings=(Doubt("throttled", THROTTLED, (1,)),))
+    hot = throttled(record("clcnet-a", [400.0, 401.0]), 1)
     page = page_of([record("mobilenet", [500.0, 501.0]), hot])
     (row,) = [row for row in re.findall(r"<tr>.*?</tr>", page, re.DOTALL) if "throttled" in row and "details" in row]
     assert "clcNet-A" in row
@@ -250,9 +251,8 @@ def test_what_comes_from_records_is_shown_and_never_obeyed() -> None:
         device: DeviceInfo = replace(one.device, serial=HOSTILE, model=HOSTILE, os=HOSTILE, soc=HOSTILE)
         assert one.artifact is not None
         artifact = replace(one.artifact, source=HOSTILE, weights=HOSTILE, tool_versions={HOSTILE: HOSTILE})
-        return replace(
-            one, case=case, id=case.id, device=device, artifact=artifact, warnings=(Doubt(HOSTILE, HOSTILE, ()),)
-        )
+        before = replace(STATE, foreground_app=HOSTILE, screen_on=True)
+        return replace(one, case=case, id=case.id, device=device, artifact=artifact, before=before)
 
     failed = replace(hostile(record("clcnet-a", threads=2, status="crashed", error=HOSTILE)))
     records = [hostile(record("mobilenet", [500.0, 501.0])), failed]

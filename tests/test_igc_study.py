@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from run_folders import write_run
 from synthetic import device, record
 
 from export.artifact import Artifact
 from harness.analyse import gains
 from harness.analyse.rows import table_rows
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE
-from harness.record.journal import Journal
+from harness.record.plan import Limits
 from harness.record.record import Record
 from harness.study import interleaved
 from harness.study.igc_study import REPORT_NAME, main
@@ -37,7 +38,7 @@ def study(on: object = HOST) -> list[Record]:
 
 
 def explained(records: list[Record]) -> str:
-    return "\n".join(gains.explained(table_rows(records)))
+    return "\n".join(gains.explained(table_rows(records, Limits())))
 
 
 def test_a_gain_is_split_into_the_networks_part_and_the_kernels() -> None:
@@ -60,17 +61,17 @@ def test_only_modelled_time_comes_with_the_caution_about_in_order_cores() -> Non
 
 
 def test_nothing_is_explained_where_nothing_is_fused() -> None:
-    assert gains.explained(table_rows([record("mobilenet", [100.0]), record("clcnet-a", [90.0])])) == []
+    assert gains.explained(table_rows([record("mobilenet", [100.0]), record("clcnet-a", [90.0])], Limits())) == []
 
 
 def test_mobilenet_on_the_runtimes_own_kernels_is_what_all_are_compared_with() -> None:
-    relative = {(row.record.case.model, row.record.case.igc): row.relative for row in table_rows(study()[:5])}
+    relative = {(row.record.case.model, row.record.case.igc): row.relative for row in table_rows(study()[:5], Limits())}
     assert relative["mobilenet", None] == 1
     assert relative["mobilenet", "fused"] == pytest.approx(0.9)
 
 
 def test_the_paper_stands_beside_grouped_convolutions_which_it_ran() -> None:
-    rows = table_rows(study()[:5])
+    rows = table_rows(study()[:5], Limits())
     assert {row.record.case.igc for row in rows if row.paper_ms is not None} == {None, "grouped"}
 
 
@@ -93,16 +94,9 @@ def test_each_network_is_run_as_often_as_asked_for(tiny: Artifact, tmp_path: Pat
     assert interleaved.read(tmp_path) == [measured]
 
 
-def put(folder: Path, records: list[Record]) -> None:
-    folder.mkdir(parents=True)
-    with Journal(folder) as journal:
-        for one in records:
-            journal.append(one)
-
-
 def test_a_report_is_remade_from_the_records_of_a_study(tmp_path: Path) -> None:
-    put(tmp_path / "host", study())
-    put(tmp_path / "board-cortex-a7", study(device()))
+    write_run(tmp_path / "host", study())
+    write_run(tmp_path / "board-cortex-a7", study(device()))
     samples = {"mobilenet": [100_000_000, 110_000_000] * 3, "clcnet-a, fused": [60_000_000, 66_000_000] * 3}
     interleaved.write([Interleaved("1.32.0", 1, 3, {}, samples)], tmp_path)
     result = CliRunner().invoke(main, ["--from", str(tmp_path)])
@@ -121,7 +115,7 @@ def test_a_report_is_remade_from_the_records_of_a_study(tmp_path: Path) -> None:
 
 def test_a_failed_case_shows_as_failed_and_in_the_exit_code(tmp_path: Path) -> None:
     failed = record("clcnet-a", status="timed_out", error="no end", on=HOST, igc="fused")
-    put(tmp_path / "host", [*study()[:4], failed])
+    write_run(tmp_path / "host", [*study()[:4], failed])
     result = CliRunner().invoke(main, ["--from", str(tmp_path)])
     assert result.exit_code == EXIT_CASE_FAILED
     assert "timed_out" in (tmp_path / REPORT_NAME).read_text()

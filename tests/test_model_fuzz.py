@@ -27,7 +27,7 @@ from onnx import TensorProto, helper, numpy_helper
 from device import bundle
 from device.host import HostDevice
 from device.records import DeviceState
-from device.wire import EXIT_STATUS
+from device.statuses import EXIT_STATUSES
 from export.artifact import Artifact
 from export.caffe2.formats import AS_CONVERTED
 from export.pipeline import ExportOptions, export_model
@@ -198,7 +198,11 @@ def check_believable(record: Record, seed: int) -> None:
         assert record.check.relative <= record.check.tolerance
         assert len(record.measurement.samples) == 2
         return
-    assert record.status in {*EXIT_STATUS, "crashed", "timed_out", "output_wrong"}, (seed, record.status, record.error)
+    assert record.status in {*EXIT_STATUSES, "crashed", "timed_out", "output_wrong"}, (
+        seed,
+        record.status,
+        record.error,
+    )
     assert record.error
     assert record.error.isprintable()
     if record.status == "crashed":
@@ -434,7 +438,7 @@ def test_our_operator_refuses_what_does_not_fit(
     onnx.save(model, path)
     ended = sanitized(path)
     assert not ended.report, ended.report[-3000:]
-    assert ended.exit_status in (EXIT_STATUS["bad_model"], EXIT_STATUS["bad_input"], EXIT_STATUS["run_failed"]), (
+    assert ended.exit_status in (EXIT_STATUSES["bad_model"], EXIT_STATUSES["bad_input"], EXIT_STATUSES["run_failed"]), (
         ended.events
     )
 

@@ -21,11 +21,13 @@ from export.own import model as owns
 from export.own.model import STEPS, OwnModel, export_own
 from export.precision import tolerance
 from export.tensors import read_tensor
+from harness.analyse.warnings import warnings_of
 from harness.measure.networks import read_outputs
 from harness.measure.own_models import named
 from harness.record import journal
 from harness.record import plan as plans
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE
+from harness.record.plan import Limits
 from harness.run import main
 from toolchain.files import file_sha256
 from toolchain.tensors import ELEMENT_BYTES, TensorType
@@ -568,8 +570,8 @@ def test_three_files_that_nobody_here_wrote_run_on_this_machine_and_are_right(tm
     assert squeezenet.artifact is not None
     assert squeezenet.artifact.mult_adds == 349_151_936
     # All of its weights are one number.
-    assert "output_constant" in {doubt.kind for doubt in squeezenet.warnings}
-    assert "output_constant" not in {doubt.kind for doubt in records["sigmoid"].warnings}
+    assert "output_constant" in {one.kind for one in warnings_of(squeezenet, Limits())}
+    assert "output_constant" not in {one.kind for one in warnings_of(records["sigmoid"], Limits())}
 
 
 @pytest.mark.board

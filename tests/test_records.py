@@ -51,7 +51,7 @@ def test_a_folder_without_a_run_is_refused_with_its_name(tmp_path: Path) -> None
     ("damage", "message"),
     [
         (lambda line: line[:-40], ":2: not a record"),
-        (lambda line: line.replace('"schema_version":3', '"schema_version":99'), "schema version 99"),
+        (lambda line: line.replace('"schema_version":4', '"schema_version":99'), "schema version 99"),
         (lambda line: line.replace('"load_ns":400000000', '"load_ns":"soon"'), "load_ns"),
         (lambda line: line.replace('"status":"ok"', '"state":"ok"'), ":2: not a record"),
         (lambda _: "[]", ":2: not a record"),

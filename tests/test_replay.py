@@ -12,6 +12,7 @@ from synthetic import STATE, device, record
 
 from device.records import Core, DeviceInfo
 from harness.analyse.rows import table_rows
+from harness.analyse.warnings import warnings_of
 from harness.measure import replay
 from harness.record import journal, plan
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE
@@ -48,6 +49,10 @@ def play(name: str, out: Path, *options: str) -> tuple[Result, list[Record]]:
     return result, journal.read(out) if out.exists() else []
 
 
+def limits_of(folder: Path) -> Limits:
+    return plan.read(folder).limits
+
+
 def steady(ms: float, count: int = 10) -> list[float]:
     return [ms * (1 + 0.0004 * (index * 7 % 5 - 2)) for index in range(count)]
 
@@ -61,13 +66,13 @@ def test_a_recorded_run_comes_out_as_it_went_in(tmp_path: Path) -> None:
         (one.before, one.after, one.check, one.artifact) for one in made
     ]
     assert {one.device.kind for one in played} == {"replay"}
-    assert [row.relative for row in table_rows(played)] == [1, pytest.approx(1431 / 1780)]
+    assert [row.relative for row in table_rows(played, Limits())] == [1, pytest.approx(1431 / 1780)]
 
 
 def test_a_clean_run_carries_no_warning(tmp_path: Path) -> None:
     made = [recorded("mobilenet", steady(1780)), recorded("clcnet-a", steady(1431))]
     result, played = play(f"replay:{keep(tmp_path / 'kept', made)}", tmp_path / "out", "--max-start-celsius", "40")
-    assert [one.warnings for one in played] == [(), ()]
+    assert [warnings_of(one, limits_of(tmp_path / "out")) for one in played] == [(), ()]
     assert "warning" not in result.output
 
 
@@ -111,9 +116,10 @@ def test_each_bad_condition_is_caught_and_named_in_the_table(kind: str, tmp_path
     make, options = BAD[kind]
     result, (played,) = play(f"replay:{keep(tmp_path / 'kept', [make()])}", tmp_path / "out", *options)
     assert result.exit_code == EXIT_OK, result.stderr
-    assert kind in {doubt.kind for doubt in played.warnings}
+    limits = limits_of(tmp_path / "out")
+    assert kind in {one.kind for one in warnings_of(played, limits)}
     assert "warning: " in result.stdout
-    (shown,) = table.shown(table_rows([played])).to_dict("records")
+    (shown,) = table.shown(table_rows([played], limits)).to_dict("records")
     assert shown["Warnings"] != "–"
     assert shown["Warnings"] in (tmp_path / "out" / "table6.md").read_text()
 
@@ -123,7 +129,7 @@ def test_strict_makes_a_failure_of_it_and_says_why(kind: str, tmp_path: Path) ->
     make, options = BAD[kind]
     result, (played,) = play(f"replay:{keep(tmp_path / 'kept', [make()])}", tmp_path / "out", "--strict", *options)
     assert result.exit_code == EXIT_CASE_FAILED
-    assert played.status == "doubtful"
+    assert played.status == "bad_conditions"
     assert "--strict" in result.stderr
     assert (played.measurement is None) == (kind == "hot_start")  # what is known beforehand costs no passes
 
@@ -142,7 +148,7 @@ def test_sequential_order_under_drift_gives_a_wrong_ratio_and_rounds_the_right_o
     for order in ("sequential", "shuffled"):
         result, played = play(drifting, tmp_path / order, "--order", order, "--seed", "1")
         assert result.exit_code == EXIT_OK, result.stderr
-        (row,) = [row for row in table_rows(played) if row.record.case.model == "clcnet-a"]
+        (row,) = [row for row in table_rows(played, Limits()) if row.record.case.model == "clcnet-a"]
         assert row.ratio is not None
         assert row.ratio.low is not None
         assert row.ratio.high is not None
@@ -209,11 +215,12 @@ def test_what_cannot_be_played_is_told_in_one_line(name: str, words: str, tmp_pa
 
 
 def test_cooling_is_waited_for_in_the_recordings_time_and_not_in_ours(tmp_path: Path) -> None:
-    """An hour's patience with a phone that stays hot is over at once, and the doubt is named."""
+    """An hour's patience with a phone that stays hot is over at once, and the warning is named."""
     options = ["--max-start-celsius", "45", "--cool-timeout", "3600"]
     _, (played,) = play(f"replay:{keep(tmp_path / 'kept', [hot()])}", tmp_path / "out", *options)
-    assert "hot_start" in {doubt.kind for doubt in played.warnings}
-    assert plan.read(tmp_path / "out").limits == Limits(45, None, 3600, False)
+    limits = limits_of(tmp_path / "out")
+    assert limits == Limits(45, None, 3600, False)
+    assert "hot_start" in {one.kind for one in warnings_of(played, limits)}
 
 
 def test_passes_and_their_cores_clocks_temperatures_survive_the_wire() -> None:

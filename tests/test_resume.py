@@ -76,7 +76,7 @@ def kinds(folder: Path) -> list[tuple[object, ...]]:
 @pytest.mark.parametrize("done", [0, 3, 5])
 def test_what_is_missing_is_measured_and_nothing_twice(played: Path, done: int) -> None:
     before, whole = kinds(played), (played / journal.FILE_NAME).read_text().splitlines()
-    cut(played, done, torn='{"schema_version":2,"run":')
+    cut(played, done, torn='{"schema_version":4,"run":')
     result = run("--resume", str(played))
     assert result.exit_code == EXIT_OK, result.stderr
     assert kinds(played) == before
@@ -86,7 +86,7 @@ def test_what_is_missing_is_measured_and_nothing_twice(played: Path, done: int) 
 
 
 def test_a_torn_last_line_is_dropped_with_a_word(played: Path) -> None:
-    cut(played, 3, torn='{"schema_version":2,"run":')
+    cut(played, 3, torn='{"schema_version":4,"run":')
     result = run("--resume", str(played))
     assert "cut short (26 bytes)" in result.stderr
     assert "cut short" not in run("--resume", str(played)).stderr

@@ -21,12 +21,14 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from device import bundle as bundles
+from device.device import Device
 from device.errors import RunnerCrashed
 from device.host import HostDevice
 from device.open import open_devices
 from device.records import Bundle, Measurement, RunRequest
-from device.runner_call import Device, conclude
-from device.wire import EXIT_STATUS, Event, Hello, Transcript
+from device.runner_call import conclude
+from device.statuses import EXIT_STATUSES
+from device.wire import Event, Hello, Transcript
 from export.artifact import Artifact
 from export.pipeline import ExportOptions, export_model
 from harness.measure.networks import ExportedNetwork
@@ -612,7 +614,7 @@ def check_failed(ended: Ended, status: str, *, says: str) -> None:
     assert [event for event in ended.events if event["event"] in ("error", "end")] == ended.events[-1:]
     assert ended.events[-1]["status"] == status
     assert says in ended.events[-1]["message"]
-    assert ended.exit_status == EXIT_STATUS[status]
+    assert ended.exit_status == EXIT_STATUSES[status]
 
 
 @pytest.mark.parametrize(

@@ -17,52 +17,53 @@ from synthetic import device, record, table6
 from device.records import Pass
 from harness.analyse.rows import table_rows
 from harness.analyse.statistics import summarise
+from harness.record.plan import Limits
 from harness.report import table
 
 
 def test_markdown_looks_as_agreed(file_regression: FileRegressionFixture) -> None:
     failed = record("clcnet-a", status="timed_out", error="the runner did not end", threads=2)
-    file_regression.check(table.markdown(table_rows([*table6(), failed])), extension=".md")
+    file_regression.check(table.markdown(table_rows([*table6(), failed], Limits())), extension=".md")
 
 
 def test_csv_looks_as_agreed(file_regression: FileRegressionFixture) -> None:
-    file_regression.check(table.csv(table_rows(table6())), extension=".csv")
+    file_regression.check(table.csv(table_rows(table6(), Limits())), extension=".csv")
 
 
 def test_latex_looks_as_agreed(file_regression: FileRegressionFixture) -> None:
-    file_regression.check(table.latex(table_rows(table6())), extension=".tex")
+    file_regression.check(table.latex(table_rows(table6(), Limits())), extension=".tex")
 
 
 def test_relative_times_are_the_ratio_of_the_medians_which_one_slow_pass_does_not_move() -> None:
-    relative = {row.record.case.model: row.relative for row in table_rows(table6())}
+    relative = {row.record.case.model: row.relative for row in table_rows(table6(), Limits())}
     assert relative["mobilenet"] == 1
     assert relative["clcnet-a"] == pytest.approx(400.0 / 500.0)
-    slow = table_rows([record("mobilenet", [500.0] * 10), record("clcnet-a", [400.0] * 9 + [3200.0])])
+    slow = table_rows([record("mobilenet", [500.0] * 10), record("clcnet-a", [400.0] * 9 + [3200.0])], Limits())
     assert slow[1].relative == pytest.approx(0.8)
 
 
 def test_the_papers_figures_stand_beside_ours() -> None:
-    paper = {row.record.case.model: (row.paper_ms, row.paper_relative) for row in table_rows(table6())}
+    paper = {row.record.case.model: (row.paper_ms, row.paper_relative) for row in table_rows(table6(), Limits())}
     assert paper["clcnet-a"] == (1431, pytest.approx(1431 / 1780))
     assert paper["clcnet-b"] == (1692, pytest.approx(0.951, abs=5e-4))
 
 
 def test_the_paper_stands_beside_the_runtime_that_it_used_where_that_was_measured() -> None:
-    rows = table_rows([*table6("onnxruntime"), *table6("caffe2")])
+    rows = table_rows([*table6("onnxruntime"), *table6("caffe2")], Limits())
     assert {row.record.case.runtime for row in rows if row.paper_ms is not None} == {"caffe2"}
     assert {row.record.case.runtime for row in rows if row.relative is not None} == {"onnxruntime", "caffe2"}
 
 
 def test_the_paper_stands_beside_grouped_convolutions_which_it_ran_and_each_way_is_named() -> None:
     ways = (None, "grouped", "depthwise", "fused")
-    rows = table_rows([record("mobilenet", [500.0]), *[record("clcnet-a", [400.0], igc=way) for way in ways]])
+    rows = table_rows([record("mobilenet", [500.0]), *[record("clcnet-a", [400.0], igc=way) for way in ways]], Limits())
     assert [row.title for row in rows[1:]] == ["clcNet-A", *[f"clcNet-A, {way}" for way in ways[1:]]]
     assert [row.paper_ms for row in rows[1:]] == [1431, 1431, None, None]
     assert [row.relative for row in rows] == [1, *[0.8] * 4]
 
 
 def test_onnx_and_caffe2_sizes_stand_in_columns_of_their_own() -> None:
-    onnx, caffe2 = table.shown(table_rows([table6("onnxruntime")[0], table6("caffe2")[0]])).to_dict("records")
+    onnx, caffe2 = table.shown(table_rows([table6("onnxruntime")[0], table6("caffe2")[0]], Limits())).to_dict("records")
     assert (onnx["ONNX size"], onnx["Caffe2 nets"]) == ("16.9 MB", "–")
     assert (caffe2["ONNX size"], caffe2["Caffe2 nets"]) == ("16.9 MB", "21.1 MB")
 
@@ -74,25 +75,25 @@ def test_devices_clocks_and_thread_counts_are_never_compared_with_each_other() -
         record("clcnet-a", [1431.0], on=phone),
         record("clcnet-b", [300.0], threads=4),
     ]
-    assert [row.relative for row in table_rows(mixed)] == [1, None, None]
+    assert [row.relative for row in table_rows(mixed, Limits())] == [1, None, None]
 
 
 def test_times_of_an_emulator_without_a_deterministic_clock_are_compared_with_nothing() -> None:
     emulated = device("emulated", serial="board:cortex-a7-smp")
-    rows = table_rows([record("mobilenet", [500.0], on=emulated), record("clcnet-a", [400.0], on=emulated)])
+    rows = table_rows([record("mobilenet", [500.0], on=emulated), record("clcnet-a", [400.0], on=emulated)], Limits())
     assert [row.relative for row in rows] == [None, None]
     assert table.markdown(rows).count("meaningless (emulated)") == 2
 
 
 def test_every_row_of_a_board_says_that_its_time_is_modelled() -> None:
-    assert table.markdown(table_rows(table6())).count("modelled (1 instruction = 1 ns)") == 4
+    assert table.markdown(table_rows(table6(), Limits())).count("modelled (1 instruction = 1 ns)") == 4
 
 
 @pytest.mark.parametrize("model", ["mobilenet", "clcnet-a"])
 def test_a_case_with_a_wrong_output_shows_no_time_and_is_compared_with_nothing(model: str) -> None:
     wrong = record(model, [1.0], status="output_wrong", error="differs")
     others = [item for item in table6() if item.case.model != model]
-    row = table_rows([*others, wrong])[-1]
+    row = table_rows([*others, wrong], Limits())[-1]
     assert row.summary is None
     assert row.relative is None
     assert "WRONG" in table.markdown([row])
@@ -100,7 +101,7 @@ def test_a_case_with_a_wrong_output_shows_no_time_and_is_compared_with_nothing(m
 
 def test_a_failed_case_keeps_its_row_and_its_reason() -> None:
     failed = record("clcnet-b", status="crashed", error="the runner ended with signal SIGKILL")
-    text = table.csv(table_rows([*table6()[:3], failed]))
+    text = table.csv(table_rows([*table6()[:3], failed], Limits()))
     last = list(csv.DictReader(io.StringIO(text)))[-1]
     assert (last["status"], last["mean_ns"]) == ("crashed", "")
     assert "SIGKILL" in last["error"]
@@ -131,7 +132,7 @@ def test_other_precisions_are_compared_with_mobilenet_and_with_their_own_network
         in_precision(record("clcnet-a", [100.0]), "int8", 0.02),
         in_precision(record("mobilenet", [250.0]), "int8", 0.01),
     ]
-    found = {row.title: row for row in table_rows(records)}
+    found = {row.title: row for row in table_rows(records, Limits())}
     quantized = found["clcNet-A, int8"]
     assert quantized.relative == pytest.approx(100 / 500)
     assert quantized.fp32_ratio is not None
@@ -145,19 +146,21 @@ def test_other_precisions_are_compared_with_mobilenet_and_with_their_own_network
 def test_precisions_of_different_threads_or_providers_are_not_compared() -> None:
     int8 = in_precision(record("clcnet-a", [100.0], threads=2), "int8", 0.02)
     other = replace(int8.case, threads=1, provider="xnnpack")
-    rows = table_rows([record("clcnet-a", [400.0]), int8, replace(int8, case=other, id=other.id)])
+    rows = table_rows([record("clcnet-a", [400.0]), int8, replace(int8, case=other, id=other.id)], Limits())
     assert [row.fp32_ratio is None for row in rows] == [False, True, True]
 
 
 def test_columns_of_precisions_are_there_where_anything_but_fp32_was_measured() -> None:
     quantized = in_precision(record("mobilenet", [250.0]), "int8", 0.0123)
-    names = table.shown(table_rows([record("mobilenet", [500.0]), quantized])).columns
+    names = table.shown(table_rows([record("mobilenet", [500.0]), quantized], Limits())).columns
     assert {table.RELATIVE_TO_FP32, table.DEVIATION} <= set(names)
-    assert not {table.RELATIVE_TO_FP32, table.DEVIATION} & set(table.shown(table_rows(table6())).columns)
+    assert not {table.RELATIVE_TO_FP32, table.DEVIATION} & set(table.shown(table_rows(table6(), Limits())).columns)
 
 
 def test_all_forms_of_the_table_have_the_precisions() -> None:
-    rows = table_rows([record("mobilenet", [500.0]), in_precision(record("mobilenet", [250.0]), "int8", 0.0123)])
+    rows = table_rows(
+        [record("mobilenet", [500.0]), in_precision(record("mobilenet", [250.0]), "int8", 0.0123)], Limits()
+    )
     for text in (table.markdown(rows), table.for_terminal(rows), table.latex(rows)):
         assert "1.2e-02" in text
         assert "Relative to fp32" in text
@@ -167,12 +170,12 @@ def test_all_forms_of_the_table_have_the_precisions() -> None:
 
 def test_the_size_of_another_precision_is_that_of_its_own_file() -> None:
     quantized = in_precision(record("mobilenet", [250.0]), "int8", 0.01)
-    assert table.shown(table_rows([quantized])).iloc[0]["ONNX size"] == "4.2 MB"
+    assert table.shown(table_rows([quantized], Limits())).iloc[0]["ONNX size"] == "4.2 MB"
 
 
 def test_an_own_model_is_none_of_the_papers_whatever_its_name() -> None:
     mine = own_model("mobilenet", [50.0])
-    rows = table_rows([mine, own_model("other", [60.0])])
+    rows = table_rows([mine, own_model("other", [60.0])], Limits())
     assert [(row.title, row.paper_ms, row.relative) for row in rows] == [
         ("mobilenet", None, None),
         ("other", None, None),
@@ -184,7 +187,7 @@ def test_an_own_model_is_none_of_the_papers_whatever_its_name() -> None:
 
 
 def test_several_devices_have_an_overview_with_a_column_each_and_a_table_each() -> None:
-    rows = table_rows(three_devices())
+    rows = table_rows(three_devices(), Limits())
     overview = table.overview(rows)
     assert list(overview.columns[2:]) == [
         "R58M12ABCDE: hardware",
@@ -201,10 +204,10 @@ def test_several_devices_have_an_overview_with_a_column_each_and_a_table_each() 
         "### board:cortex-a7-smp",
     ]
     assert "R58M12ABCDE" in table.for_terminal(rows)
-    assert "Device" not in table.for_terminal(table_rows(table6()))
+    assert "Device" not in table.for_terminal(table_rows(table6(), Limits()))
 
 
 def test_a_name_with_a_bar_or_a_line_break_stays_in_its_cell() -> None:
-    text = table.markdown(table_rows([own_model("a|b\nc", [50.0])]))
+    text = table.markdown(table_rows([own_model("a|b\nc", [50.0])], Limits()))
     assert len(text.splitlines()) == 3
     assert r"a\|b c" in text

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from pages import EMULATED, in_precision, own_model, three_devices
-from synthetic import device, record, table6
+from synthetic import device, record, table6, throttled
 from synthetic_runs import PHONE, noisy, rounds
 
 from harness.analyse import ranking
 from harness.analyse.rows import table_rows
-from harness.record.record import Doubt, Record
+from harness.record.plan import Limits
+from harness.record.record import Record
 
 
 def said(records: list[Record]) -> str:
-    return " ".join(ranking.markdown(table_rows(records)))
+    return " ".join(ranking.markdown(table_rows(records, Limits())))
 
 
 def test_the_fastest_is_named_with_its_time_its_ratio_to_mobilenet_and_to_the_next() -> None:
-    (one,) = ranking.of(table_rows(table6()))
+    (one,) = ranking.of(table_rows(table6(), Limits()))
     assert one.fastest.record.case.model == "clcnet-a"
     assert "400.0 ms (median), 0.800 of MobileNet's time (1.25 times as fast), 1.19 times as fast as clcNet-B" in said(
         table6()
@@ -58,7 +57,7 @@ def test_devices_runtimes_threads_and_clocks_are_ranked_apart() -> None:
         record("mobilenet", [60.0], on=PHONE),
         record("clcnet-a", [9.0], threads=2),
     ]
-    found = [(one.title, len(one.ranked)) for one in ranking.of(table_rows(records))]
+    found = [(one.title, len(one.ranked)) for one in ranking.of(table_rows(records, Limits()))]
     assert found == [
         ("board:cortex-a7, onnxruntime 1.28.2, 1 thread", 4),
         ("board:cortex-a7, caffe2 1.7.1, 1 thread", 4),
@@ -88,8 +87,8 @@ def test_of_single_processes_the_passes_decide_and_it_is_said_what_that_leaves_o
 
 
 def test_warnings_of_the_fastest_two_are_said_with_them() -> None:
-    hot = replace(record("clcnet-a", [50.0], on=PHONE), warnings=(Doubt("throttled", "hot", ()),))
-    assert "To be doubted: clcNet-A: throttled" in said([hot, record("mobilenet", [60.0], on=PHONE)])
+    hot = throttled(record("clcnet-a", [50.0, 50.1], on=PHONE), 1)
+    assert "Warnings: clcNet-A: throttled" in said([hot, record("mobilenet", [60.0], on=PHONE)])
 
 
 def test_what_another_precision_costs_is_said_where_it_is_the_fastest() -> None:
@@ -116,10 +115,10 @@ def test_a_computer_is_not_taken_for_an_arm_device() -> None:
 @pytest.mark.parametrize("status", ["crashed", "output_wrong"])
 def test_what_failed_is_never_the_fastest(status: str) -> None:
     wrong = record("clcnet-a", [1.0] if status == "output_wrong" else [], status=status, error="it did")
-    (one,) = ranking.of(table_rows([*table6()[:2], wrong]))
+    (one,) = ranking.of(table_rows([*table6()[:2], wrong], Limits()))
     assert [row.record.case.model for row in one.ranked] == ["mobilenet", "shufflenet"]
 
 
 def test_each_device_of_a_run_has_its_own_verdict() -> None:
-    of = {one.fastest.record.device.serial for one in ranking.of(table_rows(three_devices()))}
+    of = {one.fastest.record.device.serial for one in ranking.of(table_rows(three_devices(), Limits()))}
     assert len(of) == 3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import re
 from typing import Any
 
 import pytest
@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from device import wire
 from device.errors import DeviceError, RunnerFailed
 from device.records import Counters, NodeTime, Pass, Profile
+from device.statuses import EXIT_STATUSES
 from device.wire import Transcript, WireError
+from toolchain.paths import REPOSITORY
 from toolchain.tensors import TensorType
 
-PROTOCOL = (Path(wire.__file__).parent / "runner" / "PROTOCOL.md").read_text()
+PROTOCOL = (REPOSITORY / "device/runner/PROTOCOL.md").read_text()
 
 
 PASS = 2  # where the first pass stands in the stream
@@ -297,7 +299,25 @@ def test_the_protocols_document_shows_every_event_and_each_example_parses() -> N
     assert kinds == set(wire.Event.__args__)
 
 
-def test_the_protocols_document_lists_every_error_status_with_its_exit_status() -> None:
-    cells = [line.split("|") for line in PROTOCOL.splitlines() if line.startswith("| `")]
-    rows = {cell[1].strip(" `"): int(cell[2]) for cell in cells}
-    assert rows == wire.EXIT_STATUS
+def test_the_runner_has_the_same_error_statuses_with_the_same_exit_statuses() -> None:
+    source = (REPOSITORY / "device/runner/src/failure.hpp").read_text()
+    assert {
+        name: int(number) for name, number in re.findall(r"^  (\w+) = (\d+),$", source, re.MULTILINE)
+    } == EXIT_STATUSES
+
+
+def error_with(status: str) -> bytes:
+    return json.dumps({"event": "error", "status": status, "message": "why"}).encode()
+
+
+@pytest.mark.parametrize("status", EXIT_STATUSES)
+def test_a_runners_own_failure_keeps_its_status(status: str) -> None:
+    with pytest.raises(RunnerFailed, match="why") as caught:
+        Transcript(warmup=1, passes=1).feed(error_with(status))
+    assert caught.value.status == status
+
+
+@pytest.mark.parametrize("status", ["crashed", "", "usage\n", "usage|bad_model", "misusage"])
+def test_a_status_that_no_runner_has_is_refused(status: str) -> None:
+    with pytest.raises(WireError, match="status"):
+        Transcript(warmup=1, passes=1).feed(error_with(status))

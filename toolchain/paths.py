@@ -9,6 +9,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 #: All that is downloaded or built; `make clean` removes it.
 BUILD = REPOSITORY / "build"
 
+#: Images, disks and consoles of emulated boards.
+BOARDS = BUILD / "boards"
 EXPORTS = BUILD / "export"
 RESULTS = REPOSITORY / "results"
 RUNNER = REPOSITORY / "device" / "runner"

@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -33,6 +34,8 @@ _ANSWERS_S = 5.0  # a choice: another machine may be far, and a server have its 
 _HOST_AND_PORT = re.compile(r"(\[(?P<ipv6>[0-9a-fA-F:.]+)\]|(?P<host>[A-Za-z0-9._-]+))(:(?P<port>\d{1,5}))?")
 _CHUNK_BYTES = 64 * 1024
 _MAX_REQUEST_BYTES = 0xFFFF  # a request's length has four hexadecimal digits
+_USB_DEVICES = Path("/sys/bus/usb/devices")
+_ADB_INTERFACE = ("ff", "42", "01")  # class, subclass, protocol of adb's USB interface (AOSP, adb.h)
 _TCP_SERIAL = re.compile(r"[^\s,]+:\d{1,5}")  # of a device that was reached with `adb connect`
 
 
@@ -213,6 +216,28 @@ def attached(server: Server | None = None, limit_s: float = Timeouts.connect_s) 
     if not answers(server):
         start(server, limit_s)
     return listed(server, limit_s)
+
+
+def attached_without_side_effects(server: Server | None = None) -> list[Attached]:
+    """As `attached`, but starts no adb server when there is none and no phone hangs on USB either.
+
+    A server that was named must be there: else raises ServerGone.
+    """
+    if server is not None or answers(default_server()) or _adb_on_usb():
+        return attached(server)
+    return []
+
+
+def _adb_on_usb() -> bool:
+    def read(path: Path) -> str:
+        try:
+            return path.read_text().strip()
+        except OSError:
+            return ""
+
+    parts = ("bInterfaceClass", "bInterfaceSubClass", "bInterfaceProtocol")
+    interfaces = _USB_DEVICES.glob("*:*") if _USB_DEVICES.is_dir() else ()
+    return any(tuple(read(item / part) for part in parts) == _ADB_INTERFACE for item in interfaces)
 
 
 def answers(server: Server) -> bool:

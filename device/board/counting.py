@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from device.device import Device, OnBytes, OnEvent
 from device.errors import DeviceError
 from device.records import Counters, CountName, DeviceInfo, DeviceState, Measurement, Pass, RunRequest
-from device.runner_call import Device, OnBytes, OnEvent
 
 #: What the plugin counts of a pass, and what it says of the others' (the kernel, other processes): README.md there.
 COUNTED: tuple[CountName, ...] = ("instructions", "simd_instructions", "l1i_misses", "l1d_misses", "l2_misses")

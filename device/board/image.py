@@ -8,7 +8,6 @@ the scripts, this file), so that an image that is there, with the files that wer
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import lzma
 import os
@@ -21,13 +20,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
+
 from device.errors import DeviceUnavailable
 from toolchain import compile as compiling
 from toolchain import debian, seal
 from toolchain.errors import ToolchainError
-from toolchain.paths import BUILD
+from toolchain.paths import BOARDS
 
-FOLDER = BUILD / "boards"
+FOLDER = BOARDS
 _HERE = Path(__file__).parent
 _INIT = _HERE / "init.sh"
 _GETPROP = _HERE / "getprop.sh"
@@ -255,22 +256,20 @@ def _cpio(entries: list[_Entry]) -> bytes:
     return bytes(archive)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line; 0 when both images are there, 3 when one cannot be had."""
-    parser = argparse.ArgumentParser(prog="python -m device.board.image", description=__doc__)
-    parser.parse_args(arguments)
+@click.command(help=__doc__, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Ends with 0 when both images are there, 3 when one cannot be had."""
     for arch in KERNELS:
         start = time.monotonic()
         try:
-            built = image(arch, on_step=lambda step: print(f"boards: {step}", file=sys.stderr))
+            built = image(arch, on_step=lambda step: click.echo(f"boards: {step}", err=True))
         except DeviceUnavailable as error:
-            print(f"boards: {error}", file=sys.stderr)
-            return 3
+            click.echo(f"boards: {error}", err=True)
+            sys.exit(3)
         seconds = time.monotonic() - start
         where = os.path.relpath(built.kernel.parent)
-        print(f"boards: {arch} is ready (kernel {built.kernel_version}, {seconds:.1f} s): {where}", file=sys.stderr)
-    return 0
+        click.echo(f"boards: {arch} is ready (kernel {built.kernel_version}, {seconds:.1f} s): {where}", err=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -54,7 +54,7 @@ def in_full(table: Sequence[Row], records: Sequence[Record]) -> tuple[list[Row],
 
 def _to_tell(rows: Sequence[Row]) -> tuple[int, int]:
     failed = sum(row.summary is None for row in rows)
-    return failed, sum(len(warnings.failing(row.doubts)) for row in rows)
+    return failed, sum(len(warnings.failing(row.warnings)) for row in rows)
 
 
 def spreads(table: Sequence[Row]) -> list[Spread]:

@@ -135,7 +135,7 @@ def _times(over: Ratio) -> str:
 
 
 def how_sure(verdict: Verdict) -> str:
-    """What is known of the spread, in a sentence or two; the doubts about the fastest two."""
+    """What is known of the spread, in a sentence or two; the warnings about the fastest two."""
     if not verdict.is_ranked:
         return "Such a board is there to try threads and affinity."
     row = verdict.fastest
@@ -150,13 +150,13 @@ def how_sure(verdict: Verdict) -> str:
         text = f"Measured in {processes}{within}. That makes no interval: --rounds 5 does."
     if row.fp32_deviation is not None:
         text += f" Its output differs from fp32's by up to {row.fp32_deviation:.1%} of that one's spread."
-    told = [f"{one.title}: {said}" for one in verdict.ranked[:2] if (said := doubted(one))]
-    return text + (f" To be doubted: {'; '.join(told)}." if told else "")
+    told = [f"{one.title}: {said}" for one in verdict.ranked[:2] if (said := warnings_in_short(one))]
+    return text + (f" Warnings: {'; '.join(told)}." if told else "")
 
 
-def doubted(row: Row) -> str:
+def warnings_in_short(row: Row) -> str:
     """The row's warnings in a few words, but for emulation, which "time is" says everywhere."""
-    return warnings.summary(doubt for doubt in row.doubts if doubt.kind != "emulated")
+    return warnings.summary(one for one in row.warnings if one.kind != "emulated")
 
 
 def the_paper(verdict: Verdict) -> str:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import chain
 
 from device.records import Clock, Pass
 from export.artifact import IGC
 from harness.analyse import groups, warnings
 from harness.analyse.statistics import Ratio, Spread, Summary, ratio, spread, summarise
-from harness.record.record import Doubt, Record
+from harness.analyse.warnings import CaseWarning
+from harness.record.plan import Limits
+from harness.record.record import Record
 from harness.record.titles import model_title, network_spec
 from harness.runtimes import is_papers
 from models import registry
 from models.spec import ModelSpec
-
-if TYPE_CHECKING:
-    pass
 
 #: The network that all others are compared with, here as in the paper (section 5.3).
 BASELINE = "mobilenet"
@@ -35,6 +34,7 @@ class Row:
     round, on the same device, runtime, provider and threads; `fp32_ratio` is this row's over the same network's in
     fp32; `paper_relative` is the ratio of the paper's own times. The paper's figures stand beside the rows of the
     runtime that it ran where there are any, else beside all; and it ran grouped convolutions, in fp32.
+    `limits` are what the run asked of its conditions.
     """
 
     records: tuple[Record, ...]
@@ -45,6 +45,7 @@ class Row:
     fp32_ratio: Ratio | None
     paper_ms: float | None
     paper_relative: float | None
+    limits: Limits
 
     @property
     def record(self) -> Record:
@@ -62,27 +63,27 @@ class Row:
         return max((relative for relative in told if relative is not None), default=None)
 
     @property
-    def doubts(self) -> tuple[Doubt, ...]:
+    def warnings(self) -> tuple[CaseWarning, ...]:
         """Of all rounds together, one of a kind; passes are named only where there is a single round."""
-        if len(self.records) == 1:
-            return self.record.warnings
-        by_kind: dict[str, list[Doubt]] = {}
-        for record in self.records:
-            for doubt in record.warnings:
-                by_kind.setdefault(doubt.kind, []).append(doubt)
+        of_records = [warnings.warnings_of(record, self.limits) for record in self.records]
+        if len(of_records) == 1:
+            return of_records[0]
+        by_kind: dict[str, list[CaseWarning]] = {}
+        for one in chain.from_iterable(of_records):
+            by_kind.setdefault(one.kind, []).append(one)
         rounds = len(self.records)
         found = [
-            Doubt(kind, f"in {len(of_kind)} of {rounds} rounds, first: {of_kind[0].message}")
+            CaseWarning(kind, f"in {len(of_kind)} of {rounds} rounds, first: {of_kind[0].message}")
             for kind, of_kind in by_kind.items()
         ]
-        return (*found, *warnings.of_rounds(self.records, self.spread))
+        return (*found, *warnings.warnings_of_rounds(self.records, self.spread))
 
     @property
     def title(self) -> str:
         return model_title(self.record)
 
 
-def table_rows(records: Sequence[Record]) -> list[Row]:
+def table_rows(records: Sequence[Record], limits: Limits) -> list[Row]:
     """A row a device and case, in the order in which their first records stand.
 
     Relative times are made only within one clock, device, runtime, provider and thread count, never on a meaningless
@@ -97,6 +98,7 @@ def table_rows(records: Sequence[Record]) -> list[Row]:
             tuple(rounds),
             baselines[_key(rounds[0])],
             in_fp32[_key(rounds[0])],
+            limits,
             beside_paper=rounds[0].case.runtime in with_paper,
         )
         for rounds in groups.by_case(records)
@@ -134,7 +136,7 @@ def _samples(rounds: Sequence[Record]) -> _Rounds:
     return {one.round: one.measurement.samples for one in rounds if one.measurement and one.status == "ok"}
 
 
-def _row(rounds: tuple[Record, ...], baseline: _Rounds, in_fp32: _Rounds, *, beside_paper: bool) -> Row:
+def _row(rounds: tuple[Record, ...], baseline: _Rounds, in_fp32: _Rounds, limits: Limits, *, beside_paper: bool) -> Row:
     first, samples = rounds[0], _samples(rounds)
     spec = network_spec(first)
     as_in_paper = beside_paper and first.case.igc in (None, IGC[0]) and first.case.precision == "fp32"
@@ -149,6 +151,7 @@ def _row(rounds: tuple[Record, ...], baseline: _Rounds, in_fp32: _Rounds, *, bes
         fp32_ratio=_ratio(first, samples, in_fp32),
         paper_ms=paper_ms,
         paper_relative=paper_ms / paper_baseline_ms if paper_ms and paper_baseline_ms else None,
+        limits=limits,
     )
 
 

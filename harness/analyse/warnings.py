@@ -1,6 +1,6 @@
-"""Why a time may be worth less than it looks: doubts about one record, from all that it holds.
+"""Why a time may be worth less than it looks: warnings about one record, from all that it holds.
 
-Pure functions. What was seen is said with its numbers, and what to do about it; a figure without a doubt has none.
+Pure functions. What was seen is said with its numbers, and what to do about it; a clean record has none.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from device.thermal import hottest
 from harness.analyse import preemption, statistics
 from harness.analyse.statistics import Spread
 from harness.record.plan import Limits
-from harness.record.record import Doubt, Record
+from harness.record.record import Record
 
 #: A choice: a CPU below this part of the clock that it had or could have is slow; readings of one clock differ by less.
 FULL_CLOCK_SHARE = 0.95
 
-#: pyperf's `check` doubts a benchmark from this coefficient of variation on.
+#: pyperf's `check` warns of a benchmark from this coefficient of variation on.
 UNSTABLE_CV = 0.10
 
 #: A choice: rounds that differ by less than this are alike, however steady each of them is.
@@ -56,8 +56,20 @@ _MOST_RUNS = 4  # a choice: so many passes, or runs of them, fit into a table's 
 
 
 @dataclass(frozen=True)
+class CaseWarning:
+    """Why a figure is to be trusted less: `kind` is one of KINDS, `message` says what was seen, and what to do.
+
+    `samples` are the indices of the timed passes concerned; none: the whole case is.
+    """
+
+    kind: str
+    message: str
+    samples: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class Kind:
-    """A kind of doubt: its words in a table, what to do, and whether it fails a run with --strict.
+    """A kind of warning: its words in a table, what to do, and whether it fails a run with --strict.
 
     Strict are those that a better moment, a cooler or quieter device or other options can avoid. What belongs to the
     device or was asked for (emulation, 32-bit code) is not, nor is what leaves the times alone (counters), nor single
@@ -111,41 +123,40 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def of(record: Record, limits: Limits) -> tuple[Doubt, ...]:
-    """All doubts about the record, in the order of KINDS; where nothing was measured (yet), about its conditions."""
-    found = [doubt for check in _CONDITIONS for doubt in check(record, limits)]
+def warnings_of(record: Record, limits: Limits) -> tuple[CaseWarning, ...]:
+    """All warnings about the record, in the order of KINDS; where nothing was measured (yet), about its conditions."""
+    found = [one for check in _CONDITIONS for one in check(record, limits)]
     if record.measurement is not None:
-        found += [doubt for check in _CHECKS for doubt in check(record, record.measurement, limits)]
+        found += [one for check in _CHECKS for one in check(record, record.measurement, limits)]
     order = list(KINDS)
-    return tuple(sorted(found, key=lambda doubt: order.index(doubt.kind)))
+    return tuple(sorted(found, key=lambda one: order.index(one.kind)))
 
 
-def of_rounds(records: Sequence[Record], spread: Spread | None) -> tuple[Doubt, ...]:
-    """Doubts about all rounds of a case together, which no single record has."""
+def warnings_of_rounds(records: Sequence[Record], spread: Spread | None) -> tuple[CaseWarning, ...]:
+    """Warnings about all rounds of a case together, which no single record has."""
     found = []
     failed = sum(record.status != "ok" for record in records)
     if failed:
-        found.append(_doubt("rounds_failed", f"{failed} of {len(records)} rounds failed; figures are of the others"))
+        found.append(_warning("rounds_failed", f"{failed} of {len(records)} rounds failed; figures are of the others"))
     between = spread.between if spread is not None else None
     if spread is not None and between is not None and between >= max(spread.within, ROUNDS_DIFFER_LEAST):
         seen = f"from process to process times differ by {between:.1%}, within one by {spread.within:.1%}"
-        found.append(_doubt("rounds_differ", seen))
+        found.append(_warning("rounds_differ", seen))
     return tuple(found)
 
 
-def failing(doubts: Iterable[Doubt]) -> tuple[Doubt, ...]:
+def failing(warnings: Iterable[CaseWarning]) -> tuple[CaseWarning, ...]:
     """Those that fail a run with --strict."""
-    return tuple(doubt for doubt in doubts if doubt.kind in KINDS and KINDS[doubt.kind].strict)
+    return tuple(one for one in warnings if KINDS[one.kind].strict)
 
 
-def summary(doubts: Iterable[Doubt]) -> str:
-    """The doubts for a table's cell, each kind once: `throttled (passes 7-10); hot start`. Passes count from 1."""
+def summary(warnings: Iterable[CaseWarning]) -> str:
+    """The warnings for a table's cell, each kind once: `throttled (passes 7-10); hot start`. Passes count from 1."""
     samples: dict[str, set[int] | None] = {}
-    for doubt in doubts:
-        known = samples.setdefault(doubt.kind, set())
-        samples[doubt.kind] = known | set(doubt.samples) if known is not None and doubt.samples else None
-    words = {kind: KINDS[kind].words if kind in KINDS else kind for kind in samples}
-    return "; ".join(words[kind] + (f" ({_passes(some)})" if some else "") for kind, some in samples.items())
+    for one in warnings:
+        known = samples.setdefault(one.kind, set())
+        samples[one.kind] = known | set(one.samples) if known is not None and one.samples else None
+    return "; ".join(KINDS[kind].words + (f" ({_passes(some)})" if some else "") for kind, some in samples.items())
 
 
 def _passes(samples: Iterable[int]) -> str:
@@ -156,30 +167,30 @@ def _passes(samples: Iterable[int]) -> str:
     return f"pass{'es' if plural else ''} {', '.join(shown)}"
 
 
-def _doubt(kind: str, seen: str, samples: Sequence[int] = ()) -> Doubt:
-    return Doubt(kind, f"{seen}; {KINDS[kind].advice}", tuple(samples))
+def _warning(kind: str, seen: str, samples: Sequence[int] = ()) -> CaseWarning:
+    return CaseWarning(kind, f"{seen}; {KINDS[kind].advice}", tuple(samples))
 
 
 def _ghz(khz: int) -> str:
     return f"{khz / 1e6:.2f} GHz"
 
 
-def _emulated(record: Record, measured: Measurement, _: Limits) -> Iterator[Doubt]:
+def _emulated(record: Record, measured: Measurement, _: Limits) -> Iterator[CaseWarning]:
     machine = next((one for one in (measured.machine, record.device.machine) if one in _MACHINES_X86), None)
     if record.device.clock == "instructions":
-        yield _doubt(
+        yield _warning(
             "emulated",
             "the time is modelled, 1 ns for each instruction: it knows nothing of caches, pipelines or several cores",
         )
     elif record.device.clock == "emulated":
-        yield _doubt("emulated", "the time is that of an emulator without a clock of its own, and means nothing")
+        yield _warning("emulated", "the time is that of an emulator without a clock of its own, and means nothing")
     elif measured.abi.startswith("arm") and machine:
-        yield _doubt(
+        yield _warning(
             "emulated", f"ARM code was translated by a machine that is {machine}: the time is not that of an ARM core"
         )
 
 
-def _throttled(record: Record, measured: Measurement, _: Limits) -> Iterator[Doubt]:
+def _throttled(record: Record, measured: Measurement, _: Limits) -> Iterator[CaseWarning]:
     """Clocks that fell: below what an earlier pass of this case, a warm-up pass too, had on the same cluster.
 
     A governor that raises the clock in the first passes is not taken for it, for nothing was higher before them.
@@ -198,10 +209,10 @@ def _throttled(record: Record, measured: Measurement, _: Limits) -> Iterator[Dou
     if slow:
         lowest, before = min(slow.values(), key=lambda clocks: clocks[0] / clocks[1])
         seen = f"the clock fell from {_ghz(before)} to {_ghz(lowest)} in {_passes(slow)}"
-        yield _doubt("throttled", seen, _some(list(slow), measured))
+        yield _warning("throttled", seen, _some(list(slow), measured))
 
 
-def _low_clock(record: Record, measured: Measurement, _: Limits) -> Iterator[Doubt]:
+def _low_clock(record: Record, measured: Measurement, _: Limits) -> Iterator[CaseWarning]:
     """A clock that never came near the core's highest. Not asked of PCs, whose highest is for moments."""
     if record.device.machine in _MACHINES_X86:
         return
@@ -211,7 +222,7 @@ def _low_clock(record: Record, measured: Measurement, _: Limits) -> Iterator[Dou
         here = [index for index, sample in enumerate(measured.samples) if sample.cpu in cluster.cpus]
         if here and reached is not None and cluster.max_khz and reached < FULL_CLOCK_SHARE * cluster.max_khz:
             seen = f"the clock of {cluster} was at most {_ghz(reached)} of the {_ghz(cluster.max_khz)} that it can have"
-            yield _doubt("low_clock", seen, _some(here, measured))
+            yield _warning("low_clock", seen, _some(here, measured))
 
 
 def _some(samples: Sequence[int], measured: Measurement) -> Sequence[int]:
@@ -219,7 +230,7 @@ def _some(samples: Sequence[int], measured: Measurement) -> Sequence[int]:
     return samples if len(samples) < len(measured.samples) else ()
 
 
-def _hot_start(record: Record, limits: Limits) -> Iterator[Doubt]:
+def _hot_start(record: Record, limits: Limits) -> Iterator[CaseWarning]:
     state = record.before
     if state is None:
         return
@@ -227,14 +238,14 @@ def _hot_start(record: Record, limits: Limits) -> Iterator[Doubt]:
     if limits.max_start_celsius is not None:
         if found is not None and found[1] > limits.max_start_celsius:
             limit = f"above the limit of {limits.max_start_celsius:g} °C"
-            yield _doubt("hot_start", f"it started at {_celsius(found)}{_charging(state)}, {limit}")
+            yield _warning("hot_start", f"it started at {_celsius(found)}{_charging(state)}, {limit}")
     elif state.thermal_status is not None and state.thermal_status >= THROTTLES_FROM:
-        yield _doubt(
+        yield _warning(
             "hot_start", f"it started with Android's thermal status {_status(state.thermal_status)}{_charging(state)}"
         )
 
 
-def _too_hot(record: Record, measured: Measurement, limits: Limits) -> Iterator[Doubt]:
+def _too_hot(record: Record, measured: Measurement, limits: Limits) -> Iterator[CaseWarning]:
     seen: list[str] = []
     limit, state = limits.max_celsius, record.after
     hot = {
@@ -253,10 +264,10 @@ def _too_hot(record: Record, measured: Measurement, limits: Limits) -> Iterator[
         seen.append(f"it ended with Android's thermal status {_status(state.thermal_status)}")
     if seen:
         charging = _charging(state) if state is not None else ""
-        yield _doubt("too_hot", " and ".join(seen) + charging, _some(list(hot), measured))
+        yield _warning("too_hot", " and ".join(seen) + charging, _some(list(hot), measured))
 
 
-def _temperature_unknown(record: Record, limits: Limits) -> Iterator[Doubt]:
+def _temperature_unknown(record: Record, limits: Limits) -> Iterator[CaseWarning]:
     def tells(state: DeviceState | None) -> bool:
         return state is not None and hottest(state) is not None
 
@@ -268,7 +279,7 @@ def _temperature_unknown(record: Record, limits: Limits) -> Iterator[Doubt]:
         if not during and not tells(record.after):
             unknown.append("afterwards")
     if unknown:
-        yield _doubt(
+        yield _warning(
             "temperature_unknown", f"there is a limit, but the device tells no temperature {' and '.join(unknown)}"
         )
 
@@ -285,7 +296,7 @@ def _status(status: int) -> str:
     return f"{status} ({THERMAL_STATUS[status] if 0 <= status < len(THERMAL_STATUS) else 'unknown'})"
 
 
-def _migrated(record: Record, measured: Measurement, _: Limits) -> Iterator[Doubt]:
+def _migrated(record: Record, measured: Measurement, _: Limits) -> Iterator[CaseWarning]:
     among = clusters(record.device)
     places: dict[int, Cluster] = {}
     for index, sample in enumerate(measured.samples):
@@ -297,10 +308,10 @@ def _migrated(record: Record, measured: Measurement, _: Limits) -> Iterator[Doub
         home = counted[0][0]
         away = [index for index, cluster in places.items() if cluster != home]
         others = ", ".join(str(cluster) for cluster, _ in counted[1:])
-        yield _doubt("migrated", f"{_passes(away)} ended on {others}, the others on {home}", away)
+        yield _warning("migrated", f"{_passes(away)} ended on {others}, the others on {home}", away)
 
 
-def _affinity_lost(record: Record, measured: Measurement, _: Limits) -> Iterator[Doubt]:
+def _affinity_lost(record: Record, measured: Measurement, _: Limits) -> Iterator[CaseWarning]:
     asked = 0
     if record.case.cpus is not None:
         with contextlib.suppress(ValueError, DeviceError):  # CPUs that are not there: the runner has refused them
@@ -311,16 +322,16 @@ def _affinity_lost(record: Record, measured: Measurement, _: Limits) -> Iterator
     outside = [index for index, sample in enumerate(measured.samples) if _is_outside(sample.cpu, asked)]
     if measured.cpu_mask and measured.cpu_mask != asked:  # a mask of 0: CPUs above those that the runner tells
         given = as_ranges(cpus_of(measured.cpu_mask))
-        yield _doubt("affinity_lost", f"{wanted}, the kernel let the run have {given}")
+        yield _warning("affinity_lost", f"{wanted}, the kernel let the run have {given}")
     elif outside:
-        yield _doubt("affinity_lost", f"{wanted}, {_passes(outside)} ended elsewhere", _some(outside, measured))
+        yield _warning("affinity_lost", f"{wanted}, {_passes(outside)} ended elsewhere", _some(outside, measured))
 
 
 def _is_outside(cpu: int | None, mask: int) -> bool:
     return cpu is not None and not mask >> cpu & 1
 
 
-def _statistical(_: Record, measured: Measurement, __: Limits) -> Iterator[Doubt]:
+def _statistical(_: Record, measured: Measurement, __: Limits) -> Iterator[CaseWarning]:
     if not measured.samples:
         return
     ns = [sample.ns for sample in measured.samples]
@@ -328,29 +339,29 @@ def _statistical(_: Record, measured: Measurement, __: Limits) -> Iterator[Doubt
     change, slower = statistics.trend(ns), statistics.slower_mode(ns)
     if change is not None:
         word = "longer" if change > 0 else "shorter"
-        yield _doubt("drifting", f"the last third of the passes took {abs(change):.1%} {word} than the first")
+        yield _warning("drifting", f"the last third of the passes took {abs(change):.1%} {word} than the first")
     if slower:
-        yield _doubt("bimodal", f"times fall into two groups, and {_passes(slower)} are the slower one", slower)
+        yield _warning("bimodal", f"times fall into two groups, and {_passes(slower)} are the slower one", slower)
     if cv is not None and cv >= UNSTABLE_CV:
-        yield _doubt("unstable", f"the standard deviation is {cv:.0%} of the mean")
+        yield _warning("unstable", f"the standard deviation is {cv:.0%} of the mean")
     if far and not slower:  # of two groups, the smaller one lies outside
         middle_ns = median(ns)
         far_ns = max(abs(ns[index] - middle_ns) for index in far)
         seen = f"up to {far_ns / 1e6:.3g} ms off the median of {middle_ns / 1e6:.4g} ms: {_passes(far)}"
-        yield _doubt("outliers", seen, far)
+        yield _warning("outliers", seen, far)
 
 
-def _preempted(record: Record, measured: Measurement, _: Limits) -> Iterator[Doubt]:
+def _preempted(record: Record, measured: Measurement, _: Limits) -> Iterator[CaseWarning]:
     if not preemption.is_told([record]):
         return
     passes = measured.samples
     if found := preemption.preempted(passes):
         most = max(preemption.share(passes[index]) for index in found)
         seen = f"others had the CPU for up to {most:.0%} of the time: {_passes(found)}"
-        yield _doubt("preempted", seen, _some(found, measured))
+        yield _warning("preempted", seen, _some(found, measured))
 
 
-def _busy(record: Record, _: Limits) -> Iterator[Doubt]:
+def _busy(record: Record, _: Limits) -> Iterator[CaseWarning]:
     """Boards are left out: time there does not pass for what else the host does.
 
     The average is over a minute, so that the run's own last case is still in it, and is left out of account.
@@ -362,32 +373,32 @@ def _busy(record: Record, _: Limits) -> Iterator[Doubt]:
     own = record.case.threads if record.order > 0 else 0
     if load - own > BUSY_SHARE * cores:
         ours = f", {own} of them this run's own at most" if own else ""
-        yield _doubt("busy", f"the load average was {load:g} on {cores} cores before the start{ours}")
+        yield _warning("busy", f"the load average was {load:g} on {cores} cores before the start{ours}")
 
 
-def _power(record: Record, _: Limits) -> Iterator[Doubt]:
+def _power(record: Record, _: Limits) -> Iterator[CaseWarning]:
     states = [state for state in (record.before, record.after) if state is not None]
     if any(state.power_save for state in states):
-        yield _doubt("power_save", "Android's power saving was on")
+        yield _warning("power_save", "Android's power saving was on")
     percent = min((state.battery_percent for state in states if state.battery_percent is not None), default=None)
     if percent is not None and percent < LOW_BATTERY_PERCENT:
-        yield _doubt("low_battery", f"the battery was at {percent} %, below {LOW_BATTERY_PERCENT} %")
+        yield _warning("low_battery", f"the battery was at {percent} %, below {LOW_BATTERY_PERCENT} %")
 
 
-def _app_in_front(record: Record, _: Limits) -> Iterator[Doubt]:
+def _app_in_front(record: Record, _: Limits) -> Iterator[CaseWarning]:
     for state in (record.before, record.after):
         app = state.foreground_app if state is not None and state.screen_on else None
         if app and not _HOME_SCREEN.search(app):
-            yield _doubt("app_in_front", f"{app} was in front, with the screen on")
+            yield _warning("app_in_front", f"{app} was in front, with the screen on")
             return
 
 
-def _governor(record: Record, measured: Measurement, _: Limits) -> Iterator[Doubt]:
+def _governor(record: Record, measured: Measurement, _: Limits) -> Iterator[CaseWarning]:
     before, after = (state.governors if state is not None else () for state in (record.before, record.after))
     used = {sample.cpu for sample in measured.samples if sample.cpu is not None} or set(range(len(before)))
     saving = {cpu for cpu in used if cpu < len(before) and before[cpu] in SAVING_GOVERNORS}
     if saving and record.device.machine not in _MACHINES_X86:
-        yield _doubt("governor", f"CPUs {as_ranges(saving)} were run by the governor {before[min(saving)]}")
+        yield _warning("governor", f"CPUs {as_ranges(saving)} were run by the governor {before[min(saving)]}")
     changed = [
         cpu
         for cpu in sorted(used)
@@ -395,39 +406,43 @@ def _governor(record: Record, measured: Measurement, _: Limits) -> Iterator[Doub
     ]
     if changed:
         first = changed[0]
-        yield _doubt(
+        yield _warning(
             "governor", f"the governor of CPU {first} changed from {before[first]} to {after[first]} meanwhile"
         )
 
 
-def _instruction_set(record: Record, measured: Measurement, _: Limits) -> Iterator[Doubt]:
+def _instruction_set(record: Record, measured: Measurement, _: Limits) -> Iterator[CaseWarning]:
     if measured.abi != "armeabi-v7a":
         return
     machine = next((one for one in (measured.machine, record.device.machine) if one in _MACHINES_64_BIT), None)
     if machine or record.device.abi == "arm64-v8a":
-        yield _doubt("32-bit", f"32-bit code ({measured.abi}) ran on a 64-bit machine ({machine or record.device.abi})")
+        yield _warning(
+            "32-bit", f"32-bit code ({measured.abi}) ran on a 64-bit machine ({machine or record.device.abi})"
+        )
     lacking = []
     if "neon" not in measured.cpu_features:
         lacking.append("the CPU says that it has no NEON")
     if record.bundle is not None and "neon" not in record.bundle.simd:
         lacking.append("the runtime's library has no code for NEON")
     if lacking:
-        yield _doubt("no_simd", " and ".join(lacking))
+        yield _warning("no_simd", " and ".join(lacking))
 
 
-def _output_constant(record: Record, _measured: Measurement, __: Limits) -> Iterator[Doubt]:
+def _output_constant(record: Record, _measured: Measurement, __: Limits) -> Iterator[CaseWarning]:
     if record.check is not None and record.check.passed and record.check.spread == 0:
-        yield _doubt("output_constant", "no output varies by more than rounding does, so that its check proves little")
+        yield _warning(
+            "output_constant", "no output varies by more than rounding does, so that its check proves little"
+        )
 
 
-def _scaled_counters(_: Record, measured: Measurement, __: Limits) -> Iterator[Doubt]:
+def _scaled_counters(_: Record, measured: Measurement, __: Limits) -> Iterator[CaseWarning]:
     shares = {
         index: sample.counters.share
         for index, sample in enumerate(measured.samples)
         if sample.counters is not None and sample.counters.share < 1
     }
     if shares:
-        yield _doubt(
+        yield _warning(
             "scaled_counters",
             f"the CPU's counters were on for {min(shares.values()):.0%} of the time at least, and are scaled",
             _some(list(shares), measured),
@@ -435,7 +450,7 @@ def _scaled_counters(_: Record, measured: Measurement, __: Limits) -> Iterator[D
 
 
 #: What can be told before anything is measured.
-_CONDITIONS: tuple[Callable[[Record, Limits], Iterator[Doubt]], ...] = (
+_CONDITIONS: tuple[Callable[[Record, Limits], Iterator[CaseWarning]], ...] = (
     _hot_start,
     _temperature_unknown,
     _busy,
@@ -443,7 +458,7 @@ _CONDITIONS: tuple[Callable[[Record, Limits], Iterator[Doubt]], ...] = (
     _app_in_front,
 )
 
-_CHECKS: tuple[Callable[[Record, Measurement, Limits], Iterator[Doubt]], ...] = (
+_CHECKS: tuple[Callable[[Record, Measurement, Limits], Iterator[CaseWarning]], ...] = (
     _emulated,
     _throttled,
     _low_clock,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from harness.analyse.slower import WORDS
+from harness.analyse.warnings import warnings_of
 from harness.compare.two_runs import INSTRUCTIONS, TIME, ComparedCase, Comparison, Run, runtime_version
 from harness.record import bounded
 from harness.record.titles import MEANING_OF_TIME, case_title
@@ -38,7 +39,7 @@ def for_terminal(comparison: Comparison) -> str:
     """The table and the outcome; without cases the outcome alone."""
     if not comparison.cases:
         return summary(comparison)
-    return f"{render.markdown(_table(comparison.cases), _RIGHT, 'simple')}\n{summary(comparison)}"
+    return f"{render.markdown(_table(comparison), _RIGHT, 'simple')}\n{summary(comparison)}"
 
 
 def markdown(comparison: Comparison) -> str:
@@ -47,7 +48,7 @@ def markdown(comparison: Comparison) -> str:
     parts = [f"## {mark} tenpass: {_in_markdown(summary(comparison))}", "", *_runs(comparison), ""]
     parts += [f"- {_in_markdown(remark)}" for remark in comparison.remarks]
     if comparison.cases:
-        parts += ["", render.markdown(_table(comparison.cases).map(_in_markdown), _RIGHT), *_legend(comparison)]
+        parts += ["", render.markdown(_table(comparison).map(_in_markdown), _RIGHT), *_legend(comparison)]
     return "\n".join(parts) + "\n"
 
 
@@ -74,17 +75,17 @@ def _legend(comparison: Comparison) -> list[str]:
     return lines
 
 
-def _table(cases: Sequence[ComparedCase]) -> pd.DataFrame:
+def _table(comparison: Comparison) -> pd.DataFrame:
     import pandas as pd
 
-    frame = pd.DataFrame([_row(case) for case in cases])
+    frame = pd.DataFrame([_row(comparison, case) for case in comparison.cases])
     return frame.drop(columns=["Device"] if frame["Device"].nunique() == 1 else [])
 
 
-def _row(case: ComparedCase) -> dict[str, str]:
+def _row(comparison: Comparison, case: ComparedCase) -> dict[str, str]:
     told, record = case.told, case.record
-    doubts = [f"{name}: {text}" for name, text in zip(("BASE", "NEW"), case.doubts, strict=True) if text]
-    same = case.doubts[0] == case.doubts[1] and case.doubts[0]
+    in_base, in_new = comparison.warnings(case)
+    warnings = [f"{name}: {text}" for name, text in (("BASE", in_base), ("NEW", in_new)) if text]
     return {
         "Device": bounded.printable(record.device.serial),
         "Case": bounded.printable(case_title(record)),
@@ -93,7 +94,7 @@ def _row(case: ComparedCase) -> dict[str, str]:
         "NEW / BASE": ratio(case),
         "Verdict": WORDS[case.verdict],
         "Why": bounded.printable(case.reason),
-        "Warnings": f"both: {same}" if same else "; ".join(doubts) or NOTHING,
+        "Warnings": f"both: {in_base}" if in_base and in_base == in_new else "; ".join(warnings) or NOTHING,
         "Time is": MEANING_OF_TIME[record.device.clock],
     }
 
@@ -136,7 +137,7 @@ def junit(comparison: Comparison) -> str:
     for case in comparison.cases:
         by_device.setdefault(case.record.device.serial, []).append(case)
     for serial, cases in by_device.items():
-        _suite(root, comparison, serial, [_test_case(case) for case in cases])
+        _suite(root, comparison, serial, [_test_case(comparison, case) for case in cases])
     if comparison.refusals:
         refused = ElementTree.Element("testcase", classname="tenpass", name="the runs may be compared")
         error = ElementTree.SubElement(refused, "error", message=_in_xml(summary(comparison)), type="refused")
@@ -163,7 +164,7 @@ def _suite(root: ElementTree.Element, comparison: Comparison, name: str, cases: 
     suite.extend(cases)
 
 
-def _test_case(case: ComparedCase) -> ElementTree.Element:
+def _test_case(comparison: Comparison, case: ComparedCase) -> ElementTree.Element:
     record = case.record
     seconds = {"time": f"{case.told.new / 1e9:.9f}"} if case.told is not None and case.figure == TIME else {}
     names = {"classname": _in_xml(record.device.serial), "name": _in_xml(record.id)}
@@ -176,7 +177,7 @@ def _test_case(case: ComparedCase) -> ElementTree.Element:
     elif case.verdict in ("cant_tell", "missing", "failed"):
         ElementTree.SubElement(element, "skipped", message=_in_xml(message))
     output = ElementTree.SubElement(element, "system-out")
-    output.text = _in_xml("\n".join(f"{name}: {value}" for name, value in _row(case).items()))
+    output.text = _in_xml("\n".join(f"{name}: {value}" for name, value in _row(comparison, case).items()))
     return element
 
 
@@ -200,7 +201,7 @@ def as_json(comparison: Comparison) -> str:
         "factor": comparison.factor,
         "exact_factor": comparison.exact_factor,
         "regressions": len(comparison.regressions),
-        "cases": [_case_in_json(case) for case in comparison.cases],
+        "cases": [_case_in_json(comparison, case) for case in comparison.cases],
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
@@ -210,7 +211,7 @@ def _run_in_json(run: Run) -> dict[str, Any]:
     return {"folder": str(run.folder), "run": plan.run, "utc": plan.utc, "commit": plan.commit}
 
 
-def _case_in_json(case: ComparedCase) -> dict[str, Any]:
+def _case_in_json(comparison: Comparison, case: ComparedCase) -> dict[str, Any]:
     told, record = case.told, case.record
     return {
         "device": record.device.serial,
@@ -232,8 +233,8 @@ def _case_in_json(case: ComparedCase) -> dict[str, Any]:
                 "rounds": len(rounds),
                 "rounds_ok": sum(one.status == "ok" for one in rounds),
                 "runtime": runtime_version(rounds[-1]) if rounds else None,
-                "warnings": sorted({doubt.kind for one in rounds for doubt in one.warnings}),
+                "warnings": sorted({one.kind for record in rounds for one in warnings_of(record, run.plan.limits)}),
             }
-            for name, rounds in (("base", case.base), ("new", case.new))
+            for name, run, rounds in (("base", comparison.base, case.base), ("new", comparison.new, case.new))
         },
     }

@@ -12,7 +12,7 @@ from harness.analyse import groups, preemption, slower, statistics, warnings
 from harness.analyse.slower import EXACT_FACTOR, FACTOR, Told, Verdict
 from harness.record import journal
 from harness.record import plan as plans
-from harness.record.plan import Plan
+from harness.record.plan import Limits, Plan
 from harness.record.record import Record
 
 #: What a figure is: the time of a pass, or the instructions that an emulator counted in it.
@@ -64,11 +64,6 @@ class ComparedCase:
         both = (*self.new, *self.base)
         return next((record for record in both if record.status == "ok"), both[0])
 
-    @property
-    def doubts(self) -> tuple[str, str]:
-        """About the first and about the second run: each kind once, in words; empty where there are none."""
-        return _doubts(self.base), _doubts(self.new)
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -81,6 +76,10 @@ class Comparison:
     cases: tuple[ComparedCase, ...]
     factor: float
     exact_factor: float
+
+    def warnings(self, case: ComparedCase) -> tuple[str, str]:
+        """About the case in the first and in the second run: each kind once, in words; empty where there are none."""
+        return _warnings(case.base, self.base.plan.limits), _warnings(case.new, self.new.plan.limits)
 
     @property
     def regressions(self) -> tuple[ComparedCase, ...]:
@@ -287,11 +286,11 @@ def _why_failed(rounds: Sequence[Record]) -> str:
     return f"{first.status}: {first.error}" if first.error else first.status
 
 
-def _doubts(rounds: Sequence[Record]) -> str:
+def _warnings(rounds: Sequence[Record], limits: Limits) -> str:
     """Passes are not named: those of several rounds would be mixed up."""
     if not rounds:
         return ""
-    of_records = [replace(doubt, samples=()) for record in rounds for doubt in record.warnings]
+    of_records = [replace(one, samples=()) for record in rounds for one in warnings.warnings_of(record, limits)]
     measured = [one.measurement.samples for one in groups.measured(rounds) if one.measurement]
     spread = statistics.spread(measured) if len(measured) > 1 else None
-    return warnings.summary([*of_records, *warnings.of_rounds(rounds, spread)])
+    return warnings.summary([*of_records, *warnings.warnings_of_rounds(rounds, spread)])

@@ -1,4 +1,4 @@
-"""Devices that hang on many hosts: a Dask scheduler, a worker a host, and sessions sent to the one with the device.
+"""Devices that hang on many hosts: a Dask scheduler, a worker a host, and each case a task where its device is.
 
 Needs the extra `farm` (Dask's distributed).
 """

@@ -1,219 +1,175 @@
-"""The worker's side of a farm: sessions on the devices of its host, each in a thread of the Dask worker's.
+"""The worker's side of a farm: tasks of Dask's that open a device of its host, run a case on it, and close it.
 
-The functions `lacking`, `put`, `renew` and `end` are called from runs, through the scheduler.
+A device stays open between its cases. What holds it is the result of the task that opened it: as long as a run wants
+that, Dask keeps it here, and makes it anew on a worker that comes back. When no run wants it any more, for the run is
+over, was cancelled or killed, Dask releases it, and the device is closed.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import itertools
+import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from shutil import copyfile
-from tempfile import NamedTemporaryFile, TemporaryDirectory
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Self
+
+from distributed import Worker, WorkerPlugin, get_worker
 
 from device.adb.server import Server
+from device.device import Device
+from device.errors import DeviceBusy, DeviceLost
 from device.records import DeviceInfo
-from export.artifact import Artifact, ExportError
-from harness.farm.orders import ALIVE_EVERY_S, LEASE_S, Order, sources_sha256
-from harness.measure import sessions
-from harness.measure.networks import Bundles, Subject
-from harness.measure.prepare import Files, Networks, networks_of
-from harness.measure.stop import Stop
-from harness.record import plan as plans
-from harness.record.errors import EXIT_OK, EXIT_USAGE, EXPECTED, exit_code
-from harness.record.plan import Turn
-from harness.record.record import Record, record_adapter
-from toolchain.files import file_sha256
-from toolchain.paths import BUILD
+from harness.farm import store
+from harness.measure import prepare, sessions
+from harness.measure.networks import Bundles, ExportedNetwork
+from harness.measure.session import Run
+from harness.record.errors import UsageError
+from harness.record.plan import Plan, Turn
+from harness.record.record import Record
+from toolchain.paths import REPOSITORY
 
-#: Files that runs have sent, by their sha256.
-STORE = BUILD / "farm"
+#: Before a device's full name, among a worker's resources: there is one of each. Progress has the same name as topic.
+RESOURCE = "tenpass-device:"
 
-_KEPT_S = 30 * 24 * 3600  # a choice: as long as files are kept on a device
 _DETAIL_EVERY_S = 0.25  # a choice: nobody reads faster
 
-#: The adb server of this worker's devices; None: this machine's.
-adb_server: Server | None = None
+#: Folders whose sources must be the same on both sides.
+_SOURCES = ("models", "export", "device", "harness", "toolchain")
 
 
-@dataclass
-class _Lease:
-    """A session that goes on as long as somebody wants it."""
-
-    stop: Stop = field(default_factory=Stop)
-    renewed_s: float = field(default_factory=time.monotonic)
+def resource(device: str, worker: str) -> str:
+    """What a worker announces a device as, and what the device's tasks ask for."""
+    return f"{RESOURCE}{device}@{worker}"
 
 
-_leases: dict[str, _Lease] = {}
+@cache
+def sources_sha256() -> str:
+    """Of this checkout's code: a record must not depend on which worker made it."""
+    digest = hashlib.sha256()
+    for path in sorted(path for folder in _SOURCES for path in (REPOSITORY / folder).rglob("*.py")):
+        digest.update(f"{path.relative_to(REPOSITORY)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
-# --- what runs call -----------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Opened:
+    """An open device of a worker's: the key of the task that opened it, and what the device is."""
+
+    key: str
+    resource: str
+    info: DeviceInfo
 
 
-def lacking(digests: Sequence[str]) -> list[str]:
-    """Those of the files that are not here."""
-    return [digest for digest in digests if not _stored(digest).is_file()]
+@dataclass(frozen=True)
+class _Held:
+    devices: Sequence[Device]
+    bundles: Bundles
+    resource: str
+    closing: contextlib.ExitStack
 
 
-def put(digest: str, content: bytes) -> None:
-    """Keeps a file. Raises ValueError when it is not what it should be."""
-    kept = _stored(digest)
-    STORE.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=STORE, prefix=".", delete=False) as file:
-        file.write(content)
-    arrived = Path(file.name)
-    if file_sha256(arrived) != digest:
-        arrived.unlink()
-        raise ValueError(f"a file arrived other than it left: sha256 {digest}")
-    arrived.replace(kept)
+class OpenDevices(WorkerPlugin):
+    """The devices that are open on this worker, by the task that opened each. `server` is the adb server of phones."""
+
+    name = "tenpass"
+
+    def __init__(self, server: Server | None) -> None:
+        self.server = server
+        self.held: dict[str, _Held] = {}
+
+    def close(self, key: str) -> None:
+        """Closes the device, once. A case that runs on it ends with an error."""
+        if held := self.held.pop(key, None):
+            held.closing.close()
+
+    def transition(self, key: Any, start: Any, finish: str, **_: Any) -> None:  # noqa: ARG002
+        """Hears of each task, above all of one whose result is let go."""
+        if finish in ("released", "forgotten") and key in self.held:
+            # Closing a device takes a while, and this is called in the worker's event loop.
+            threading.Thread(target=self.close, args=(key,), daemon=True).start()
+
+    async def teardown(self, worker: Worker) -> None:  # noqa: ARG002
+        await asyncio.gather(*(asyncio.to_thread(self.close, key) for key in list(self.held)))
 
 
-def renew(ids: Sequence[str]) -> None:
-    """Says that these sessions, where they are this worker's, are still wanted."""
-    for id_ in ids:
-        if lease := _leases.get(id_):
-            lease.renewed_s = time.monotonic()
+def _here() -> OpenDevices:
+    plugin = get_worker().plugins[OpenDevices.name]
+    assert isinstance(plugin, OpenDevices)  # noqa: S101 (this is the code of such a worker)
+    return plugin
 
 
-def end(id_: str) -> None:
-    """Ends a session, if it is this worker's."""
-    if lease := _leases.get(id_):
-        # Closing a device takes a while, and this is called in the worker's event loop.
-        threading.Thread(target=lease.stop.set, daemon=True).start()
+# --- tasks
 
 
-def end_all() -> None:
-    for lease in list(_leases.values()):
-        lease.stop.set()
+def open_device(resource: str, plan: Plan, sources: str) -> Opened:
+    """Opens a device for a run, with as many boards as the plan says. Raises DeviceError's children and UsageError.
+
+    `sources` is what the worker's own must be.
+    """
+    worker, here = get_worker(), _here()
+    if sources != sources_sha256():
+        raise UsageError(f"worker {worker.name} has other code than this run: update it, and start it anew")
+    name, key = resource.removeprefix(RESOURCE).partition("@")[0], str(worker.get_current_task())
+    if any(held.resource == resource for held in here.held.values()):
+        raise DeviceBusy(f"device {name}: another run has it on the farm; --wait SECONDS waits for it")
+    bundles, closing = Bundles(), contextlib.ExitStack()
+    opening = prepare.opened(plan, name, _Progress(resource), bundles, server=here.server)
+    devices = closing.enter_context(opening)
+    here.held[key] = _Held(devices, bundles, resource, closing)
+    return Opened(key, resource, devices[0].info)
 
 
-def _stored(digest: str) -> Path:
-    if not (len(digest) == 64 and set(digest) <= set("0123456789abcdef")):  # noqa: PLR2004 -- it becomes a path
-        raise ValueError(f"not a sha256: {digest[:80]!r}")
-    return STORE / digest
+def measure(opened: Opened, board: int, turn: Turn, run: Run, artifact: str) -> Record:
+    """The record of a case on one of the boards (0: a phone), by the same code as where the device hangs here."""
+    held = _held(opened)
+    return sessions.measure_and_show(
+        turn,
+        lambda _: ExportedNetwork(store.get(artifact), held.bundles),
+        held.devices[board],
+        run,
+        _Progress(opened.resource),
+    )
 
 
-# --- a session ----------------------------------------------------------------------------------------
+def reconnect(opened: Opened, board: int, limit_s: float, reboot: bool) -> None:
+    """Waits until a device that was lost can be used again. Raises DeviceUnavailable."""
+    _held(opened).devices[board].reconnect(limit_s, reboot=reboot)
 
 
-def take(order: Order) -> None:
-    """Takes the order's turns, as a task of the Dask worker's; all that comes of it goes out as messages."""
-    from distributed import get_worker
-
-    worker = get_worker()
-
-    def send(kind: str, content: object = None) -> None:
-        worker.log_event(order.id, [kind, content])
-
-    send("begun")
-    lease = _leases[order.id] = _Lease()
-    keeper = threading.Thread(target=_keep_alive, args=(lease, send), daemon=True)
-    keeper.start()
-    code, words = EXIT_OK, ""
-    try:
-        if order.sources != sources_sha256():
-            code, words = EXIT_USAGE, f"worker {worker.name} has other code than this run: update it, and start it anew"
-        else:
-            _take(order, send, lease.stop)
-    except EXPECTED as error:
-        code, words = exit_code(error), str(error)
-    finally:
-        del _leases[order.id]
-        lease.stop.set()  # the keeper goes, too
-        send("ended", [code, words])
+def close(opened: Opened) -> None:
+    """Closes the device at once, whether a case runs on it or not."""
+    _here().close(opened.key)
 
 
-def _take(order: Order, send: Callable[..., None], stop: Stop) -> None:
-    def named(info: DeviceInfo) -> DeviceInfo:
-        return replace(info, serial=order.name) if order.name != order.local_name else info
-
-    def met(info: DeviceInfo) -> None:
-        plans.require_same_device(order.plan, order.name, named(info))
-        send("met", plans.device_adapter().dump_json(named(info)))
-
-    def keep(record: Record) -> None:
-        send("record", record_adapter().dump_json(replace(record, device=named(record.device))))
-
-    # What the plan knows of devices has their names on the farm, and is compared in `met`.
-    plan = replace(order.plan, devices=(order.local_name,), device_infos={})
-    bundles = Bundles()
-    with TemporaryDirectory(prefix="tenpass-") as folder:
-        subject = _networks(order.networks, Path(folder), bundles)
-
-        def announced(turn: Turn) -> Subject:
-            send("turn", [turn.round, turn.case.id])
-            return subject(turn)
-
-        session = sessions.on(
-            plan, order.local_name, order.turns, announced, bundles, wait_s=order.wait_s, server=adb_server
-        )
-        session(sessions.Listener(met, keep, _Watcher(send)), stop)
+def _held(opened: Opened) -> _Held:
+    held = _here().held.get(opened.key)
+    if held is None:
+        raise DeviceLost(f"{opened.info.serial}: the farm's worker has closed it")
+    return held
 
 
-def _networks(sent: dict[Files, Artifact | str], folder: Path, bundles: Bundles) -> Networks:
-    """The networks of an order, with their files in `folder`. Raises ExportError for a file that is damaged here."""
-    here: dict[Files, Artifact | ExportError] = {}
-    for number, (files, network) in enumerate(sent.items()):
-        if isinstance(network, str):
-            here[files] = ExportError(network)
-            continue
-        (folder / str(number)).mkdir()
-        here[files] = replace(network, folder=folder / str(number))
-        for file in network.files:
-            path = folder / str(number) / file.name
-            copyfile(_stored(file.sha256), path)
-            if file_sha256(path) != file.sha256:
-                _stored(file.sha256).unlink()
-                raise ExportError(f"{file.name}: damaged in {STORE}, and removed; run again")
-    return networks_of(here, bundles)
+class _Progress:
+    """Of the task that runs in this thread, as events of Dask's: the task's key, how many steps, what is done now."""
 
-
-def _keep_alive(lease: _Lease, send: Callable[..., None]) -> None:
-    while not lease.stop.wait(ALIVE_EVERY_S):
-        send("alive")
-        if time.monotonic() - lease.renewed_s > LEASE_S:
-            lease.stop.set()
-
-
-def sweep() -> None:
-    """Removes files that nobody has sent for long, and what a killed worker left half written."""
-    for path in STORE.glob("*"):
-        with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > _KEPT_S:
-                path.unlink()
-
-
-class _Watcher:
-    """Progress, as messages."""
-
-    def __init__(self, send: Callable[..., None]) -> None:
-        self._send, self._numbers = send, itertools.count()
+    def __init__(self, topic: str) -> None:
+        self._worker, self._topic = get_worker(), topic
+        self._key, self._told_s = str(self._worker.get_current_task()), 0.0
 
     def say(self, words: str) -> None:
-        self._send("say", words)
+        self._worker.log_event(self._topic, [self._key, 0, words])
 
     @contextlib.contextmanager
-    def stage(self, description: str, total: int | None = None) -> Iterator[_Stage]:
-        number = next(self._numbers)
-        self._send("stage", [number, description, total])
-        try:
-            yield _Stage(number, self._send)
-        finally:
-            self._send("over", number)
-
-
-class _Stage:
-    def __init__(self, number: int, send: Callable[..., None]) -> None:
-        self._number, self._send, self._told_s = number, send, 0.0
+    def stage(self, description: str, total: int | None = None) -> Iterator[Self]:  # noqa: ARG002
+        yield self  # the run shows a stage for each task
 
     def advance(self, steps: int = 1) -> None:
-        self._send("advance", [self._number, steps])
+        self._worker.log_event(self._topic, [self._key, steps, None])
 
     def detail(self, text: str) -> None:
         if time.monotonic() - self._told_s >= _DETAIL_EVERY_S:
             self._told_s = time.monotonic()
-            self._send("detail", [self._number, text])
+            self.say(text)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from device.device import Device
 from device.records import DeviceState
-from device.runner_call import Device
 from device.thermal import hottest
 from harness.record.plan import Limits
 

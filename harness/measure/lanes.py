@@ -6,20 +6,29 @@ import itertools
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Protocol, TypeVar
 
 from device.errors import DeviceError
-from device.runner_call import Device
 from harness.measure.policy import MAX_ATTEMPTS, Then, rule_for
 from harness.measure.stop import Stop
 from harness.record.plan import Plan, Turn
 from harness.record.record import Record
 
 
+class Recoverable(Protocol):
+    """A device, here or on a farm, as far as a failure concerns it."""
+
+    def reconnect(self, limit_s: float, *, reboot: bool = False) -> None: ...
+
+
+D = TypeVar("D", bound=Recoverable)
+
+
 def measure_all(
     plan: Plan,
     turns: Sequence[Turn],
-    devices: Sequence[Device],
-    measure: Callable[[Turn, Device], Record],
+    devices: Sequence[D],
+    measure: Callable[[Turn, D], Record],
     keep: Callable[[Record], None],
     tell: Callable[[str], None],
     stop: Stop,
@@ -42,7 +51,7 @@ def measure_all(
         except BaseException as error:
             failures.append(error)  # the other lanes of this device end after their case; other devices go on
 
-    def take(turn: Turn, device: Device) -> bool:
+    def take(turn: Turn, device: D) -> bool:
         """Whether this lane goes on after the turn."""
         for attempt in itertools.count(1):
             if stop.is_set() or failures:
@@ -65,7 +74,7 @@ def measure_all(
                 return True
         raise AssertionError  # the count has no end
 
-    def back(device: Device, record: Record) -> bool:
+    def back(device: D, record: Record) -> bool:
         limit_s = plan.timeouts.reconnect_s
         tell(f"{record.error}; waiting up to {limit_s:g} s for it to come back")
         try:

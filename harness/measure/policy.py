@@ -1,10 +1,14 @@
-"""What the harness does when a case fails: one table, by the status that its record has. docs/faults.md shows it."""
+"""What the harness does when a case fails: one table, by the status that its record has.
+
+What the statuses mean is in device/statuses.py; docs/faults.md shows both.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
 
+from device.statuses import STATUSES
 from harness.record.record import Record
 
 #: A choice: what has failed three times in a row is no accident.
@@ -22,15 +26,18 @@ class Then(StrEnum):
 
 @dataclass(frozen=True)
 class Rule:
-    """What a status means, and what follows.
+    """What follows from a status.
 
     With `reconnect` the device is waited for first (--reconnect-timeout); when it does not come back, it is given up.
     """
 
     status: str
-    meaning: str
-    then: Then
+    then: Then = Then.SKIP
     reconnect: bool = False
+
+    @property
+    def meaning(self) -> str:
+        return STATUSES[self.status].meaning
 
     @property
     def sentence(self) -> str:
@@ -46,50 +53,23 @@ class Rule:
         }[self.then]
 
 
-_LOST = (
-    ("device_lost", "the device is no longer there, or the connection broke"),
-    ("offline", "the adb server sees the device and cannot talk to it"),
-    ("no_answer", "the device is there and does not answer in time"),
-    ("server_gone", "the adb server is not there"),
-    ("worker_lost", "the farm's worker that has the device is gone, or says nothing"),
-)
-_SKIPPED = (
-    ("push_failed", "a file could not be put on the device"),
-    ("no_space", "the device has no room, not even after what is not used was removed"),
-    ("out_of_memory", "the runner was killed with SIGKILL, as a kernel without memory does"),
-    ("crashed", "the runner ended by a signal, which is named, or with an exit status of its own"),
-    ("timed_out", "the runner hung, or took longer than --timeout; it has been ended"),
-    ("wire_broken", "what the runner said breaks the protocol; none of it is used"),
-    ("counts_wrong", "the emulator's counts do not fit the passes"),
-    ("output_wrong", "the output is not what PyTorch computed"),
-    ("doubtful", "--strict, and the conditions were bad"),
-    ("export_failed", "the network could not be exported"),
-    ("no_bundle", "there is no runner for the device's ABI and this runtime"),
-    ("not_recorded", "the recording that is played back has no such case"),
-    ("device_error", "something else failed on the device"),
-    ("usage", "the runner refuses an option"),
-    ("unreadable", "the runner cannot read a file"),
-    ("bad_model", "the runtime refuses the model"),
-    ("bad_input", "the input does not fit the model"),
-    ("run_failed", "the runtime failed during a pass"),
-    ("unwritable", "the runner cannot write the output"),
-    ("affinity", "the CPUs that were asked for cannot be had"),
-    ("runtime_missing", "the runner cannot load the runtime's library"),
-    ("no_provider", "the runtime's library lacks the execution provider that was asked for"),
-)
-
-RULES = {
+#: What follows from all other statuses is that the run goes on with the next case.
+_EXCEPTIONS = {
     rule.status: rule
     for rule in (
-        *(Rule(status, meaning, Then.AGAIN, reconnect=True) for status, meaning in _LOST),
-        Rule("push_corrupted", "a file did not arrive as it left; it has been removed", Then.AGAIN),
-        *(Rule(status, meaning, Then.SKIP) for status, meaning in _SKIPPED),
-        Rule("unauthorised", "the device does not trust this machine (any more)", Then.GIVE_UP),
-        Rule("device_unavailable", "the device cannot be had", Then.GIVE_UP),
-        Rule("device_busy", "another run has the device", Then.GIVE_UP),
-        Rule("host_disk_full", "this machine has no room for what came from the device", Then.STOP),
+        Rule("device_lost", Then.AGAIN, reconnect=True),
+        Rule("offline", Then.AGAIN, reconnect=True),
+        Rule("no_answer", Then.AGAIN, reconnect=True),
+        Rule("server_gone", Then.AGAIN, reconnect=True),
+        Rule("worker_lost", Then.AGAIN, reconnect=True),
+        Rule("push_corrupted", Then.AGAIN),
+        Rule("unauthorised", Then.GIVE_UP),
+        Rule("device_unavailable", Then.GIVE_UP),
+        Rule("device_busy", Then.GIVE_UP),
+        Rule("host_disk_full", Then.STOP),
     )
 }
+RULES = {status: _EXCEPTIONS.get(status, Rule(status)) for status in STATUSES}
 
 
 def rule_for(record: Record) -> Rule | None:
@@ -100,7 +80,7 @@ def rule_for(record: Record) -> Rule | None:
     if record.status == "ok":
         return None
     if record.device.kind == "replay":
-        return Rule(record.status, "as recorded", Then.SKIP)
+        return Rule(record.status)
     return RULES[record.status]
 
 

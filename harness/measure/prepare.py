@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from device.adb.server import Server
+from device.device import Device
 from device.errors import BundleError
 from device.open import open_devices, reserve
-from device.runner_call import Device
 from export.artifact import Artifact, ExportError
 from export.own.model import export_own
 from export.pipeline import ExportOptions, export_model
@@ -66,11 +66,11 @@ def opened(
     if replay.is_one(device):
         yield [replay.ReplayDevice(replay.read(device))]
         return
-    with reserve(device, wait_s, on_wait=watcher.say) or contextlib.nullcontext(), contextlib.ExitStack() as open_ones:
+    with reserve(device, wait_s, on_wait=watcher.say), contextlib.ExitStack() as open_ones:
         with watcher.stage(f"ready {device}") as stage:
             devices = open_devices(
                 device,
-                plan.lanes_of(device),
+                plan.lanes,
                 on_step=stage.detail,
                 counting=plan.counting,
                 timeouts=plan.timeouts,

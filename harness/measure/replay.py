@@ -1,6 +1,6 @@
 """A recorded run as a device: `replay:FOLDER` plays its records back through the same code that made them.
 
-Everything of a run is at work but the hardware: order and rounds, waiting for a device to cool, the wire, doubts,
+Everything of a run is at work but the hardware: order and rounds, waiting for a device to cool, the wire, warnings,
 statistics, tables. The conditions may be recorded ones or made up, such as a phone that throttles. What cannot be done
 again, pushing files and checking an output, is taken from the recording.
 
@@ -17,9 +17,9 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 from device import wire
+from device.device import OnBytes, OnEvent
 from device.errors import DeviceError
 from device.records import Bundle, DeviceInfo, DeviceState, Measurement, Pass, RunRequest
-from device.runner_call import OnBytes, OnEvent
 from harness.record import journal
 from harness.record.case import Case
 from harness.record.errors import UsageError

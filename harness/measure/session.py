@@ -14,9 +14,9 @@ from typing import Protocol
 
 from device import wire
 from device.cores import cpu_mask
+from device.device import Device
 from device.errors import DeviceError, HostDiskFull
 from device.records import Clock, DeviceInfo, DeviceState, RunRequest
-from device.runner_call import Device
 from harness.analyse import warnings
 from harness.measure.conditions import wait_until_cool
 from harness.measure.networks import Subject
@@ -69,10 +69,10 @@ class Run:
     time: Timekeeper = field(default_factory=WallTime)
 
 
-class Doubtful(DeviceError):
-    """What was asked to be certain (--strict) is not."""
+class BadConditions(DeviceError):
+    """The conditions were bad, and such a case is to fail (--strict)."""
 
-    status = "doubtful"
+    status = "bad_conditions"
 
 
 class Phases:
@@ -133,14 +133,14 @@ def measure(
             phases.enter("state")
             before = wait_until_cool(device, run.limits, on_state, sleep=run.time.sleep, now=run.time.monotonic)
             record = replace(record, before=before)
-            _require_certainty(record, run.limits)
+            _require_good_conditions(record, run.limits)
             phases.enter("launch")
             record = replace(record, measurement=device.run(request, follow))
             phases.enter("state")
             record = replace(record, after=device.state())
             phases.enter("check")
             record = _checked(record, subject, request)
-            _require_certainty(record, run.limits)
+            _require_good_conditions(record, run.limits)
         except DeviceError as failure:
             record = replace(record, status=failure.status, error=str(failure))
         except OSError as failure:
@@ -150,7 +150,7 @@ def measure(
             record = replace(record, status=HostDiskFull.status, error=words)
         finally:
             phases.leave()
-    return replace(record, warnings=warnings.of(record, run.limits), phases_ns=phases.ns)
+    return replace(record, phases_ns=phases.ns)
 
 
 def failed(turn: Turn, device: DeviceInfo, run: Run, status: str, reason: str) -> Record:
@@ -188,12 +188,12 @@ def _checked(record: Record, subject: Subject, request: RunRequest) -> Record:
     return replace(record, check=check, status="output_wrong", error=error)
 
 
-def _require_certainty(record: Record, limits: Limits) -> None:
-    """Raises Doubtful when --strict was asked for and what is known of the case so far does not bear it."""
+def _require_good_conditions(record: Record, limits: Limits) -> None:
+    """Raises BadConditions when --strict was asked for and a warning about the case so far is of that kind."""
     if not limits.strict or record.status != "ok":
         return
-    if against := warnings.failing(warnings.of(record, limits)):
-        raise Doubtful(f"--strict: {'; '.join(doubt.message for doubt in against)}")
+    if against := warnings.failing(warnings.warnings_of(record, limits)):
+        raise BadConditions(f"--strict: {'; '.join(one.message for one in against)}")
 
 
 def _record(turn: Turn, device: DeviceInfo, run: Run) -> Record:
@@ -218,5 +218,4 @@ def _record(turn: Turn, device: DeviceInfo, run: Run) -> Record:
         after=None,
         phases_ns={},
         pushed_bytes=0,
-        warnings=(),
     )

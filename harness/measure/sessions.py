@@ -14,8 +14,8 @@ from typing import Protocol
 
 from device import wire
 from device.adb.server import Server
+from device.device import Device
 from device.records import DeviceInfo, DeviceState
-from device.runner_call import Device
 from device.thermal import hottest
 from export.artifact import ExportError
 from harness.measure import lanes, prepare, replay, session
@@ -93,7 +93,7 @@ def on(
                     plan,
                     turns,
                     devices,
-                    lambda turn, one: _measure(turn, subject, one, run, watcher),
+                    lambda turn, one: measure_and_show(turn, subject, one, run, watcher),
                     listener.keep,
                     watcher.say,
                     stop,
@@ -161,7 +161,10 @@ def _time(device: str) -> session.Timekeeper:
     return replay.RecordedTime() if replay.is_one(device) else WallTime()
 
 
-def _measure(turn: Turn, subject_of: Callable[[Turn], Subject], device: Device, run: Run, watcher: Watcher) -> Record:
+def measure_and_show(
+    turn: Turn, subject_of: Callable[[Turn], Subject], device: Device, run: Run, watcher: Watcher
+) -> Record:
+    """The record of `turn`; `watcher` is told how it goes."""
     try:
         subject = subject_of(turn)
     except ExportError as error:

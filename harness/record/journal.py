@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from pydantic import ValidationError
 
 from device import wire
 from harness.record import bounded
 from harness.record.errors import HarnessError, UsageError
-from harness.record.record import MOST_ROUNDS, OLDER_VERSION, SCHEMA_VERSION, Record, record_adapter
+from harness.record.record import MOST_ROUNDS, SCHEMA_VERSION, Record, record_adapter
 
 FILE_NAME = "records.jsonl"
 
@@ -115,10 +113,10 @@ def _parse(path: Path, lines: Iterable[bytes]) -> Iterable[Record]:
                 raise UsageError(f"{path}:{number}: a line of {len(line)} bytes; {MOST_RECORD_BYTES} are allowed")
             content = bounded.parse_json(line)
             version = content.get("schema_version")
-            if version not in (SCHEMA_VERSION, OLDER_VERSION):
+            if version != SCHEMA_VERSION:
                 found = repr(version)[:_QUOTED]
                 raise UsageError(f"{path}:{number}: schema version {found}, this harness reads {SCHEMA_VERSION}")
-            record = adapter.validate_json(line if version == SCHEMA_VERSION else json.dumps(_upgraded(content)))
+            record = adapter.validate_json(line)
             _require_sense(record)
             yield record
         except (ValidationError, ValueError, AttributeError, KeyError, TypeError) as error:
@@ -129,15 +127,6 @@ def _parse(path: Path, lines: Iterable[bytes]) -> Iterable[Record]:
                 detail = str(error)
             detail = bounded.printable(detail[:_QUOTED])
             raise UsageError(f"{path}:{number}: not a record of this harness ({detail})") from None
-
-
-def _upgraded(content: dict[str, Any]) -> dict[str, Any]:
-    """A record of the older schema as one of this."""
-    measured = content.get("measurement")
-    if measured is not None:
-        shape = measured.pop("output_shape")
-        measured = {**measured, "outputs": [{"type": "float32", "shape": shape}]}
-    return {**content, "schema_version": SCHEMA_VERSION, "measurement": measured}
 
 
 def _require_sense(record: Record) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -19,7 +17,7 @@ from export.own.model import OwnModel
 from harness.record import bounded
 from harness.record.case import Case
 from harness.record.errors import UsageError
-from harness.record.record import MOST_ROUNDS, OLDER_VERSION, SCHEMA_VERSION
+from harness.record.record import MOST_ROUNDS, SCHEMA_VERSION
 
 FILE_NAME = "plan.json"
 
@@ -79,10 +77,6 @@ class Plan:
     reboot: bool = False
     own_models: tuple[OwnModel, ...] = ()
     calibrations: dict[str, str] = field(default_factory=dict)
-
-    def lanes_of(self, device: str) -> int:
-        """How many boards of a device share its turns; other devices are one of a kind."""
-        return self.lanes if device.startswith("board:") else 1
 
     def serial(self, device: str) -> str:
         """What records call the device; a recording's have the name of what was recorded."""
@@ -176,13 +170,6 @@ def sequential(cases: Sequence[Case], rounds: int) -> tuple[tuple[int, str], ...
     return tuple((round_, case.id) for case in cases for round_ in range(rounds))
 
 
-def _upgraded(content: dict[str, Any]) -> dict[str, Any]:
-    """A plan of the older schema, which knew one device, as one of this."""
-    device, info = content.pop("device", None), content.pop("device_info", None)
-    infos = {} if info is None else {device: info}
-    return {**content, "schema_version": SCHEMA_VERSION, "devices": [device], "device_infos": infos}
-
-
 @cache  # it takes 50 ms to make
 def _adapter() -> TypeAdapter[Plan]:
     return TypeAdapter(Plan)
@@ -209,16 +196,16 @@ def read(folder: Path) -> Plan:
     try:
         content = bounded.read_bytes(path, MOST_FILE_BYTES)
         parsed = bounded.parse_json(content)
-        is_older = isinstance(parsed, dict) and parsed.get("schema_version") == OLDER_VERSION
-        plan = _adapter().validate_json(json.dumps(_upgraded(parsed)) if is_older else content)
+        if isinstance(parsed, dict) and parsed.get("schema_version") != SCHEMA_VERSION:
+            found = str(parsed.get("schema_version"))[:80]
+            raise UsageError(f"{path}: schema version {found}, this harness reads {SCHEMA_VERSION}")
+        plan = _adapter().validate_json(content)
     except OSError as error:
         raise UsageError(f"{path}: no run there ({error.strerror}); name a folder below results/") from None
     except ValidationError as error:
         raise UsageError(f"{path}: not a plan of this harness ({error.error_count()} errors)") from None
     except ValueError as error:
         raise UsageError(f"{path}: not a plan of this harness ({bounded.printable(str(error))})") from None
-    if plan.schema_version != SCHEMA_VERSION:
-        raise UsageError(f"{path}: schema version {plan.schema_version}, this harness reads {SCHEMA_VERSION}")
     known = {case.id for case in plan.cases}
     for round_, id_ in plan.order:
         if id_ not in known or not 0 <= round_ < MOST_ROUNDS:
@@ -232,8 +219,8 @@ def read(folder: Path) -> Plan:
 class Limits:
     """What a run asks of its conditions; None: nothing.
 
-    A case waits at most `cool_timeout_s` for the device to cool to `max_start_celsius`. With `strict`, doubts about the
-    conditions (harness.analyse.warnings) fail the run.
+    A case waits at most `cool_timeout_s` for the device to cool to `max_start_celsius`. With `strict`, warnings that
+    another moment could avoid (harness.analyse.warnings) fail the case.
     """
 
     max_start_celsius: float | None = None

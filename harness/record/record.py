@@ -10,9 +10,7 @@ from pydantic import ConfigDict, TypeAdapter
 from device.records import DeviceInfo, DeviceState, Measurement
 from harness.record.case import Case
 
-#: Version 2, which knew one output and no precisions or providers, is read as well.
-SCHEMA_VERSION = 3
-OLDER_VERSION = 2
+SCHEMA_VERSION = 4
 
 MOST_ROUNDS = 100_000
 
@@ -52,18 +50,6 @@ class MeasuredBundle:
     sha256: str
     size_bytes: int
     simd: tuple[str, ...]  # what the runtime's library has code for, of the features in PROTOCOL.md
-
-
-@dataclass(frozen=True)
-class Doubt:
-    """Why a figure is to be trusted less: `kind` is one of KINDS in analyse, `message` says what was seen, what to do.
-
-    `samples` are the indices of the timed passes concerned; none: the whole case is.
-    """
-
-    kind: str
-    message: str
-    samples: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -118,7 +104,6 @@ class Record:
     after: DeviceState | None
     phases_ns: dict[str, int]
     pushed_bytes: int
-    warnings: tuple[Doubt, ...]
     attempt: int = 1
 
     @property

@@ -253,9 +253,9 @@ def _cell(row: Row, name: str, text: str, is_fastest: bool) -> Cell:
     if name == "Model":  # which stays in sight where the table scrolls
         best = "fewest instructions" if row.record.device.clock == "instructions" else "fastest"
         mark = f"{best}, {case_runtime_title(row.record)}" if is_fastest else ""
-        return Cell(escape(text), mark, ranking.doubted(row))
+        return Cell(escape(text), mark, ranking.warnings_in_short(row))
     if name == "Warnings" and text != NOTHING:
-        return Cell(escape(text), more=tuple(doubt.message for doubt in row.doubts))
+        return Cell(escape(text), more=tuple(one.message for one in row.warnings))
     if name.startswith("Mean") and row.summary is None and row.record.error:
         return Cell(escape(text), more=(row.record.error,))
     if name == RELATIVE and row.ratio is not None:

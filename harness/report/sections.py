@@ -61,7 +61,7 @@ def write(folder: Path) -> Written:
         return devices.get(record.device.serial, len(devices)), places.get(record.id, len(places)), record.round
 
     records = sorted(journal.read(folder), key=place)
-    rows = table_rows(records)
+    rows = table_rows(records, plan.limits)
     rows_in_full, records_in_full = fleet.in_full(rows, records)
     table6 = table.markdown(rows) if rows else ""
     report = _markdown(plan, records, rows, table6)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.analyse import warnings as doubts
 from harness.analyse.rows import MOST_SIDE_BY_SIDE, Row, by_device, is_baseline, onnx_bytes
 from harness.analyse.statistics import shown_ratio
+from harness.analyse.warnings import summary as summary_of_warnings
 from harness.record.titles import MEANING_OF_TIME, case_runtime_title, runtime_title
 from harness.record.units import NOTHING, milliseconds
 from harness.report import render
@@ -85,7 +85,7 @@ def _shown(row: Row, mean: str, rounds: int, *, with_device: bool) -> dict[str, 
         "Paper (ms)": f"{row.paper_ms:.0f}" if row.paper_ms is not None else NOTHING,
         "Paper, relative": f"{row.paper_relative:.3f}" if row.paper_relative is not None else NOTHING,
         "Output check": _check(row),
-        "Warnings": doubts.summary(row.doubts) or NOTHING,
+        "Warnings": summary_of_warnings(row.warnings) or NOTHING,
         "Time is": MEANING_OF_TIME[record.device.clock],
     }
 
@@ -113,13 +113,13 @@ def _check(row: Row) -> str:
 
 
 def warnings(table: Sequence[Row]) -> list[str]:
-    """A line for each doubt, in words; what holds for all rows in the same words is said once."""
+    """A line for each warning, in words; what holds for all rows in the same words is said once."""
     said: dict[str, list[str]] = {}
     several = len(by_device(table)) > 1
     for row in table:
         where = f" on {row.record.device.serial}" if several else ""
-        for doubt in row.doubts:
-            said.setdefault(doubt.message, []).append(f"{row.title}, {runtime_title(row.record)}{where}")
+        for one in row.warnings:
+            said.setdefault(one.message, []).append(f"{row.title}, {runtime_title(row.record)}{where}")
     return [
         f"warning: {'all cases' if 1 < len(table) == len(who) else '; '.join(who)}: {message}"
         for message, who in said.items()
@@ -174,7 +174,7 @@ def _plain(row: Row) -> dict[str, object]:
         "relative_to_fp32_low": row.fp32_ratio.low if row.fp32_ratio else None,
         "relative_to_fp32_high": row.fp32_ratio.high if row.fp32_ratio else None,
         "deviation_from_fp32": row.fp32_deviation,
-        "warnings": " ".join(doubt.kind for doubt in row.doubts) or None,
+        "warnings": " ".join(one.kind for one in row.warnings) or None,
         "paper_ms": row.paper_ms,
         "paper_relative_to_mobilenet": row.paper_relative,
         "max_abs_error": record.check.max_abs_error if record.check else None,

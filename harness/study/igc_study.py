@@ -70,7 +70,9 @@ def main(devices: str, models: str, threads: str, out: Path | None, source: Path
 
 
 def _measure(device: str, models: str, threads: str, folder: Path) -> int:
-    passes = PASSES_ON_BOARDS if device.startswith("board:") else PASSES_ON_HARDWARE
+    from device.open import opener_of
+
+    passes = PASSES_ON_BOARDS if opener_of(device).kind == "board" else PASSES_ON_HARDWARE
     command = [sys.executable, "-m", "harness.run", "--device", device, "--models", models]
     command += ["--igc", ",".join(IGC), "--fuse-separable", "--threads", threads, "--passes", str(passes)]
     out = (folder / device.replace(":", "-")).resolve()
@@ -120,13 +122,18 @@ def _report(folder: Path) -> int:
     """Remakes the report of the study in `folder` from its records. Raises UsageError where there is none."""
     from harness.analyse.rows import table_rows
     from harness.record import journal
+    from harness.record import plan as plans
     from harness.report import plots, table
     from harness.study import interleaved
 
     runs = sorted(path.parent for path in folder.glob(f"*/{journal.FILE_NAME}"))
     if not runs:
         raise UsageError(f"{folder}: no study there; name a folder that holds the runs of one")
-    by_device = {rows[0].record.device.serial: rows for run in runs if (rows := table_rows(journal.read(run)))}
+    by_device = {
+        rows[0].record.device.serial: rows
+        for run in runs
+        if (rows := table_rows(journal.read(run), plans.read(run).limits))
+    }
     measured = interleaved.read(folder)
     try:
         (folder / REPORT_NAME).write_text(_markdown(by_device, measured))

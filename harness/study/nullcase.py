@@ -11,8 +11,8 @@ from toolchain.files import local_file
 from toolchain.tensors import InputTensor
 
 if TYPE_CHECKING:
+    from device.device import Device
     from device.records import Measurement
-    from device.runner_call import Device
     from toolchain.files import File
 
 #: Its one input, which it does not look at: a float32.

@@ -6,7 +6,6 @@ the runner agrees with Python. Exit codes are those of harness.run; 1 is a targe
 
 from __future__ import annotations
 
-import contextlib
 import json
 import tempfile
 from collections.abc import Callable
@@ -22,8 +21,8 @@ from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK
 from harness.report.render import writing
 
 if TYPE_CHECKING:
+    from device.device import Device
     from device.records import DeviceInfo
-    from device.runner_call import Device
     from harness.study.agreement import Agreement
     from harness.study.nullcase import NullCase
 
@@ -79,7 +78,7 @@ def measure(name: str, on_step: OnStep) -> Selfcheck:
     """Measures on the device of that name. Raises DeviceError's children."""
     from device.open import open_devices, reserve
 
-    with reserve(name) or contextlib.nullcontext():
+    with reserve(name):
         agreement = _agreement(on_step) if name == HOST else None
         (device,) = open_devices(name, on_step=on_step)
         try:

@@ -1,4 +1,4 @@
-"""Doubts: each bad condition is caught, named and said in words; a figure that nothing is wrong with has none."""
+"""Warnings: each bad condition is caught, named and said in words; a figure that nothing is wrong with has none."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from synthetic import BOARD, record
 from device.records import Clock, Core, Counters, DeviceInfo, DeviceState, Kind, Measurement, Pass
 from harness.analyse import warnings
 from harness.analyse.statistics import Spread
+from harness.analyse.warnings import CaseWarning, warnings_of
 from harness.record.plan import Limits
-from harness.record.record import Doubt, OutputCheck, Record
+from harness.record.record import OutputCheck, Record
 
 NO_LIMITS = Limits(max_start_celsius=None, max_celsius=None, cool_timeout_s=300, strict=False)
 LIMITS = replace(NO_LIMITS, max_start_celsius=40.0, max_celsius=80.0)
@@ -95,12 +96,12 @@ def pinned(cpus: str | None, one: Record) -> Record:
 
 
 def kinds(one: Record, limits: Limits = LIMITS) -> list[str]:
-    return [doubt.kind for doubt in warnings.of(one, limits)]
+    return [one.kind for one in warnings_of(one, limits)]
 
 
-def only(one: Record, limits: Limits = LIMITS) -> Doubt:
-    (doubt,) = warnings.of(one, limits)
-    return doubt
+def only(one: Record, limits: Limits = LIMITS) -> CaseWarning:
+    (warning,) = warnings_of(one, limits)
+    return warning
 
 
 def counters(share: float) -> Counters:
@@ -113,7 +114,7 @@ HOT = {"temperatures_celsius": {"cpu-0-0 (0)": 41.5, "skin (HAL, skin)": 33.0}}
 SAVING = ("schedutil",) * 4 + ("powersave",) * 4
 SLOW_LATE_KHZ = [FULL_KHZ] * 6 + [1_500_000, 1_400_000, 1_500_000, 1_500_000]
 
-#: One bad condition each -> the doubt's kind, and a part of what it says.
+#: One bad condition each -> the warning's kind, and a part of what it says.
 BAD: dict[str, tuple[Record, str, str]] = {
     "clocks that fall": (with_samples(khz=SLOW_LATE_KHZ), "throttled", "from 2.20 GHz to 1.40 GHz in passes 7-10"),
     "a clock that fell after the warm-up": (
@@ -241,52 +242,52 @@ BAD: dict[str, tuple[Record, str, str]] = {
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_condition_is_named_and_said(name: str) -> None:
     bad, kind, said = BAD[name]
-    doubt = only(bad)
-    assert doubt.kind == kind
-    assert said in doubt.message
-    assert doubt.message.endswith(f"; {warnings.KINDS[kind].advice}")
-    assert "\n" not in doubt.message
+    warning = only(bad)
+    assert warning.kind == kind
+    assert said in warning.message
+    assert warning.message.endswith(f"; {warnings.KINDS[kind].advice}")
+    assert "\n" not in warning.message
 
 
-def test_every_kind_of_doubt_has_its_bad_condition() -> None:
+def test_every_kind_of_warning_has_its_bad_condition() -> None:
     assert {kind for _, kind, _ in BAD.values()} | {"hot_start", "rounds_differ", "rounds_failed"} == set(
         warnings.KINDS
     )
 
 
-def test_a_clean_record_has_no_doubts() -> None:
-    assert warnings.of(measured(), LIMITS) == ()
-    assert warnings.of(measured(), NO_LIMITS) == ()
-    assert warnings.of(pinned("big", measured(cpu_mask=0xF0)), LIMITS) == ()
+def test_a_clean_record_has_no_warnings() -> None:
+    assert warnings_of(measured(), LIMITS) == ()
+    assert warnings_of(measured(), NO_LIMITS) == ()
+    assert warnings_of(pinned("big", measured(cpu_mask=0xF0)), LIMITS) == ()
 
 
-def test_a_modelled_boards_clean_record_is_doubted_for_its_emulation_alone() -> None:
+def test_a_modelled_boards_clean_record_is_warned_of_for_its_emulation_alone() -> None:
     assert kinds(record("mobilenet", [500.0, 500.2, 499.8], on=BOARD), NO_LIMITS) == ["emulated"]
 
 
-def test_of_what_was_not_measured_the_conditions_are_doubted_alone() -> None:
+def test_of_what_was_not_measured_the_conditions_are_warned_of_alone() -> None:
     failed = replace(before(**HOT, power_save=True), measurement=None, status="crashed")
     assert kinds(failed, LIMITS) == ["hot_start", "power_save"]
 
 
 def test_rounds_that_differ_more_than_passes_do_are_told_apart_from_noisy_passes() -> None:
     rounds = (measured(), measured())
-    assert warnings.of_rounds(rounds, Spread(within=0.004, between=0.003)) == ()
-    assert warnings.of_rounds(rounds, Spread(within=0.05, between=0.04)) == ()
-    (doubt,) = warnings.of_rounds(rounds, Spread(within=0.004, between=0.06))
-    assert (doubt.kind, "6.0%" in doubt.message) == ("rounds_differ", True)
+    assert warnings.warnings_of_rounds(rounds, Spread(within=0.004, between=0.003)) == ()
+    assert warnings.warnings_of_rounds(rounds, Spread(within=0.05, between=0.04)) == ()
+    (warning,) = warnings.warnings_of_rounds(rounds, Spread(within=0.004, between=0.06))
+    assert (warning.kind, "6.0%" in warning.message) == ("rounds_differ", True)
 
 
 def test_rounds_that_failed_are_counted() -> None:
-    (doubt,) = warnings.of_rounds((measured(), replace(measured(), status="crashed")), None)
-    assert (doubt.kind, "1 of 2 rounds" in doubt.message) == ("rounds_failed", True)
+    (warning,) = warnings.warnings_of_rounds((measured(), replace(measured(), status="crashed")), None)
+    assert (warning.kind, "1 of 2 rounds" in warning.message) == ("rounds_failed", True)
 
 
-def test_a_device_that_tells_nothing_is_not_doubted_without_limits() -> None:
+def test_a_device_that_tells_nothing_is_not_warned_of_without_limits() -> None:
     silent = with_samples(khz=[None] * 10, cpu=[None] * 10, celsius=[None] * 10)
-    assert warnings.of(replace(silent, before=None, after=None), NO_LIMITS) == ()
+    assert warnings_of(replace(silent, before=None, after=None), NO_LIMITS) == ()
     unknown = DeviceState({}, (), (), None, None, None, None, None)
-    assert warnings.of(replace(silent, before=unknown, after=unknown), NO_LIMITS) == ()
+    assert warnings_of(replace(silent, before=unknown, after=unknown), NO_LIMITS) == ()
 
 
 def test_a_governor_that_ramps_up_is_not_throttling() -> None:
@@ -320,7 +321,7 @@ def test_a_pcs_powersave_is_its_ordinary_governor() -> None:
     assert kinds(on(pc, one)) == []
 
 
-def test_a_governor_of_cores_that_were_not_used_is_no_doubt() -> None:
+def test_a_governor_of_cores_that_were_not_used_is_no_warning() -> None:
     assert kinds(before(governors=SAVING[::-1])) == []
 
 
@@ -330,7 +331,7 @@ def test_without_a_limit_androids_thermal_status_tells_a_hot_start() -> None:
     assert kinds(warm, LIMITS) == []
 
 
-def test_heat_below_the_limits_is_no_doubt() -> None:
+def test_heat_below_the_limits_is_no_warning() -> None:
     assert kinds(before(**HOT), replace(LIMITS, max_start_celsius=41.5)) == []
     assert kinds(before(**HOT), NO_LIMITS) == []
     assert kinds(after(temperatures_celsius={"cpu (0)": 99.0}), NO_LIMITS) == []
@@ -354,7 +355,7 @@ def test_the_runs_own_last_case_does_not_make_the_device_busy() -> None:
     assert "1 of them this run's own at most" in only(replace(before(load_average=7.5), order=1)).message
 
 
-def test_the_load_of_a_board_is_no_doubt() -> None:
+def test_the_load_of_a_board_is_no_warning() -> None:
     assert "busy" not in kinds(on(replace(PHONE, kind="board", clock="instructions"), before(load_average=50.0)))
 
 
@@ -382,7 +383,7 @@ def test_an_app_may_be_called_like_a_home() -> None:
     assert kinds(before(foreground_app="com.example.smarthome")) == ["app_in_front"]
 
 
-def test_charging_alone_is_no_doubt() -> None:
+def test_charging_alone_is_no_warning() -> None:
     assert kinds(before(charging=True)) == []
 
 
@@ -392,14 +393,14 @@ def test_without_the_cores_nothing_is_said_of_moves_and_masks() -> None:
     assert kinds(on(unknown, moved)) == []
 
 
-def test_several_doubts_come_in_the_order_of_the_table() -> None:
+def test_several_warnings_come_in_the_order_of_the_table() -> None:
     bad = with_samples(of=before(power_save=True, load_average=7.0, **HOT), khz=SLOW_LATE_KHZ)
     assert kinds(bad) == ["throttled", "hot_start", "busy", "power_save"]
 
 
 def test_a_cells_words_are_short_and_count_passes_from_one() -> None:
     bad = with_samples(of=before(**HOT), khz=SLOW_LATE_KHZ)
-    assert warnings.summary(warnings.of(bad, LIMITS)) == "throttled (passes 7-10); hot start"
+    assert warnings.summary(warnings_of(bad, LIMITS)) == "throttled (passes 7-10); hot start"
 
 
 @pytest.mark.parametrize(
@@ -413,25 +414,19 @@ def test_a_cells_words_are_short_and_count_passes_from_one() -> None:
     ],
 )
 def test_passes_are_named_as_people_count_them(samples: Sequence[int], words: str) -> None:
-    assert warnings.summary([Doubt("outliers", "", tuple(samples))]) == words
+    assert warnings.summary([CaseWarning("outliers", "", tuple(samples))]) == words
 
 
 def test_a_cell_names_each_kind_once() -> None:
     twice = [
-        Doubt("governor", "one"),
-        Doubt("outliers", "", (1,)),
-        Doubt("governor", "two"),
-        Doubt("outliers", "", (0,)),
+        CaseWarning("governor", "one"),
+        CaseWarning("outliers", "", (1,)),
+        CaseWarning("governor", "two"),
+        CaseWarning("outliers", "", (0,)),
     ]
     assert warnings.summary(twice) == "governor; outliers (passes 1-2)"
-    assert warnings.summary([Doubt("outliers", "", (1,)), Doubt("outliers", "")]) == "outliers"
+    assert warnings.summary([CaseWarning("outliers", "", (1,)), CaseWarning("outliers", "")]) == "outliers"
     assert warnings.summary([]) == ""
-
-
-def test_a_doubt_of_a_later_harness_is_shown_by_its_kind() -> None:
-    later = Doubt("moonlight", "it was night")
-    assert warnings.summary([later]) == "moonlight"
-    assert warnings.failing([later]) == ()
 
 
 @pytest.mark.parametrize(
@@ -445,8 +440,8 @@ def test_a_doubt_of_a_later_harness_is_shown_by_its_kind() -> None:
     ],
 )
 def test_strict_fails_what_another_moment_could_mend(kind: str, fails: bool) -> None:
-    doubt = Doubt(kind, "")
-    assert warnings.failing([doubt]) == ((doubt,) if fails else ())
+    warning = CaseWarning(kind, "")
+    assert warnings.failing([warning]) == ((warning,) if fails else ())
 
 
 _counts = st.none() | st.integers(0, 2**40)
@@ -500,7 +495,7 @@ _measurements = st.builds(
     st.none() | st.sampled_from(["big", "mid", "all", "0-3", "0xf0", "nonsense"]),
     st.builds(Limits, max_start_celsius=_celsius, max_celsius=_celsius),
 )
-def test_whatever_a_record_leaves_out_doubts_can_be_told(
+def test_whatever_a_record_leaves_out_its_warnings_can_be_told(
     measurement: Measurement | None,
     state_before: DeviceState | None,
     state_after: DeviceState | None,
@@ -509,7 +504,7 @@ def test_whatever_a_record_leaves_out_doubts_can_be_told(
     limits: Limits,
 ) -> None:
     one = replace(measured(), measurement=measurement, before=state_before, after=state_after, device=device)
-    found = warnings.of(replace(pinned(cpus, one), bundle=None), limits)
-    assert all(doubt.kind in warnings.KINDS and doubt.message for doubt in found)
-    assert all(0 <= index < len(measurement.samples) for doubt in found for index in doubt.samples)
+    found = warnings_of(replace(pinned(cpus, one), bundle=None), limits)
+    assert all(one.kind in warnings.KINDS and one.message for one in found)
+    assert all(0 <= index < len(measurement.samples) for one in found for index in one.samples)
     warnings.summary(found)

@@ -1,0 +1,139 @@
+"""Commands on a device, over adb's shell protocol 2 (Android 7 or newer)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from device import runner_call
+from device.adb import server as adb_server
+from device.adb.server import Connection, Server
+from device.errors import DeviceLost, DeviceUnavailable, NoAnswer, NoSpace, PushFailed, ServerGone
+from device.timeouts import DEFAULT, Deadline, Timeouts
+
+CLEAN_UP_S = 5.0  # for what is done after a failure: it must not make the wait much longer
+PING_S = 5.0  # a choice: a device that takes longer for an `echo` is not usable
+PACKET_BYTES = 64 * 1024
+_STDIN, _STDOUT, _STDERR, _EXIT, _CLOSE_STDIN = range(5)  # packet ids of adb's shell protocol 2
+_MOST_PACKET_BYTES = 1024 * 1024  # AOSP, adb.h: MAX_PAYLOAD
+_MOST_ANSWER_BYTES = 4 * 1024 * 1024  # a choice: of a command's stdout; the longest, a probe's, have some 10 KB
+
+
+class ShellFlooded(DeviceLost):
+    """The device answered with more than the answer to a command can be."""
+
+
+@dataclass(frozen=True)
+class ShellResult:
+    stdout: bytes
+    stderr: bytes
+    exit_code: int
+
+
+class Shell:
+    """Commands on one device, over adb's shell protocol 2: stdout, stderr and exit status kept apart."""
+
+    def __init__(self, serial: str, server: Server, timeouts: Timeouts = DEFAULT) -> None:
+        self.serial, self.server = serial, server
+        self._timeouts = timeouts
+        self._open: set[Connection] = set()
+
+    def run(
+        self,
+        command: str,
+        *,
+        stdin: Iterator[bytes] | None = None,
+        timeout_s: float | None = None,
+        on_stdout: Callable[[bytes], None] | None = None,
+        most_bytes: int = _MOST_ANSWER_BYTES,
+    ) -> ShellResult:
+        """What `command` (a line for the device's shell) answered; `on_stdout` gets its output as it comes.
+
+        Of stderr the end is kept. Raises NoAnswer when it does not end in time, ShellFlooded when more than
+        `most_bytes` are to be kept of stdout, another of DeviceLost's when the connection breaks before the exit status
+        has come.
+        """
+        limit_s = self._timeouts.command_s if timeout_s is None else timeout_s
+        stdout, stderr = bytearray(), runner_call.Tail()
+        try:
+            with self._transport(Deadline(limit_s)) as connection:
+                connection.request(f"shell,v2,raw:{command}")
+                if stdin is not None:
+                    for data in stdin:
+                        connection.send(bytes([_STDIN]) + len(data).to_bytes(4, "little") + data)
+                    connection.send(bytes([_CLOSE_STDIN]) + bytes(4))
+                for kind, data in self._packets(connection):
+                    if kind == _EXIT and data:
+                        return ShellResult(bytes(stdout), stderr.kept(), data[0])
+                    if kind == _STDERR:
+                        stderr.add(data)
+                    elif kind == _STDOUT and on_stdout is not None:
+                        on_stdout(data)
+                    elif kind == _STDOUT:
+                        stdout += data
+                        if len(stdout) > most_bytes:
+                            raise ShellFlooded(
+                                f"{self.serial}: more than {most_bytes} bytes came in answer to a command"
+                            )
+            raise DeviceLost(f"{self.serial}: the connection closed before the command ended; see `adb devices`")
+        except TimeoutError:
+            raise NoAnswer(
+                f"{self.serial}: no answer within {limit_s:.0f} s; is the device awake and its cable sound?"
+            ) from None
+        except (OSError, EOFError) as error:
+            raise self._broken(str(error) or type(error).__name__) from None
+
+    def output_of(
+        self, command: str, otherwise: str, timeout_s: float | None = None, most_bytes: int = _MOST_ANSWER_BYTES
+    ) -> bytes:
+        """The stdout of a command that must succeed. Raises PushFailed or NoSpace, which begin with `otherwise`."""
+        ended = self.run(command, timeout_s=timeout_s, most_bytes=most_bytes)
+        if ended.exit_code != 0:
+            reason = ended.stderr.decode(errors="replace").strip()[:300]
+            kind = NoSpace if "no space" in reason.lower() else PushFailed
+            raise kind(f"{otherwise}: {reason or f'exit status {ended.exit_code}'}")
+        return ended.stdout
+
+    def _packets(self, connection: Connection) -> Iterator[tuple[int, bytes]]:
+        while True:
+            header = connection.read(5)
+            size_bytes = int.from_bytes(header[1:], "little")
+            if size_bytes > _MOST_PACKET_BYTES:
+                raise ShellFlooded(f"{self.serial}: a packet of {size_bytes} bytes; adb's have {_MOST_PACKET_BYTES}")
+            yield header[0], connection.read(size_bytes)
+
+    def break_off(self) -> None:
+        """From another thread: what is waiting for an answer ends with DeviceLost at once."""
+        for connection in tuple(self._open):
+            connection.break_off()
+
+    def reboot(self, limit_s: float) -> None:
+        """Asks the device's adbd to restart the device. Raises DeviceLost's children when it cannot be asked."""
+        try:
+            with self._transport(Deadline(limit_s)) as connection:
+                connection.request("reboot:")
+        except (OSError, EOFError) as error:
+            raise self._broken(str(error) or type(error).__name__) from None
+
+    @contextlib.contextmanager
+    def _transport(self, deadline: Deadline) -> Iterator[Connection]:
+        with Connection(self.server, deadline, self._timeouts.connect_s) as connection:
+            self._open.add(connection)
+            try:
+                connection.request(f"host:transport:{self.serial}")
+                yield connection
+            finally:
+                self._open.discard(connection)
+
+    def _broken(self, reason: str) -> DeviceLost:
+        """Why a connection broke: the server is gone, or it says what it knows of the device."""
+        if not adb_server.answers(self.server):
+            return ServerGone(f"{self.serial}: the adb server {self.server} went away; see `adb devices`")
+        try:
+            adb_server.require_usable(self.serial, self.server, PING_S)
+        except DeviceLost as error:
+            return type(error)(f"{self.serial}: the connection broke: {error}")
+        except DeviceUnavailable as error:
+            return DeviceLost(f"{self.serial}: the connection broke: {error}")
+        return DeviceLost(f"{self.serial}: the connection broke ({reason}); see `adb devices`")

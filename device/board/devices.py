@@ -1,0 +1,89 @@
+"""Boards as devices: `board:NAME` boots one, or several side by side."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from device.adb.device import AdbDevice
+from device.board.counting import CountingDevice
+from device.board.definitions import definition, definitions
+from device.device import Device, Opening
+from device.timeouts import Timeouts
+
+if TYPE_CHECKING:
+    from device.board.lifecycle import Board
+
+PREFIX = "board:"
+
+
+def open_boards(name: str, opening: Opening) -> list[Device]:
+    """As many boards of this name as are wanted, always in the same order of their data disks.
+
+    Raises DeviceUnavailable. They die with this program, at the latest.
+    """
+    boards = _boot(name.removeprefix(PREFIX), opening)
+    try:
+        return [device_of(name, board, opening.timeouts) for board in boards]
+    except BaseException:
+        for board in boards:
+            board.close()
+        raise
+
+
+def is_deterministic(name: str) -> bool:
+    """Whether this board's clock counts instructions, so that several side by side do not disturb one another.
+
+    Raises DeviceUnavailable for a board that there is not.
+    """
+    return definition(name.removeprefix(PREFIX)).clock == "instructions"
+
+
+def listed_boards() -> Iterator[tuple[str, str]]:
+    """Each board's name, and what it is."""
+    for board in definitions().values():
+        yield PREFIX + board.name, f"emulated: {board.title}"
+
+
+def device_of(name: str, board: Board, timeouts: Timeouts) -> Device:
+    """The board that is up as a device that records call `name`."""
+    device = AdbDevice(
+        board.serial,
+        server=board.adb_server,
+        name=name,
+        timeouts=timeouts,
+        on_close=board.close,
+        revive=board.revive,
+    )
+    device.take_over()
+    caches = board.definition.caches
+    if board.counts_path is None or caches is None:
+        return device
+    return CountingDevice(device, board.counts_path, caches)
+
+
+def _boot(name: str, opening: Opening) -> list[Board]:
+    """Boots so many boards at the same time. When one does not come up, none stays."""
+    from device.board.lifecycle import boot
+
+    booted: queue.SimpleQueue[Board | Exception] = queue.SimpleQueue()
+
+    def boot_one() -> None:
+        try:
+            booted.put(boot(name, on_step=opening.on_step, count=opening.counting))
+        except Exception as error:
+            booted.put(error)
+
+    for _ in range(opening.count):
+        # Daemons: who loses patience need not wait for them, and a board does not outlive the program.
+        threading.Thread(target=boot_one, daemon=True).start()
+    results = [booted.get() for _ in range(opening.count)]
+    boards = [result for result in results if not isinstance(result, Exception)]
+    for result in results:
+        if isinstance(result, Exception):
+            for board in boards:
+                board.close()
+            raise result
+    return sorted(boards, key=lambda board: board.slot)

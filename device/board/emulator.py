@@ -1,0 +1,93 @@
+"""The emulator: QEMU's command line for a board, and its process."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from device import lifeline, loopback
+from device.board import image as board_image
+from device.board.definitions import BoardDefinition, BoardUnavailable, definitions
+from device.board.disk import Slot
+from device.board.tools import program_path
+from toolchain import emulator as emulators
+from toolchain.errors import ToolchainError
+
+_ADBD_PORT = 5555  # in the guest
+_PORT_TAKEN = b"Could not set up host forwarding rule"
+
+#: Debian's architecture -> emulator and machine. Without highmem=off a 32-bit kernel does not find its PCI window.
+MACHINES = {
+    "armhf": ("qemu-system-arm", "virt,highmem=off"),
+    "arm64": ("qemu-system-aarch64", "virt"),
+}
+
+
+def plugin(described: BoardDefinition, step: Callable[[str], None]) -> Path:
+    """The plugin that makes this board's emulator count; raises BoardUnavailable where there can be none."""
+    if described.caches is None:
+        able = ", ".join(name for name, other in definitions().items() if other.caches)
+        raise BoardUnavailable(
+            f"the board {described.name} cannot count: instructions are counted on boards with one core"
+            f" and a clock that counts them too ({able})"
+        )
+    emulator, _machine = MACHINES[described.architecture]
+    path = program_path(emulator, "qemu-system-arm")
+    step("compiling what counts, where need be")
+    try:
+        return emulators.plugin(path)
+    except ToolchainError as error:
+        raise BoardUnavailable(f"the board {described.name} cannot count: {error}") from error
+
+
+def start(
+    described: BoardDefinition, image: board_image.Image, slot: Slot, plugin: Path | None
+) -> tuple[subprocess.Popen[bytes], int]:
+    """Start the emulator on a free port; another one when somebody was faster to take it."""
+    slot.counts_path.unlink(missing_ok=True)  # it is made when the first run starts
+    for _attempt in range(5):
+        port = loopback.free_port()
+        slot.log_path.write_bytes(b"")
+        command = _command(described, image, slot, port) + _counting(described, slot, plugin)
+        process = lifeline.spawn(command, log=slot.log_path, keep_open=(slot.lock,))
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=0.2)  # a taken port shows at once
+        if process.returncode is None or _PORT_TAKEN not in slot.log_path.read_bytes():
+            return process, port
+    raise BoardUnavailable("no free port was found for the board on 127.0.0.1 in five attempts")
+
+
+def _command(described: BoardDefinition, image: board_image.Image, slot: Slot, port: int) -> list[str]:
+    emulator, machine = MACHINES[described.architecture]
+    deterministic = ["-icount", "shift=0,sleep=on,align=off"] if described.clock == "instructions" else []
+    # norandmaps: a program has the same addresses in each run, and so the same alignments and cache sets.
+    kernel = (
+        "console=ttyAMA0 quiet panic=-1 cryptomgr.notests transparent_hugepage=never maxcpus=1 norandmaps"
+        f" tenpass.board={described.name} tenpass.clock={described.clock} tenpass.cpu={described.cpu}"
+    )
+    return [
+        *(program_path(emulator, "qemu-system-arm"), "-M", machine, "-cpu", described.cpu),
+        *("-smp", str(described.cores), "-m", f"{described.ram_bytes >> 20}M", *deterministic),
+        *("-kernel", str(image.kernel), "-initrd", str(image.initramfs), "-append", kernel),
+        *("-netdev", f"user,id=net,restrict=on,ipv6=off,hostfwd=tcp:127.0.0.1:{port}-:{_ADBD_PORT}"),
+        *("-device", "virtio-net-device,netdev=net"),
+        *("-drive", f"if=none,id=data,format=raw,file={_escaped(slot.disk)}"),
+        *("-device", "virtio-blk-device,drive=data"),
+        *("-nodefaults", "-no-user-config", "-display", "none", "-monitor", "none", "-no-reboot"),
+        *("-serial", "stdio"),
+    ]
+
+
+def _counting(described: BoardDefinition, slot: Slot, plugin: Path | None) -> list[str]:
+    """The emulator's options for counting with this plugin; none without."""
+    if plugin is None or described.caches is None:
+        return []
+    arguments = [_escaped(plugin), f"out={_escaped(slot.counts_path)}", *described.caches.plugin_arguments()]
+    return ["-plugin", ",".join(arguments)]
+
+
+def _escaped(path: Path) -> str:
+    """A path as QEMU's option syntax wants it."""
+    return str(path).replace(",", ",,")
