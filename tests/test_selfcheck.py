@@ -382,6 +382,6 @@ def test_a_folder_that_cannot_be_made_is_known_before_anything_is_measured(tmp_p
 
 
 def test_help_does_not_wait_for_heavy_libraries() -> None:
-    code = "import sys, harness.selfcheck; print({'torch', 'pandas', 'onnxruntime', 'scipy'} & set(sys.modules))"
+    code = "import sys, harness.study.selfcheck; print({'torch', 'pandas', 'onnxruntime', 'scipy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -150,6 +150,6 @@ def test_a_folder_that_cannot_be_written_is_a_usage_error_in_one_line(tmp_path: 
 
 
 def test_help_does_not_wait_for_torch() -> None:
-    code = "import sys, harness.table5; print({'torch', 'pandas'} & set(sys.modules))"
+    code = "import sys, harness.study.table5; print({'torch', 'pandas'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
