@@ -56,6 +56,15 @@ class Names(click.ParamType[tuple[str, ...]]):
         return tuple(name for name in known if name != ALL) if ALL in names else names
 
 
+class Texts(click.ParamType[tuple[str, ...]]):
+    """Words, separated by commas."""
+
+    name = "texts"
+
+    def convert(self, value: object, _param: click.Parameter | None, _ctx: click.Context | None) -> tuple[str, ...]:
+        return tuple(filter(None, (text.strip() for text in str(value).split(","))))
+
+
 class Numbers(click.ParamType[tuple[int, ...]]):
     """Whole numbers from `least` to `most`, separated by commas."""
 

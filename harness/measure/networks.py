@@ -1,12 +1,13 @@
-"""What is measured: a network that was exported here, or, in harness/measure/replay.py, the recording of one."""
+"""The network of a case: exported here, and checked against the reference. Recorded ones are in replay.py."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,18 +15,24 @@ import numpy as np
 
 from device.records import Bundle, DeviceInfo, Measurement, RunRequest
 from export import tensors
-from export.artifact import Artifact
+from export.artifact import Artifact, ExportError
+from export.own.model import export_own
+from export.pipeline import ExportOptions, export_model
 from export.verify import Deviation, deviations, largest_part
 from harness import runtimes
+from harness.measure.progress import Watcher
 from harness.record.case import Case
+from harness.record.plan import CaseRound, Plan
 from harness.record.record import MeasuredArtifact, MeasuredBundle, OutputCheck
+from models import registry
+from toolchain.paths import EXPORTS
 from toolchain.tensors import TensorType
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Subject(Protocol):
+class Network(Protocol):
     """A network ready to be measured, and the knowledge of what its output must be."""
 
     @property
@@ -67,6 +74,7 @@ class ExportedNetwork:
             format=exported.format,
             weights=exported.weights,
             sha256=tuple(file.sha256 for file in exported.model_files),
+            fingerprint=exported.fingerprint,
             size_bytes=exported.model_size_bytes,
             onnx_size_bytes=exported.onnx_size_bytes,
             opset=exported.opset,
@@ -88,7 +96,7 @@ class ExportedNetwork:
             inputs=self.exported.input_tensors,
             output_path=output,
         )
-        return request, _measured_bundle(used)
+        return request, measured_bundle(used)
 
     def check(self, output: Path, measurement: Measurement) -> OutputCheck:
         exported = self.exported
@@ -125,7 +133,65 @@ def read_outputs(path: Path, written: Sequence[TensorType]) -> list[NDArray[Any]
     return values
 
 
-def _measured_bundle(used: Bundle) -> MeasuredBundle:
+def measured_bundle(used: Bundle) -> MeasuredBundle:
     listing = "\n".join(sorted(f"{file.sha256}  {file.name}" for file in used.files))
     digest = hashlib.sha256(listing.encode()).hexdigest()
     return MeasuredBundle(used.abi, used.runtime, used.runtime_version, digest, used.size_bytes, used.simd)
+
+
+#: Model, format, igc, precision: cases that differ in nothing of these run the same files.
+Files = tuple[str, str, str | None, str]
+
+#: The network of a case; raises ExportError where there is none.
+Networks = Callable[[CaseRound], Network]
+
+
+def networks_of(artifacts: Mapping[Files, Artifact | ExportError], bundles: Bundles) -> Networks:
+    """The network of each case, from what was exported of it."""
+
+    def network(one: CaseRound) -> Network:
+        made = artifacts[files_of(one.case)]
+        if isinstance(made, ExportError):
+            raise made
+        return ExportedNetwork(made, bundles)
+
+    return network
+
+
+def plan_with_networks(plan: Plan, networks: Networks) -> Plan:
+    """The plan with the files of each case's network."""
+    found = {}
+    for one in plan.case_rounds():
+        with contextlib.suppress(ExportError):
+            found[one.case.id] = networks(one).artifact.sha256
+    return replace(plan, networks=found)
+
+
+def files_of(case: Case) -> Files:
+    return (case.model, case.format, case.igc, case.precision)
+
+
+def exported(plan: Plan, watcher: Watcher) -> dict[Files, Artifact | ExportError]:
+    """Each model in each format and form, or why there is none: an export that fails does not stop the others."""
+    made: dict[Files, Artifact | ExportError] = {}
+    with watcher.stage("export", total=len(plan.cases)) as stage:
+        for case in plan.cases:
+            files = files_of(case)
+            if files not in made:
+                stage.detail(", ".join(part for part in files if part))
+                try:
+                    made[files] = _exported_case(plan, case)
+                except ExportError as error:
+                    made[files] = error
+            stage.advance()
+    return made
+
+
+def _exported_case(plan: Plan, case: Case) -> Artifact:
+    calibration = Path(plan.calibrations[case.model]) if case.model in plan.calibrations else None
+    for own in plan.own_models:
+        if own.name == case.model:
+            return export_own(own, EXPORTS, precision=case.precision, calibration=calibration)
+    weights = Path(plan.checkpoints[case.model]) if case.model in plan.checkpoints else None
+    options = ExportOptions(weights, runtimes.formats()[case.format], case.igc, case.precision, calibration)
+    return export_model(registry.get(case.model), EXPORTS, options)

@@ -1,4 +1,4 @@
-"""Every table and plot of a run, remade from its records alone: `python -m harness.report.sections RUN`."""
+"""Every table and plot of a run, remade from its records alone: `tenpass report RUN`."""
 
 from __future__ import annotations
 
@@ -7,16 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
-
 from device.records import Clock, DeviceInfo
 from harness.analyse import counts, fleet, gains, groups, profile, ranking, scaling, sizes
 from harness.analyse.ranking import AGREES_WITHIN
 from harness.analyse.rows import BASELINE, Row, by_device, table_rows
-from harness.cli.command import guarded
 from harness.record import journal, titles
-from harness.record.errors import EXIT_CASE_FAILED
-from harness.record.plan import Plan, sequential
+from harness.record.plan import Plan, missing_cases, sequential
 from harness.record.plan import read as read_plan
 from harness.record.record import Record
 from harness.record.units import NOTHING, milliseconds
@@ -39,6 +35,10 @@ NOT_HARDWARE: dict[Clock, str] = {
 }
 
 
+#: What is said of a case that the run's end has left out.
+NOT_MEASURED = "not measured: the run ended before it"
+
+
 @dataclass(frozen=True)
 class Written:
     """A report: what it was made from, and its files."""
@@ -55,7 +55,7 @@ def write(folder: Path) -> Written:
     """
     plan = read_plan(folder)
     places = {case.id: place for place, case in enumerate(plan.cases)}
-    devices = {serial: place for place, name in enumerate(plan.devices) for serial in _serials(plan, name)}
+    devices = {plan.serial(name): place for place, name in enumerate(plan.devices)}
 
     def place(record: Record) -> tuple[int, int, int]:
         return devices.get(record.device.serial, len(devices)), places.get(record.id, len(places)), record.round
@@ -171,27 +171,14 @@ def _failures(plan: Plan, records: Sequence[Record]) -> list[str]:
     return ["## What failed", "", *failed, ""] if failed else []
 
 
-def _serials(plan: Plan, name: str) -> set[str]:
-    """What the records call the device that the plan has by this name: a replay's are those of the recorded one."""
-    info = plan.device_infos.get(name)
-    return {name} if info is None else {name, info.serial}
-
-
 def failures(plan: Plan, records: Sequence[Record]) -> list[str]:
-    """A line for each turn of each device that did not end well, with its reason."""
+    """A line for each case round of each device that did not end well, with its reason."""
     lines = []
-    for device in plan.devices:
-        serials, is_only = _serials(plan, device), len(plan.devices) == 1
-        of_device = {(one.round, one.id): one for one in records if is_only or one.device.serial in serials}
-        where = f" on {render.plain(device)}" if len(plan.devices) > 1 else ""
-        for turn in plan.turns():
-            record = of_device.get((turn.round, turn.case.id))
-            if record is None:
-                lines.append(f"{turn.id}{where}: not measured: the run ended before it")
-            elif record.status != "ok":
-                lines.append(
-                    f"{turn.id}{where}: {record.status}: {render.plain(record.error or 'no reason was given')}"
-                )
+    for missing in missing_cases(plan, records):
+        where = f" on {render.plain(missing.device)}" if len(plan.devices) > 1 else ""
+        failed = missing.record
+        why = f"{failed.status}: {render.plain(failed.error or 'no reason was given')}" if failed else NOT_MEASURED
+        lines.append(f"{missing.case_round.id}{where}: {why}")
     return lines
 
 
@@ -339,17 +326,3 @@ def _naming_devices(records: Sequence[Record]) -> Callable[[Record], str]:
 def _notes(rows: Sequence[Row]) -> list[str]:
     notes = {row.title: row.spec.note for row in rows if row.spec and row.spec.note}
     return ["## Notes", "", *(f"- {title}: {note}" for title, note in notes.items()), ""] if notes else []
-
-
-@click.command(help=__doc__)
-@click.argument("run", type=click.Path(path_type=Path))
-@guarded
-def main(run: Path) -> int:
-    written = write(run)
-    for path in written.files:
-        click.echo(str(path))
-    return EXIT_CASE_FAILED if any(record.status != "ok" for record in written.records) else 0
-
-
-if __name__ == "__main__":
-    main()
