@@ -150,7 +150,7 @@ def test_the_files_ports_have_the_names_and_shapes_of_the_manifest(spec: ModelSp
 @every_model
 def test_the_file_is_as_large_as_its_weights(spec: ModelSpec, exported: Export) -> None:
     artifact = exported(spec)
-    assert artifact.model_size_bytes == pytest.approx(4 * artifact.params, rel=0.05)
+    assert artifact.model_size_bytes == pytest.approx(4 * artifact.params, rel=0.05, abs=4096)  # the graph's
 
 
 @pytest.mark.parametrize("opset", [9, 20])

@@ -177,12 +177,7 @@ def _open(own: OwnModel, target: Path, on_step: Callable[[str], None]) -> _Opene
 
 
 def _make(
-    own: OwnModel,
-    precision: str,
-    data: Calibration,
-    recipe: str,
-    workspace: Path,
-    on_step: Callable[[str], None],
+    own: OwnModel, precision: str, data: Calibration, recipe: str, workspace: Path, on_step: Callable[[str], None]
 ) -> Artifact:
     """A verified artifact in a new folder in `workspace`, still without its manifest."""
     import onnx
