@@ -54,7 +54,7 @@ export: $(VENV)/.installed ## PyTorch to verified ONNX files and Caffe2 nets, fo
 	@$(PY) -m harness.cli.export $(ARGS)
 
 board: setup ## boot an emulated board and leave it up for adb (BOARD=cortex-a53 for another)
-	@$(PY) -m device.board $(BOARD)
+	@$(PY) -m harness.cli.board $(BOARD)
 
 docs: $(VENV)/.installed ## remake what the documents show of help texts, tables and records
 	@$(PY) setup/docs.py

@@ -15,7 +15,6 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from device.errors import BundleError
 from device.records import Bundle
@@ -23,7 +22,7 @@ from toolchain import compile as compiling
 from toolchain import simd
 from toolchain.compile import TOOLCHAINS, Toolchain
 from toolchain.errors import ToolchainError
-from toolchain.files import File, describe
+from toolchain.files import FileIdentity, describe
 from toolchain.paths import BUILD
 
 FOLDER = BUILD / "bundles"
@@ -115,10 +114,8 @@ def _intact(folder: Path, recipe: str) -> Bundle | None:
         index = json.loads((folder / INDEX).read_text())
         if index["recipe"] != recipe:
             return None
-        files = tuple(File(path=folder / entry["name"], **entry) for entry in index["files"])
-        bundle = Bundle(
-            index["abi"], index["runtime"], index["runtime_version"], index["runner"], files, tuple(index["simd"])
-        )
+        files = tuple(FileIdentity(**entry).at(folder) for entry in index["files"])
+        bundle = Bundle(**index["bundle"] | {"files": files, "simd": tuple(index["bundle"]["simd"])})
         sound = all(describe(file.path).at(folder) == file for file in files)
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -141,17 +138,19 @@ def _assemble(chain: Toolchain, wanted: Build, recipe: str, folder: Path, on_ste
     with tempfile.TemporaryDirectory(dir=FOLDER, prefix=f".{folder.name}-") as scratch:
         new = Path(scratch, "new")
         new.mkdir()
-        entries = [_put(chain, path, new / name, wanted) for name, path in sorted(parts.items())]
+        for name, path in parts.items():
+            _put(chain, path, new / name, is_program=name in (chain.loader, wanted.runner))
+        features = [one for name in wanted.computes for one in simd.features(chain, libraries[name])]
         index = {
             "recipe": recipe,
-            "abi": chain.abi,
-            "runtime": wanted.name,
-            "runtime_version": wanted.version(chain.abi),
-            "runner": wanted.runner,
-            "simd": list(
-                dict.fromkeys(one for name in wanted.computes for one in simd.features(chain, libraries[name]))
-            ),
-            "files": entries,
+            "bundle": {
+                "abi": chain.abi,
+                "runtime": wanted.name,
+                "runtime_version": wanted.version(chain.abi),
+                "runner": wanted.runner,
+                "simd": list(dict.fromkeys(features)),
+            },
+            "files": [asdict(describe(new / name)) for name in sorted(parts)],
         }
         (new / INDEX).write_text(json.dumps(index, indent=2) + "\n")
         if folder.exists():
@@ -171,9 +170,8 @@ def _closure(chain: Toolchain, roots: dict[str, Path]) -> dict[str, Path]:
     return parts
 
 
-def _put(chain: Toolchain, source: Path, target: Path, wanted: Build) -> dict[str, Any]:
-    """Copy one part into the bundle, stripped; its entry in the index."""
+def _put(chain: Toolchain, source: Path, target: Path, *, is_program: bool) -> None:
+    """Copies one part into the bundle, stripped."""
     shutil.copyfile(source, target)
     compiling.strip(chain, target)
-    target.chmod(0o755 if target.name in (chain.loader, wanted.runner) else 0o644)
-    return asdict(describe(target))
+    target.chmod(0o755 if is_program else 0o644)

@@ -73,7 +73,7 @@ class HostDevice:
                 code = process.wait()
             except BaseException as error:
                 process.kill()
-                raise runner_call.sorted_out(error, HostDiskFull) from None
+                raise runner_call.as_full_disk(error, HostDiskFull) from None
             finally:
                 self._running = None
                 timer.cancel()

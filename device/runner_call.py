@@ -75,7 +75,7 @@ def conclude(transcript: Transcript, exit_code: int, stderr: bytes, *, where: st
     return transcript.measurement()
 
 
-def sorted_out(error: BaseException, full: type[DeviceError]) -> BaseException:
+def as_full_disk(error: BaseException, full: type[DeviceError]) -> BaseException:
     """The error, or `full` when it says that the output could not be written for want of room where the runner is."""
     if isinstance(error, RunnerFailed) and error.status == "unwritable" and "space" in str(error).lower():
         return full(str(error))

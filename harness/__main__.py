@@ -27,7 +27,7 @@ COMMANDS = {
     "history": ("harness.cli.history", "How cases moved over many runs."),
     "study": ("harness.cli.study", "Table 5; the fused kernel three ways."),
     "selfcheck": ("harness.cli.selfcheck", "What the harness itself adds to a time."),
-    "board": ("device.board.__main__", "Boot an emulated board and leave it up for adb."),
+    "board": ("harness.cli.board", "Boot an emulated board and leave it up for adb."),
     "farm": ("harness.cli.farm", "Share devices between machines, with Dask."),
 }
 

@@ -20,7 +20,7 @@ from click.testing import CliRunner
 
 from device.board import definitions, disk, emulator, lifecycle
 from device.board import image as board_image
-from device.board.__main__ import main
+from harness.cli.board import main
 from toolchain import debian, seal
 from toolchain.paths import REPOSITORY
 
@@ -251,7 +251,7 @@ def test_a_quad_core_board_has_four_cores_and_says_that_its_times_mean_nothing()
 
 @pytest.mark.board
 def test_a_board_and_its_adb_server_die_with_a_program_that_is_killed() -> None:
-    command = [sys.executable, "-m", "device.board", SMALL]
+    command = [sys.executable, "-m", "harness.cli.board", SMALL]
     root = REPOSITORY
     with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None

@@ -219,7 +219,7 @@ def test_a_kind_of_device_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
             "board", open_it, needs_lock=False, is_deterministic=lambda name: name == "shelf:3", listed=lambda _: SHELF
         ),
     )
-    assert opening_devices.open_devices("shelf:3", 2) == []
+    assert opening_devices.open_devices("shelf:3", Opening(2)) == []
     assert asked == [("shelf:3", 2)]
     assert [opening_devices.is_deterministic(name) for name in ("shelf:3", "shelf:3@worker", "shelf:4")] == [
         *(True, True, False)

@@ -25,6 +25,7 @@ from harness.record.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXI
 from harness.record.record import Record
 from harness.run import main
 
+BOARD = "board:cortex-a7"
 TINY = ("--models", "clcnet-tiny", "--passes", "2")
 #: Choices, for two busy cores.
 UP_S, SOON_S = 60.0, 60.0
@@ -189,15 +190,16 @@ def started(adb: FakeAdb, count: int = 1) -> bool:
     return sum("--passes" in command for command in adb.commands) >= count
 
 
+@pytest.mark.parametrize("lose", [Server.kill, Server.end], ids=["killed", "ended"])
 def test_the_case_of_a_lost_worker_is_taken_again_once_a_worker_has_the_device(
-    scheduler: str, workers: Workers, adb: FakeAdb, tmp_path: Path
+    scheduler: str, workers: Workers, adb: FakeAdb, tmp_path: Path, lose: Callable[[Server], None]
 ) -> None:
     first = workers("one", "--device", "FIRST", port=adb.port)
     out = tmp_path / "run"
     adb.faults = HANGS
     with _running("--scheduler", scheduler, "--device", "FIRST", *TINY, "--out", str(out)) as process:
         until(lambda: started(adb))
-        first.kill()
+        lose(first)
         adb.faults = Faults()
         workers("one", "--device", "FIRST", port=adb.port)
         _, said = process.communicate(timeout=SOON_S)
@@ -256,19 +258,40 @@ def test_ctrl_c_ends_the_session_on_the_worker_and_frees_the_device(
     assert run("--scheduler", scheduler, "--device", "FIRST", *TINY, "--out", str(out)).exit_code == EXIT_OK
 
 
-def test_the_device_of_a_run_that_is_killed_is_free_again_soon(
+def test_a_device_is_one_run_s_alone_and_free_again_soon_when_that_is_killed(
     scheduler: str, workers: Workers, adb: FakeAdb, tmp_path: Path
 ) -> None:
     workers("one", "--device", "FIRST", port=adb.port)
     adb.faults = HANGS
-    with _running("--scheduler", scheduler, "--device", "FIRST", *TINY, "--out", str(tmp_path / "killed")) as process:
+    options = ["--scheduler", scheduler, "--device", "FIRST", *TINY]
+    with _running(*options, "--out", str(tmp_path / "killed")) as process:
         until(lambda: started(adb))
+        result = run(*options, "--out", str(tmp_path / "refused"))
+        assert result.exit_code == EXIT_DEVICE_UNAVAILABLE
+        assert "another run has it" in result.stderr
         process.kill()
     adb.faults = Faults()
     out = tmp_path / "run"
-    result = run("--scheduler", scheduler, "--device", "FIRST", "--wait", str(int(SOON_S)), *TINY, "--out", str(out))
+    result = run(*options, "--wait", str(int(SOON_S)), "--out", str(out))
     assert result.exit_code == EXIT_OK, result.stderr
     assert told(out) == [("FIRST", 1, "ok")]
+
+
+@pytest.mark.board
+@pytest.mark.timeout(600)
+def test_a_board_that_boots_for_a_run_that_is_killed_goes_away_again(
+    scheduler: str, workers: Workers, tmp_path: Path
+) -> None:
+    worker = workers("one", "--device", BOARD)
+    with _running("--scheduler", scheduler, *TINY, "--out", str(tmp_path / "killed")) as process:
+        until(lambda: _boards_of(worker) > 0)
+        process.kill()
+    until(lambda: _boards_of(worker) == 0)
+
+
+def _boards_of(worker: Server) -> int:
+    children = psutil.Process(worker.process.pid).children(recursive=True)
+    return sum(child.name().startswith("qemu-system") for child in children)
 
 
 def test_a_worker_of_other_code_is_refused(

@@ -919,9 +919,9 @@ def test_a_device_that_does_not_answer_at_the_start_is_unavailable_in_time(adb: 
 
 def test_what_is_out_of_room_is_sorted_by_where_the_room_lacked() -> None:
     failed = errors.RunnerFailed("unwritable", "output: No space left on device")
-    assert isinstance(runner_call.sorted_out(failed, errors.HostDiskFull), errors.HostDiskFull)
+    assert isinstance(runner_call.as_full_disk(failed, errors.HostDiskFull), errors.HostDiskFull)
     other = errors.RunnerFailed("unwritable", "output: Permission denied")
-    assert runner_call.sorted_out(other, errors.HostDiskFull) is other
+    assert runner_call.as_full_disk(other, errors.HostDiskFull) is other
 
 
 def test_the_policys_table_has_a_row_for_each_rule() -> None:

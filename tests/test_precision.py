@@ -108,7 +108,9 @@ def lowered(network: nn.Module, name: str, folder: Path) -> precision.Lowered:
     to_onnx(network, TINY.input_shape, folder / "traced.onnx")
     simplify(folder / "traced.onnx", folder / "simplified.onnx")
     x = inputs.draw([PORT])["input"]
-    return precision.lowered("tiny", folder / "simplified.onnx", name, Calibration(), [PORT], [x], folder)
+    return precision.lowered(
+        precision.Network("tiny", folder / "simplified.onnx", [PORT], [x]), name, Calibration(), folder
+    )
 
 
 def seeded(*, without_interlace: int | None = None) -> CLCNet:

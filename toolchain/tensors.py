@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from toolchain.files import File, FileIdentity
 
@@ -23,20 +23,9 @@ ElementType = Literal[
     "uint64",
     "bool",
 ]
-#: How many bytes each takes.
+#: How many bytes each takes: the bits that its name ends in, or the one byte of a bool.
 ELEMENT_BYTES: dict[ElementType, int] = {
-    "float32": 4,
-    "float16": 2,
-    "float64": 8,
-    "int8": 1,
-    "uint8": 1,
-    "int16": 2,
-    "uint16": 2,
-    "int32": 4,
-    "uint32": 4,
-    "int64": 8,
-    "uint64": 8,
-    "bool": 1,
+    name: int(name.lstrip("abcdefghijklmnopqrstuvwxyz") or 8) // 8 for name in get_args(ElementType)
 }
 
 

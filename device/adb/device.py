@@ -61,7 +61,7 @@ class AdbDevice:
             adb_server.require_usable(serial, self.server, timeouts.connect_s)
         self.shell = Shell(serial, self.server, timeouts)
         # In one question: a farm's devices are many, and the way there and back takes longest.
-        answer = self._ask(f"{probe.INFO_SCRIPT}command -v {' || command -v '.join(HASH_TOOLS)}")
+        answer = self.shell.ask(f"{probe.INFO_SCRIPT}command -v {' || command -v '.join(HASH_TOOLS)}")
         self._info = probe.info(answer, serial=self._name, kind="phone")
         tools = answer.rpartition(probe.END)[2].split()
         hash_tool = PurePosixPath(tools[0]).name if tools else None
@@ -75,7 +75,7 @@ class AdbDevice:
         return self._info
 
     def state(self) -> DeviceState:
-        return probe.state(self._ask(probe.STATE_SCRIPT), serial=self._name)
+        return probe.state(self.shell.ask(probe.STATE_SCRIPT), serial=self._name)
 
     def push(self, request: RunRequest, on_bytes: OnBytes) -> int:
         with self._working():
@@ -116,7 +116,7 @@ class AdbDevice:
             except BaseException as error:
                 with contextlib.suppress(DeviceUnavailable):
                     self._end(scratch)
-                raise runner_call.sorted_out(error, NoSpace) from None
+                raise runner_call.as_full_disk(error, NoSpace) from None
             finally:
                 self._scratch = None
         return measurement
@@ -153,7 +153,8 @@ class AdbDevice:
                 elif not adb_server.answers(self.server):
                     adb_server.start(self.server, deadline.left_s(self._timeouts.connect_s))
                 if self._reached(half if reboot else deadline):
-                    found = self._ask_info(deadline)
+                    answer = self.shell.ask(probe.INFO_SCRIPT, self._limit_s(deadline))
+                    found = probe.info(answer, serial=self._name, kind="phone")
                     break
                 if rejoin.passed:
                     rejoin = Deadline(_REJOIN_EVERY_S)
@@ -193,12 +194,6 @@ class AdbDevice:
         yield
         self._at_work = False  # not after an error: then `close` asks nothing more of the device than it must
 
-    def _ask(self, script: str, deadline: Deadline | None = None) -> str:
-        return self.shell.run(script, timeout_s=self._limit_s(deadline)).stdout.decode(errors="replace")
-
-    def _ask_info(self, deadline: Deadline | None = None) -> DeviceInfo:
-        return probe.info(self._ask(probe.INFO_SCRIPT, deadline), serial=self._name, kind="phone")
-
     def _limit_s(self, deadline: Deadline | None) -> float:
         """What a command may take; with a deadline, no longer than a few seconds beyond it."""
         longest_s = self._timeouts.command_s
@@ -226,7 +221,9 @@ class AdbDevice:
         """Fetches the file and removes its folder, in one go."""
         timeout_s = self._timeouts.transfer_s(size_bytes)
         command = f"cat {source} || exit 1; rm -rf {source.parent}; true"
-        data = self.shell.output_of(command, f"{self._name}: the output cannot be read", timeout_s, size_bytes)
+        data = self.shell.output_of(
+            command, f"{self._name}: the output cannot be read", timeout_s=timeout_s, most_bytes=size_bytes
+        )
         if len(data) != size_bytes:
             raise DeviceLost(f"{self._name}: {len(data)} bytes of output arrived, the runner wrote {size_bytes}")
         target.write_bytes(data)

@@ -86,21 +86,11 @@ def export_own(
     ]
 
     def make(workspace: Path) -> Artifact:
-        artifact = _make(_Order(own, precision, data, recipe), workspace, on_step)
+        artifact = _make(own, precision, data, recipe, workspace, on_step)
         on_step("store")
         return artifact
 
     return stored(own.name, out / ".".join(parts), recipe, make, anew=force)
-
-
-@dataclass(frozen=True)
-class _Order:
-    """What is to be made of a user's file."""
-
-    own: OwnModel
-    precision: str
-    calibration: Calibration
-    recipe_sha256: str
 
 
 def require_unchanged(own: OwnModel) -> None:
@@ -186,7 +176,14 @@ def _open(own: OwnModel, target: Path, on_step: Callable[[str], None]) -> _Opene
     return _Opened(target, ports, values, reference, precisions.found_in(model), opset, tuple(notes))
 
 
-def _make(order: _Order, workspace: Path, on_step: Callable[[str], None]) -> Artifact:
+def _make(
+    own: OwnModel,
+    precision: str,
+    data: Calibration,
+    recipe: str,
+    workspace: Path,
+    on_step: Callable[[str], None],
+) -> Artifact:
     """A verified artifact in a new folder in `workspace`, still without its manifest."""
     import onnx
 
@@ -195,7 +192,6 @@ def _make(order: _Order, workspace: Path, on_step: Callable[[str], None]) -> Art
     from export.onnx import cost
     from export.onnx.simplify import count_operators
 
-    own = order.own
     new = workspace / "new"
     new.mkdir()
     target = new / "model.onnx"
@@ -210,9 +206,9 @@ def _make(order: _Order, workspace: Path, on_step: Callable[[str], None]) -> Art
 
     on_step("convert")
     in_fp32, lowered = onnx.load(file), None
-    if order.precision != PRECISIONS[0]:
+    if precision != PRECISIONS[0]:
         network = precisions.Network(own.name, file, opened.ports, opened.inputs)
-        lowered = precisions.lowered(network, order.precision, order.calibration, workspace)
+        lowered = precisions.lowered(network, precision, data, workspace)
         file = lowered.model
     elif opened.computes_in != PRECISIONS[0]:
         notes.append(f"in {opened.computes_in} as it came")
@@ -237,10 +233,10 @@ def _make(order: _Order, workspace: Path, on_step: Callable[[str], None]) -> Art
         params=cost.params(in_fp32),
         max_abs_error=found.max_abs_error or 0.0,
         output_spread=found.spread or 0.0,
-        recipe_sha256=order.recipe_sha256,
+        recipe_sha256=recipe,
         tool_versions=tool_versions(),
-        tolerance=precisions.tolerance(order.precision) if lowered else opened.tolerance,
-        precision=order.precision,
+        tolerance=precisions.tolerance(precision) if lowered else opened.tolerance,
+        precision=precision,
         calibration=lowered.calibration if lowered else None,
         fp32_outputs=tensors.write_tensors(opened.reference, new, "fp32-output") if lowered else (),
         source=f"{Path(own.path).name}, sha256 {own.sha256}; {'; '.join(notes)}",

@@ -42,11 +42,12 @@ def clean_devices(named: Sequence[str], where: Where, boards: int = 1, timeouts:
     """Removes from devices all that was pushed to them, nothing else. Raises UsageError where nothing ever is."""
     from device.adb.cache import REMOTE_ROOT
     from device.adb.device import AdbDevice
+    from device.device import Opening
     from device.open import open_devices, reserve
 
     for chosen in where.choose(named):
         with reserve(chosen, where.wait_s, on_wait=lambda words: click.echo(words, err=True)):
-            for device in open_devices(chosen, boards, timeouts=timeouts, server=where.adb_server):
+            for device in open_devices(chosen, Opening(boards, timeouts=timeouts, server=where.adb_server)):
                 if not isinstance(device, AdbDevice):
                     raise UsageError(f"--clean-device: nothing is ever pushed to {chosen}")
                 device.clean()

@@ -12,48 +12,31 @@ import click
 
 from export.artifact import IGC, PRECISIONS, Artifact, ExportError
 from export.checkpoints import parse_weights
-from export.formats import ONNX, Format
+from export.formats import ONNX
 from export.onnx.to_onnx import DEFAULT_OPSET, HIGHEST_OPSET, LOWEST_OPSET
 from export.pipeline import STEPS, ExportOptions, export_model
 from harness import runtimes
 from harness.cli.command import guarded
 from harness.cli.options import Names
-from harness.record.errors import EXIT_CASE_FAILED, EXIT_USAGE, UsageError
+from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE, UsageError
 from models import registry
 from models.spec import ModelError, ModelSpec
 from toolchain.paths import EXPORTS, REPOSITORY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-
-@dataclass(frozen=True)
-class Order:
-    """A network, the format to make of it, how its channel local convolutions are written, and its precision."""
-
-    spec: ModelSpec
-    form: Format
-    igc: str | None
-    precision: str
-
-    @property
-    def title(self) -> str:
-        return ", ".join(part for part in (self.spec.name, self.igc, self.precision, self.form.name) if part)
-
-    @property
-    def refusal(self) -> str | None:
-        return self.form.refusal(self.igc, self.precision)
+    from collections.abc import Iterable, Sequence
 
 
 @dataclass(frozen=True)
 class Row:
-    """What became of one network."""
+    """What became of a network in one format: exported, up to date or failed."""
 
-    order: Order
-    state: str  # exported, up to date, failed
+    spec: ModelSpec
+    options: ExportOptions
+    state: str
     seconds: float
     artifact: Artifact | None = None
-    exit_code: int = 0
+    exit_code: int = EXIT_OK
 
 
 @click.command(help=__doc__)
@@ -121,136 +104,79 @@ def main(
 ) -> int:
     specs = [registry.get(name.strip()) for name in dict.fromkeys(models.split(","))]
     checkpoints = parse_weights(weights, [spec.name for spec in specs])
-    orders = _orders(specs, formats, igc, precisions)
+    wanted = [
+        (spec, ExportOptions(checkpoints.get(spec.name), form, way, precision, None, opset if form is ONNX else None))
+        for spec in specs
+        for form in (runtimes.formats()[name] for name in formats)
+        for way in (igc if spec.has_clc_blocks else [None])
+        for precision in precisions
+    ]
+    refusals = [options.form.refusal(options.igc, options.precision) for _, options in wanted]
+    if all(refusals):
+        raise UsageError("; ".join(dict.fromkeys(str(reason) for reason in refusals)))
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot write to --out {str(out)!r}: {error.strerror}") from None
-
-    def export(order: Order, on_step: Callable[[str], None]) -> Artifact:
-        options = ExportOptions(
-            weights=checkpoints.get(order.spec.name),
-            form=order.form,
-            igc=order.igc,
-            precision=order.precision,
-            opset=opset if order.form is ONNX else None,
-        )
-        return export_model(order.spec, out, options, force=force, on_step=on_step)
-
-    rows = export_all(orders, export)
+    rows = _export([one for one, reason in zip(wanted, refusals, strict=True) if not reason], out, force=force)
     click.echo(table(rows))
     return max(row.exit_code for row in rows)
 
 
-def _orders(
-    specs: Sequence[ModelSpec], formats: Sequence[str], ways: Sequence[str], precisions: Sequence[str]
-) -> list[Order]:
-    """All combinations that can be had. Raises UsageError, saying why, where there is none."""
-    wanted = [
-        Order(spec, runtimes.formats()[name], way, precision)
-        for spec in specs
-        for name in formats
-        for way in (ways if spec.has_clc_blocks else [None])
-        for precision in precisions
-    ]
-    orders = [order for order in wanted if order.refusal is None]
-    if not orders:
-        raise UsageError("; ".join(dict.fromkeys(str(order.refusal) for order in wanted)))
-    return orders
-
-
-def export_all(orders: Sequence[Order], export: Callable[[Order, Callable[[str], None]], Artifact]) -> list[Row]:
-    """Exports all that is ordered, with progress on stderr; one that fails is reported there and stops no other."""
+def _export(wanted: Sequence[tuple[ModelSpec, ExportOptions]], out: Path, *, force: bool) -> list[Row]:
+    """Exports all, with progress on stderr; one that fails is reported there and stops no other."""
     from rich.console import Console
     from rich.progress import Progress
 
     rows: list[Row] = []
-    told: set[str] = set()  # what is wrong with a network is wrong in each format: one line is enough
-
-    def tell(message: str) -> None:
-        if message not in told:
-            click.echo(f"error: {message}", err=True)
-            told.add(message)
-
+    failures: set[str] = set()  # what is wrong with a network is wrong in each format: one line is enough
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task("", total=len(orders) * len(STEPS))
-        for done, order in enumerate(orders):
+        task = progress.add_task("", total=len(wanted) * len(STEPS))
+        for spec, options in wanted:
+            begin = time.monotonic()
+            steps: list[str] = []
+            title = ", ".join(part for part in (spec.name, options.igc, options.precision, options.form.name) if part)
 
-            def show(name: str, step: int, before: int = done) -> None:
-                progress.update(task, description=name, completed=before * len(STEPS) + step)
+            def on_step(step: str, steps: list[str] = steps, title: str = title) -> None:
+                progress.update(task, description=f"{title}: {step}", completed=len(rows) * len(STEPS) + len(steps))
+                steps.append(step)
 
-            rows.append(export_one(order, export, show, tell))
+            artifact, state, exit_code = None, "failed", EXIT_OK
+            try:
+                artifact = export_model(spec, out, options, force=force, on_step=on_step)
+                state = "exported" if steps else "up to date"
+            except (ModelError, ExportError) as error:
+                exit_code = EXIT_USAGE if isinstance(error, ModelError) else EXIT_CASE_FAILED
+                if str(error) not in failures:
+                    click.echo(f"error: {error}", err=True)
+                failures.add(str(error))
+            rows.append(Row(spec, options, state, time.monotonic() - begin, artifact, exit_code))
     return rows
-
-
-def export_one(
-    order: Order,
-    export: Callable[[Order, Callable[[str], None]], Artifact],
-    show: Callable[[str, int], None],
-    tell: Callable[[str], None],
-) -> Row:
-    """Exports one network in one format. `show` is told what is being done, and how many steps are behind.
-
-    `tell` gets the reason of a failure.
-    """
-    begin = time.monotonic()
-    steps: list[str] = []
-
-    def on_step(step: str) -> None:
-        show(f"{order.title}: {step}", len(steps))
-        steps.append(step)
-
-    try:
-        artifact = export(order, on_step)
-    except (ModelError, ExportError) as error:
-        tell(str(error))
-        exit_code = EXIT_USAGE if isinstance(error, ModelError) else EXIT_CASE_FAILED
-        return Row(order, "failed", time.monotonic() - begin, exit_code=exit_code)
-    return Row(order, "exported" if steps else "up to date", time.monotonic() - begin, artifact)
 
 
 def table(rows: Iterable[Row]) -> str:
     """What became of each network, for a person to read."""
     from tabulate import tabulate
 
-    def cells(row: Row) -> list[str]:
-        artifact = row.artifact
-        found = ["", "", "", "", ""]
-        if artifact:
-            found = [
-                f"{artifact.model_size_bytes / 1e6:.2f}",
-                str(artifact.opset),
-                str(artifact.nodes),
-                f"{artifact.max_abs_error:.1e}",
-                f"{artifact.output_spread:.3g}",
-            ]
-        return [
-            row.order.spec.name,
-            row.order.form.name,
-            row.order.igc or "",
-            row.order.precision,
-            *found,
-            row.state,
-            f"{row.seconds:.1f}",
-        ]
+    left, right = ["left"] * 4, ["right"] * 5
+    return str(tabulate(map(_cells, rows), "keys", disable_numparse=True, colalign=[*left, *right, "left", "right"]))
 
-    headers = [
-        "model",
-        "format",
-        "igc",
-        "precision",
-        "MB",
-        "opset",
-        "nodes",
-        "max abs error",
-        "spread",
-        "state",
-        "seconds",
-    ]
-    text: str = tabulate(
-        map(cells, rows), headers, disable_numparse=True, colalign=[*["left"] * 4, *["right"] * 5, "left", "right"]
-    )
-    return text
+
+def _cells(row: Row) -> dict[str, str]:
+    artifact, options = row.artifact, row.options
+    return {
+        "model": row.spec.name,
+        "format": options.form.name,
+        "igc": options.igc or "",
+        "precision": options.precision,
+        "MB": f"{artifact.model_size_bytes / 1e6:.2f}" if artifact else "",
+        "opset": str(artifact.opset) if artifact else "",
+        "nodes": str(artifact.nodes) if artifact else "",
+        "max abs error": f"{artifact.max_abs_error:.1e}" if artifact else "",
+        "spread": f"{artifact.output_spread:.3g}" if artifact else "",
+        "state": row.state,
+        "seconds": f"{row.seconds:.1f}",
+    }
 
 
 if __name__ == "__main__":

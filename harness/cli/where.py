@@ -32,9 +32,9 @@ class Where:
         if self.scheduler is None:
             yield None
             return
-        from harness.farm.connect import connect
+        from harness.farm.connect import connected
 
-        with connect(self.scheduler, **self.tls) as farm:
+        with connected(self.scheduler, **self.tls) as farm:
             yield farm
 
     def choose(self, named: Sequence[str]) -> tuple[str, ...]:

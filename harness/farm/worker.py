@@ -60,7 +60,6 @@ class Opened:
     """An open device of a worker's: the key of the task that opened it, and what the device is."""
 
     key: str
-    resource: str
     info: DeviceInfo
 
 
@@ -120,7 +119,7 @@ def open_device(resource: str, plan: Plan, sources: str) -> Opened:
     opening = opened(plan, name, _Progress(resource), bundles, Attachment(here.server))
     devices = closing.enter_context(opening)
     here.held[key] = _Held(devices, bundles, resource, closing)
-    return Opened(key, resource, devices[0].info)
+    return Opened(key, devices[0].info)
 
 
 def measure(opened: Opened, board: int, turn: CaseRound, run: Run, artifact: str) -> Record:
@@ -131,7 +130,7 @@ def measure(opened: Opened, board: int, turn: CaseRound, run: Run, artifact: str
         lambda _: ExportedNetwork(store.get(artifact), held.bundles),
         held.devices[board],
         run,
-        _Progress(opened.resource),
+        _Progress(held.resource),
     )
 
 

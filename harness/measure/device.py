@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from device.adb.server import Server
-from device.device import Device
+from device.device import Device, Opening
 from device.errors import BundleError, DeviceError
 from device.open import open_devices, reserve
 from device.records import DeviceInfo
@@ -137,14 +137,8 @@ def opened(
     """
     with reserve(device, attachment.wait_s, on_wait=watcher.say), contextlib.ExitStack() as open_ones:
         with watcher.stage(f"ready {device}") as stage:
-            devices = open_devices(
-                device,
-                plan.boards,
-                on_step=stage.detail,
-                counting=plan.counting,
-                timeouts=plan.timeouts,
-                server=attachment.server,
-            )
+            opening = Opening(plan.boards, stage.detail, plan.counting, plan.timeouts, attachment.server)
+            devices = open_devices(device, opening)
             for one in devices:
                 open_ones.callback(one.close)
             if devices[0].info.kind != "replay":

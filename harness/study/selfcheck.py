@@ -47,11 +47,12 @@ class Selfcheck:
 
 def measure(name: str, on_step: OnStep) -> Selfcheck:
     """Measures on the device of that name. Raises DeviceError's children."""
+    from device.device import Opening
     from device.open import open_devices, reserve
 
     with reserve(name):
         agreement = _agreement(on_step) if name == HOST else None
-        (device,) = open_devices(name, on_step=on_step)
+        (device,) = open_devices(name, Opening(on_step=on_step))
         try:
             with tempfile.TemporaryDirectory(prefix="tenpass-") as folder:
                 return _measure(device, Path(folder), agreement, on_step)
