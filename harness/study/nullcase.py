@@ -15,13 +15,12 @@ from harness.measure import case
 from harness.measure.case import Run
 from harness.measure.networks import measured_bundle
 from harness.record.case import Case
+from harness.record.defaults import TIMEOUT_S
 from harness.record.errors import HarnessError
 from harness.record.plan import CaseRound
 from harness.record.record import MeasuredArtifact, MeasuredBundle, OutputCheck
 from toolchain.files import File, local_file
 from toolchain.tensors import InputTensor
-
-TIMEOUT_S = 600.0
 
 #: Its one input, which it does not look at: a float32.
 INPUT = bytes(4)
