@@ -12,7 +12,7 @@ export PYTHON
 export ORT_DISABLE_TELEMETRY = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup parts parts-onnxruntime parts-caffe2 parts-boards bench compare history table5 igc-study selfcheck test check export board docs clean
+.PHONY: help setup parts parts-onnxruntime parts-caffe2 parts-boards bench compare history table5 igc-study selfcheck test test-all check export board docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,8 +39,11 @@ igc-study: setup ## interlaced grouped convolution three ways, on this machine a
 selfcheck: setup ## what the harness itself adds to a time: ARGS='--device board:cortex-a7' for another device
 	@$(PY) -m harness.cli.selfcheck $(ARGS)
 
-test: setup check ## all checks and all tests
+test: setup check ## all checks, and the tests but for those that take long (it says which it leaves out)
 	@$(PY) -m pytest $(ARGS)
+
+test-all: setup check ## all checks and all tests: before a change is finished, and each night
+	@$(PY) -m pytest --all $(ARGS)
 
 check: $(VENV)/.installed ## lint, format, types, import layers, CI workflows
 	@$(VENV)/bin/ruff check

@@ -75,7 +75,7 @@ def sleeping_runner(artifact: Artifact, sleep_s: float) -> str:
                 tensors=[{"type": output.type, "shape": output.shape}],
                 bytes=output.file.size_bytes,
             ),
-            say(event="end", warmup=WARMUP, passes=PASSES, peak_rss_bytes=1, cpu_mask=1),
+            say(event="end", warmup=WARMUP, settled=None, passes=PASSES, peak_rss_bytes=1, cpu_mask=1),
         ]
     )
 

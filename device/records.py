@@ -104,9 +104,11 @@ class RunRequest:
     raw little-endian values, one tensor after the other, in the order of the model's.
     `provider` is the runtime's execution provider that is asked for; what it cannot run, the CPU's does.
     `cpu_mask` pins the process (bit n is CPU n); None leaves it to the kernel.
-    The runner sleeps for `settle_ms` before each pass, outside the clock. `counters` asks for the CPU's counters around
-    each pass, where the kernel has them; `profile_passes` for so many more passes, after the timed ones, that tell the
-    time of each node.
+    After `warmup` passes to warm up, at most `more_warmup` more are made, until their times have settled.
+    The runner sleeps for `settle_ms` before each pass, outside the clock. `repeatable` is for a device whose clock
+    counts instructions: what differs from run to run and is not the network's is kept out of passes. `counters` asks
+    for the CPU's counters around each pass, where the kernel has them; `profile_passes` for so many more passes, after
+    the timed ones, that tell the time of each node.
     """
 
     bundle: Bundle
@@ -116,8 +118,10 @@ class RunRequest:
     threads: int = 1
     cpu_mask: int | None = None
     warmup: int = 1
+    more_warmup: int = 0
     passes: int = 10
     settle_ms: int = 0
+    repeatable: bool = False
     counters: bool = False
     profile_passes: int = 0
     timeout_s: float = 600.0
@@ -212,7 +216,8 @@ class Measurement:
 
     `machine` is `uname -m` as the runner sees it; `cpu_features` are those of FEATURES in PROTOCOL.md that the CPU has;
     `cpu_mask` is where the kernel let the runner run, asked after the last pass (bit n is CPU n; CPUs up to 63);
-    `counters_error` says why there are no counters, None where there are or none were asked for.
+    `counters_error` says why there are no counters, None where there are or none were asked for. `settled`: had the
+    times of the warm-up passes settled when the timed ones began? None where nobody looked.
     """
 
     runner_version: str
@@ -230,3 +235,4 @@ class Measurement:
     cpu_mask: int
     outputs: tuple[TensorType, ...]
     profile: Profile | None = None
+    settled: bool | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from export.fingerprint import Fingerprint
 from toolchain.files import File, FileIdentity, file_sha256
 from toolchain.tensors import InputTensor, StoredTensor
 
@@ -36,8 +37,9 @@ class ExportError(Exception):
 class Artifact:
     """An exported network with the reference inputs and outputs that prove it, in the order of the model's.
 
-    `model_files` is what a runtime loads (one ONNX file; two nets for Caffe2). The reference outputs are PyTorch's; of
-    a user's own file, or where the precision is not fp32, those of ONNX Runtime here without its optimizations.
+    `model_files` is what a runtime loads (one ONNX file; two nets for Caffe2), `fingerprint` that of the ONNX file,
+    which other formats are made from. The reference outputs are PyTorch's; of a user's own file, or where the precision
+    is not fp32, those of ONNX Runtime here without its optimizations.
     `fp32_outputs` are those of the network in fp32, where it is in another precision.
     `max_abs_error` and `output_spread` (largest minus smallest value of the reference) are from the
     verification on this machine, of the output that deviates most; `tolerance` is the part of the spread that a device
@@ -51,6 +53,7 @@ class Artifact:
     igc: str | None  # one of IGC; None for a network without channel local convolutions
     folder: Path  # not in the manifest: a folder may be moved
     model_files: tuple[FileIdentity, ...]
+    fingerprint: Fingerprint
     onnx_size_bytes: int  # of the simplified ONNX file, which other formats are made from
     inputs: tuple[StoredTensor, ...]
     outputs: tuple[StoredTensor, ...]

@@ -143,7 +143,7 @@ def _make(
     order: _Order, recipe: str, workspace: Path, on_step: Callable[[str], None], network: nn.Module | None
 ) -> Artifact:
     """A verified artifact in a new folder in `workspace`, still without its manifest."""
-    from export import inputs, precision, tensors
+    from export import fingerprint, inputs, precision, tensors
     from export.verify import run_onnx
     from models import cost
 
@@ -164,7 +164,7 @@ def _make(
         in_fp32 = precision.Network(spec.name, file, [port], [input_values])
         lowered = precision.lowered(in_fp32, order.precision, order.calibration, workspace)
         file = lowered.model
-    onnx_size_bytes = file.stat().st_size
+    onnx_size_bytes, mark = file.stat().st_size, fingerprint.of_file(file)
     with naming(spec.name, f"making {order.form.name} of the ONNX file"):
         op_counts = order.form.convert(file, new)
     on_step("verify")
@@ -183,6 +183,7 @@ def _make(
         igc=order.igc,
         folder=new,
         model_files=tuple(describe(new / name) for name in order.form.files),
+        fingerprint=mark,
         onnx_size_bytes=onnx_size_bytes,
         inputs=tensors.write_tensors({INPUT_NAME: input_values}, new, "input"),
         outputs=tensors.write_tensors(lowered.outputs if lowered else of_fp32, new, "output"),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -27,24 +29,68 @@ settings.load_profile("tenpass")
 os.environ.setdefault("TENPASS_BOOT_TIMEOUT_S", "240")  # several boards may boot at once on two cores
 
 
-#: The slowest first, so that two processes come to their ends together.
+#: The slowest first, so that all processes come to their ends together.
 SLOW_FILES = (
-    "test_runner",
-    "test_end_to_end",
-    "test_farm",
+    "test_cpp",
     "test_board_faults",
+    "test_farm",
+    "test_end_to_end",
+    "test_faults",
+    "test_caffe2_runner",
     "test_own",
     "test_board",
-    "test_caffe2_runner",
+    "test_counting",
+    "test_runner",
+    "test_model_fuzz",
+    "test_igc",
+    "test_export",
     "test_precision",
     "test_html",
     "test_run",
+    "test_resume",
+    "test_selfcheck",
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+#: The tests that this run leaves out, by file; processes tell the one that prints it.
+LEFT_OUT = pytest.StashKey[dict[str, int]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="also the tests that are marked as long")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     order = {name: position for position, name in enumerate(SLOW_FILES)}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+    if config.getoption("--all"):
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    items[:] = [item for item in items if not item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=long)
+    config.stash[LEFT_OUT] = dict(Counter(item.location[0] for item in long))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = session.config.stash.get(LEFT_OUT, {})
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """All processes collect the same tests, so that any one's word is the whole."""
+    told = getattr(node, "workeroutput", {}).get("left_out")
+    if told:
+        node.config.stash[LEFT_OUT] = told
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    left_out = config.stash.get(LEFT_OUT, {})
+    if not left_out:
+        return
+    terminalreporter.section(f"left out: {sum(left_out.values())} long tests (`make test-all` runs them, too)")
+    for file, count in sorted(left_out.items()):
+        terminalreporter.write_line(f"{count:4} in {file}")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from device.records import Clock, Core, DeviceInfo, DeviceState, Kind, Measurement, Pass
+from export.fingerprint import Fingerprint
 from harness.record.case import Case
 from harness.record.record import SCHEMA_VERSION, MeasuredArtifact, MeasuredBundle, OutputCheck, Record
 from toolchain.tensors import TensorType
@@ -95,6 +96,7 @@ def record(
             case.format,
             "seed 0",
             ("ab" * 32,),
+            Fingerprint("12" * 32, (0.5, -3.25, 8.0, 1.0)),
             size_bytes if runtime == "onnxruntime" else size_bytes * 5 // 4,
             size_bytes,
             17,

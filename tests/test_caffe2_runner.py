@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from programs import PATIENCE_S
 
 from device import bundle as bundles
 from device.open import open_devices
@@ -59,7 +60,7 @@ def run(nets: Artifact, tmp_path: Path) -> Run:
         command += [word for file in files for word in ("--model", str(file))]
         command += ["--input", str(nets.folder / nets.inputs[0].file.name), "--output", str(tmp_path / "output")]
         done = subprocess.run(
-            [*command, "--shape", shape, *more], capture_output=True, text=True, timeout=60, check=False
+            [*command, "--shape", shape, *more], capture_output=True, text=True, timeout=PATIENCE_S, check=False
         )
         return Ended(done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr)
 
@@ -188,7 +189,7 @@ def test_the_runner_carries_no_path_of_the_machine_that_built_it() -> None:
 
 
 @pytest.mark.board
-@pytest.mark.parametrize("name", ["board:cortex-a7", "board:cortex-a53"])
+@pytest.mark.parametrize("name", ["board:cortex-a7", pytest.param("board:cortex-a53", marks=pytest.mark.long)])
 def test_a_board_computes_what_pytorch_computes(
     name: str, nets: Artifact, request_for: Callable[..., RunRequest]
 ) -> None:

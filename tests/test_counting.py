@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from programs import PATIENCE_S
 
 from device import probe
 from device.adb.device import AdbDevice
@@ -193,7 +194,7 @@ def refused(tmp_path: Path, *arguments: str, machine: str = "virt") -> str:
     """What the emulator says that must not start."""
     plugin = ",".join([str(emulators.plugin("qemu-system-arm")), *arguments])
     command = ["qemu-system-arm", "-M", machine, "-display", "none", "-plugin", plugin]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode != 0
     return done.stderr
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from fake_adb import FakeAdb, Faults, serving
+from programs import PATIENCE_S
 
 from device import open as opening_devices
 from device.adb.server import Server, parse_server
@@ -136,7 +137,7 @@ def test_ctrl_c_ends_all_devices_and_keeps_what_is_finished(adb: FakeAdb, tmp_pa
                 assert process.poll() is None
                 time.sleep(0.05)
             process.terminate()
-            _, said = process.communicate(timeout=30)
+            _, said = process.communicate(timeout=PATIENCE_S)
         finally:
             process.kill()
     assert process.returncode == EXIT_CASE_FAILED

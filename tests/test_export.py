@@ -17,6 +17,7 @@ import torch
 from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
+from programs import PATIENCE_S
 from torch import nn
 
 from export import artifact as artifacts
@@ -149,7 +150,7 @@ def test_the_files_ports_have_the_names_and_shapes_of_the_manifest(spec: ModelSp
 @every_model
 def test_the_file_is_as_large_as_its_weights(spec: ModelSpec, exported: Export) -> None:
     artifact = exported(spec)
-    assert artifact.model_size_bytes == pytest.approx(4 * artifact.params, rel=0.05)
+    assert artifact.model_size_bytes == pytest.approx(4 * artifact.params, rel=0.05, abs=4096)  # the graph's
 
 
 @pytest.mark.parametrize("opset", [9, 20])
@@ -385,7 +386,7 @@ def test_an_artifact_with_a_damaged_or_missing_file_is_exported_again(
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", "null", '{"schema_version": 1}', '{"schema_version": 2}', "\x00\x01", '{"model": "clcnet-tiny"}'],
+    ["", "{", "[]", "null", '{"schema_version": 1}', '{"schema_version": 3}', "\x00\x01", '{"model": "clcnet-tiny"}'],
 )
 def test_an_artifact_with_a_damaged_manifest_is_exported_again(out: Path, content: str) -> None:
     before = tree(out)
@@ -397,8 +398,8 @@ def test_an_artifact_with_a_damaged_manifest_is_exported_again(out: Path, conten
 
 
 def test_a_manifest_of_another_schema_is_not_read(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert json.loads((out / "clcnet-tiny" / MANIFEST_NAME).read_text())["schema_version"] == 3
-    monkeypatch.setattr(artifacts, "SCHEMA_VERSION", 4)
+    assert json.loads((out / "clcnet-tiny" / MANIFEST_NAME).read_text())["schema_version"] == 4
+    monkeypatch.setattr(artifacts, "SCHEMA_VERSION", 5)
     with pytest.raises(ExportError, match="of another version"):
         read_artifact(out / "clcnet-tiny")
 
@@ -420,7 +421,7 @@ def test_two_exports_of_one_model_at_once_leave_one_whole_artifact(tmp_path: Pat
         python_m_export("--models", "clcnet-tiny", "--formats", "onnx", "--out", tmp_path, "--force") for _ in range(2)
     ]
     for process in both:
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=PATIENCE_S)
         assert (process.returncode, errors) == (0, "")
     assert steps_of_exporting(TINY, tmp_path) == []
     assert {path.name for path in tmp_path.iterdir()} == {"clcnet-tiny", ".clcnet-tiny.lock"}
@@ -570,7 +571,7 @@ def test_a_folder_that_cannot_be_written_is_a_usage_error(tmp_path: Path) -> Non
 )
 def test_the_command_does_not_wait_for_torch_without_need(arguments: list[str], out: Path) -> None:
     process = python_m_export(*arguments, "--out", out, PYTHONPROFILEIMPORTTIME="1")
-    output, imports = process.communicate(timeout=60)
+    output, imports = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
     assert "Usage: python -m harness.cli.export" in output or "up to date" in output
     imported = {line.rpartition("|")[2].strip() for line in imports.splitlines()}

@@ -16,6 +16,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from fake_adb import FakeAdb, serving
+from programs import HEARS_CTRL_C, PATIENCE_S
 
 from device.host import HostDevice
 from device.open import DEFAULT_BOARD, choose
@@ -324,10 +325,9 @@ def test_a_network_with_one_interlace_missing_fails_the_output_check(without_one
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_keeps_what_is_finished_and_makes_the_table_from_it(tmp_path: Path, ending: signal.Signals) -> None:
     out = tmp_path / "run"
-    options = ["--models", "clcnet-tiny,mobilenet", "--passes", "3000", "--out", str(out)]
+    options = ["--models", "clcnet-tiny,mobilenet", "--passes", "5000", "--out", str(out)]
     with subprocess.Popen(
-        # Whoever runs the tests in the background has Ctrl-C ignored, and so would have what they start.
-        ["env", "--default-signal=INT", sys.executable, "-m", "harness.run", "--device", "host", *options],
+        [*HEARS_CTRL_C, sys.executable, "-m", "harness.run", "--device", "host", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -338,7 +338,7 @@ def test_ctrl_c_keeps_what_is_finished_and_makes_the_table_from_it(tmp_path: Pat
         while process.poll() is None and not (out / journal.FILE_NAME).read_bytes():
             time.sleep(0.05)
         process.send_signal(ending)
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == EXIT_CASE_FAILED, stderr
     assert [record.case.model for record in journal.read(out)] == ["clcnet-tiny"]
     assert "clcNet-tiny" in stdout

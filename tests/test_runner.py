@@ -1,4 +1,4 @@
-"""The native runner: its C++ unit tests, and the real binary with real ONNX files (device/runner/PROTOCOL.md)."""
+"""The native runner: the real binary with real ONNX files (device/runner/PROTOCOL.md)."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from programs import PATIENCE_S
 
 from device import bundle as bundles
 from device.device import Device
@@ -45,21 +46,6 @@ from toolchain.tensors import ELEMENT_BYTES, ElementType, InputTensor, TensorTyp
 
 FEATURES, CLASSES = 6, 4
 MANY_PASSES = "1000000"  # more events than any pipe holds
-
-
-@pytest.mark.parametrize("variant", ["", "-asan"], ids=["plain", "sanitizers"])
-def test_the_cpp_unit_tests_pass(variant: str) -> None:
-    compiling.compiled(compiling.native(), "tenpass-tests", variant)
-    preset = compiling.native().preset + variant
-    done = subprocess.run(
-        ["ctest", "--preset", preset, "--no-tests=error"],
-        cwd=compiling.RUNNER,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @dataclass(frozen=True)
@@ -97,7 +83,7 @@ class Runner:
 
 
 def ended(command: list[str]) -> Ended:
-    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, timeout=PATIENCE_S, check=False)
     return Ended(done.returncode, done.stdout.splitlines())
 
 
@@ -695,7 +681,13 @@ def test_a_pass_has_its_cpu_time(tiny: Artifact, request_for: Callable[..., RunR
     assert all(one.cpu_ns is not None and one.cpu_ns > 0 for one in (*run.warmup, *run.samples))
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may go before others")
+def may_go_first() -> bool:
+    """Whether this process has CAP_SYS_NICE (capabilities(7)), which root lacks in most containers."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapEff:"))
+    return bool(int(line.split()[1], 16) >> 23 & 1)
+
+
+@pytest.mark.skipif(not may_go_first(), reason="this process may not go before others")
 def test_on_the_host_the_runner_goes_before_other_programs(
     tiny: Artifact, request_for: Callable[..., RunRequest]
 ) -> None:
@@ -717,7 +709,7 @@ def test_a_runner_that_nobody_listens_to_ends_at_its_deadline(runner: Runner) ->
     command = [*runner.program, *runner.options(passes=MANY_PASSES, deadline_seconds="1")]
     ignoring = ["sh", "-c", f"trap '' ALRM; exec {shlex.join(command)}"]
     with subprocess.Popen(ignoring, stdout=subprocess.PIPE) as process:
-        assert process.wait(timeout=60) == -signal.SIGALRM
+        assert process.wait(timeout=PATIENCE_S) == -signal.SIGALRM
 
 
 def test_a_runner_whose_host_has_hung_up_ends(runner: Runner) -> None:
@@ -727,4 +719,4 @@ def test_a_runner_whose_host_has_hung_up_ends(runner: Runner) -> None:
         assert process.stdout is not None
         process.stdout.readline()
         process.stdout.close()
-        assert process.wait(timeout=60) == -signal.SIGPIPE
+        assert process.wait(timeout=PATIENCE_S) == -signal.SIGPIPE

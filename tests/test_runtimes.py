@@ -14,7 +14,8 @@ from export.formats import Format
 from harness.analyse.rows import table_rows
 from harness.record import journal
 from harness.record.record import Record
-from harness.report import table
+from harness.record.units import NOTHING
+from harness.report import columns
 from harness.run import main
 from harness.runtimes import CPU, RUNTIMES, Provider, Runtime, formats, offered
 from toolchain.tensors import Port
@@ -115,9 +116,9 @@ def test_a_runtime_is_one_entry(parrot: Runtime, tmp_path: Path) -> None:
 
 
 def check_report(out: Path, records: list[Record]) -> None:
-    first, second = table.shown(table_rows(records)).to_dict("records")
+    first, second = columns.table6(table_rows(records)).texts
     assert (first["Runtime"], first["Parrot's answer"]) == ("parrot 7", "0.0 MB")
-    assert second["Parrot's answer"] == "-"
+    assert second["Parrot's answer"] == NOTHING
     assert "parrot 7" in (out / "report.md").read_text()
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from programs import PATIENCE_S
 from synthetic import BOARD, STATE, device
 
 from device import bundle as bundles
@@ -63,7 +64,7 @@ def run(tmp_path: Path) -> Run:
         command = bundles.command(built, str(built.files[0].path.parent))
         command += ["--model", str(tmp_path / "model"), "--input", str(tmp_path / "input"), "--shape", "1"]
         command += ["--output", str(tmp_path / "output"), *more]
-        done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, timeout=PATIENCE_S, check=False)
         output = tmp_path / "output"
         values = np.fromfile(output, "<f4").tolist() if output.exists() else []
         return Ended(done.returncode, [json.loads(line) for line in done.stdout.splitlines()], values)
@@ -324,7 +325,7 @@ def test_the_report_shows_each_target_every_phase_and_every_block() -> None:
     assert text.count("| yes ") == 4
     assert "the smallest step seen, 20 ns" in text
     assert "launch" in text
-    assert text.count("| runner  |") == 20
+    assert text.count("| runner |") == 20
     assert "repeat it" not in text
     assert "Python API" not in selfcheck_report.markdown(checked(BOARD))
 
@@ -383,6 +384,6 @@ def test_a_folder_that_cannot_be_made_is_known_before_anything_is_measured(tmp_p
 
 
 def test_help_does_not_wait_for_heavy_libraries() -> None:
-    code = "import sys, harness.selfcheck; print({'torch', 'pandas', 'onnxruntime', 'scipy'} & set(sys.modules))"
+    code = "import sys, harness.study.selfcheck; print({'torch', 'pandas', 'onnxruntime', 'scipy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -87,8 +87,8 @@ class CountingDevice:
         measurement = self._device.run(replace(request, counters=False), on_event)
         return with_counts(measurement, self._counts.read_text(), where=self.info.serial)
 
-    def reconnect(self, limit_s: float, *, reboot: bool = False) -> None:
-        self._device.reconnect(limit_s, reboot=reboot)
+    def reconnect(self, limit_s: float, *, reboot_after_s: float | None = None) -> None:
+        self._device.reconnect(limit_s, reboot_after_s=reboot_after_s)
 
     def close(self) -> None:
         self._device.close()

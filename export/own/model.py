@@ -177,18 +177,13 @@ def _open(own: OwnModel, target: Path, on_step: Callable[[str], None]) -> _Opene
 
 
 def _make(
-    own: OwnModel,
-    precision: str,
-    data: Calibration,
-    recipe: str,
-    workspace: Path,
-    on_step: Callable[[str], None],
+    own: OwnModel, precision: str, data: Calibration, recipe: str, workspace: Path, on_step: Callable[[str], None]
 ) -> Artifact:
     """A verified artifact in a new folder in `workspace`, still without its manifest."""
     import onnx
 
+    from export import fingerprint, tensors
     from export import precision as precisions
-    from export import tensors
     from export.onnx import cost
     from export.onnx.simplify import count_operators
 
@@ -224,6 +219,7 @@ def _make(
         igc=None,
         folder=new,
         model_files=(describe(target),),
+        fingerprint=fingerprint.of_file(target),
         onnx_size_bytes=target.stat().st_size,
         inputs=tensors.write_tensors(opened.values, new, "input"),
         outputs=tensors.write_tensors(lowered.outputs if lowered else opened.reference, new, "output"),

@@ -17,6 +17,7 @@ from export.artifact import IGC, PRECISIONS
 from harness.cli.command import CONTEXT, guarded
 from harness.cli.options import AdbServer, Cpus, Names, Numbers, Texts, runtime_options, tls_options
 from harness.cli.where import Where
+from harness.record.case import MORE_WARMUP, WARMUP
 from harness.record.defaults import (
     COOL_TIMEOUT_S,
     FEWEST_ROUNDS_TO_COMPARE,
@@ -171,7 +172,12 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
         "more on host "
         "alone, whose passes take milliseconds and are disturbed: harness.compare needs them.",
     ),
-    click.option("--warmup", type=click.IntRange(0, 1000), default=1, show_default=True, help="Passes before them."),
+    click.option(
+        "--warmup",
+        type=click.IntRange(0, 1000),
+        help=f"Passes before them. Default: {WARMUP}, and where the clock is deterministic at most {MORE_WARMUP} more, "
+        "until their times have settled.",
+    ),
     click.option(
         "--threads",
         type=Numbers(1, 64),

@@ -176,7 +176,7 @@ class Board:
         network = device.networks[files_of(turn.case)]
         if isinstance(network, ExportError):
             return case.failed(turn, device.info, run, "export_failed", str(network))
-        with device.watcher.stage(turn.id, total=turn.case.warmup + turn.case.passes) as stage:
+        with device.watcher.stage(turn.id, total=case.certain_passes(turn.case)) as stage:
             try:
                 name = device.farm.send(network, device.place, stage.detail)
                 record: Record = device.do(worker.measure, self.number, turn, run, name, stage=stage)
@@ -184,8 +184,8 @@ class Board:
                 return case.failed(turn, device.info, run, error.status, str(error))
         return replace(record, device=replace(record.device, serial=device.name))
 
-    def reconnect(self, limit_s: float, *, reboot: bool = False) -> None:
+    def reconnect(self, limit_s: float, *, reboot_after_s: float | None = None) -> None:
         """Waits until the device can be used again, on whichever worker has it then. Raises DeviceUnavailable."""
         limit = Deadline(limit_s)
         self.device.open(limit_s, limit_s)
-        self.device.do(worker.reconnect, self.number, limit.left_s(), reboot)
+        self.device.do(worker.reconnect, self.number, limit.left_s(), reboot_after_s)

@@ -134,9 +134,9 @@ def measure(opened: Opened, board: int, turn: CaseRound, run: Run, artifact: str
     )
 
 
-def reconnect(opened: Opened, board: int, limit_s: float, reboot: bool) -> None:
+def reconnect(opened: Opened, board: int, limit_s: float, reboot_after_s: float | None) -> None:
     """Waits until a device that was lost can be used again. Raises DeviceUnavailable."""
-    _held(opened).devices[board].reconnect(limit_s, reboot=reboot)
+    _held(opened).devices[board].reconnect(limit_s, reboot_after_s=reboot_after_s)
 
 
 def close(opened: Opened) -> None:

@@ -22,6 +22,7 @@ from harness.analyse import warnings
 from harness.measure.conditions import wait_until_cool
 from harness.measure.networks import Network, Networks
 from harness.measure.progress import Watcher
+from harness.record.case import MORE_WARMUP, WARMUP, Case
 from harness.record.plan import CaseRound, Limits, Plan
 from harness.record.record import SCHEMA_VERSION, Record
 from harness.record.units import milliseconds
@@ -151,7 +152,7 @@ def measure_and_show(one: CaseRound, networks: Networks, device: Device, run: Ru
         network = networks(one)
     except ExportError as error:
         return failed(one, device.info, run, "export_failed", str(error))
-    with watcher.stage(one.id, total=one.case.warmup + one.case.passes) as stage:
+    with watcher.stage(one.id, total=certain_passes(one.case)) as stage:
         pushed_bytes = 0
 
         def on_bytes(count: int) -> None:
@@ -167,12 +168,23 @@ def measure_and_show(one: CaseRound, networks: Networks, device: Device, run: Ru
 
         def on_event(event: wire.Event) -> None:
             if isinstance(event, wire.PassEnded):
-                stage.advance()
+                if event.phase == "timed" or event.index < _warmup(one.case):
+                    stage.advance()
                 stage.detail(f"{event.phase} pass: {milliseconds(event.ns)} ms")
             elif isinstance(event, wire.Hello):
                 stage.detail(f"load, {event.runtime} {event.runtime_version}")
 
         return measure(one, network, device, run, on_event=on_event, on_bytes=on_bytes, on_state=on_state)
+
+
+def _warmup(case: Case) -> int:
+    """Of the passes to warm up those that are certain to come."""
+    return WARMUP if case.warmup is None else case.warmup
+
+
+def certain_passes(case: Case) -> int:
+    """How many passes are certain to come: where it is left to the device, there may be more to warm up."""
+    return _warmup(case) + case.passes
 
 
 def failed(one: CaseRound, device: DeviceInfo, run: Run, status: str, reason: str) -> Record:
@@ -183,15 +195,18 @@ def failed(one: CaseRound, device: DeviceInfo, run: Run, status: str, reason: st
 def _complete(request: RunRequest, one: CaseRound, device: Device, run: Run) -> RunRequest:
     """The request with all that the case, the device and the run have to say about how it is run."""
     case, info = one.case, device.info
+    is_modelled = info.clock == "instructions"
     # Which nodes another provider than the CPU's really took, only a profile tells.
     profiled = (run.profile and one.round == 0) or case.provider != "cpu"
     return replace(
         request,
         threads=case.threads,
         cpu_mask=None if case.cpus is None else cpu_mask(case.cpus, info),
-        warmup=case.warmup,
+        warmup=WARMUP if case.warmup is None else case.warmup,
+        more_warmup=MORE_WARMUP if case.warmup is None and is_modelled else 0,
         passes=case.passes,
-        settle_ms=BOARD_SETTLE_MS if info.clock == "instructions" else 0,
+        settle_ms=BOARD_SETTLE_MS if is_modelled else 0,
+        repeatable=is_modelled,
         counters=run.counters and info.clock == "wall",
         profile_passes=PROFILE_PASSES[info.clock] if profiled else 0,
         timeout_s=run.timeout_s,

@@ -44,7 +44,7 @@ class Choices:
     threads: tuple[int, ...] = (1,)
     cpus: str | None = None
     abi: str | None = None
-    warmup: int = 1
+    warmup: int | None = None
     passes: int | None = None
     rounds: int | None = None
     order: str = "shuffled"

@@ -154,7 +154,7 @@ def opened(
 class Recoverable(Protocol):
     """A device, here or on a farm, as far as a failure concerns it."""
 
-    def reconnect(self, limit_s: float, *, reboot: bool = False) -> None: ...
+    def reconnect(self, limit_s: float, *, reboot_after_s: float | None = None) -> None: ...
 
 
 D = TypeVar("D", bound=Recoverable)
@@ -225,7 +225,7 @@ def _is_back(plan: Plan, device: Recoverable, record: Record, tell: Callable[[st
     limit_s = plan.timeouts.reconnect_s
     tell(f"{record.error}; waiting up to {limit_s:g} s for it to come back")
     try:
-        device.reconnect(limit_s, reboot=plan.reboot)
+        device.reconnect(limit_s, reboot_after_s=limit_s / 2 if plan.reboot else None)
     except DeviceError as error:
         tell(f"{error}; it is given up, --resume takes what is left")
         return False

@@ -74,6 +74,7 @@ class ExportedNetwork:
             format=exported.format,
             weights=exported.weights,
             sha256=tuple(file.sha256 for file in exported.model_files),
+            fingerprint=exported.fingerprint,
             size_bytes=exported.model_size_bytes,
             onnx_size_bytes=exported.onnx_size_bytes,
             opset=exported.opset,

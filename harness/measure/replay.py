@@ -184,13 +184,13 @@ class ReplayDevice:
         recorded = _slowed(record.measurement, 1 + self._drift * self._played)
         self._played, self._ran = self._played + 1, True
         profile_passes = recorded.profile.passes if recorded.profile else 0
-        transcript = wire.Transcript(warmup=request.warmup, passes=request.passes, profile_passes=profile_passes)
+        transcript = wire.Transcript.of(replace(request, profile_passes=profile_passes))
         for line in wire.lines(recorded):
             for event in transcript.receive(line):
                 on_event(event)
         return _with_emulated_counts(transcript.measurement(), recorded)
 
-    def reconnect(self, limit_s: float, *, reboot: bool = False) -> None:
+    def reconnect(self, limit_s: float, *, reboot_after_s: float | None = None) -> None:
         pass  # what was lost in a recording stays lost
 
     def close(self) -> None:

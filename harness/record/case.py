@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: Passes to warm up, where nobody says how many. A choice: on hardware more would heat it.
+WARMUP = 1
+
+#: So many more at most where the clock counts instructions, until two in a row take the same time. What was seen there
+#: (caches of addresses, memory that is cut to size) was over after one to three.
+MORE_WARMUP = 3
+
 
 @dataclass(frozen=True)
 class Case:
@@ -22,7 +29,7 @@ class Case:
     threads: int = 1
     cpus: str | None = None
     abi: str | None = None
-    warmup: int = 1
+    warmup: int | None = None  # passes before the timed ones; None: as many as the device needs (measure/case.py)
     passes: int = 10
     precision: str = "fp32"  # what the network computes in: fp32, fp16 or int8
     provider: str = "cpu"  # the runtime's execution provider that is asked for

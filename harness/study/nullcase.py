@@ -10,6 +10,7 @@ import numpy as np
 
 from device.device import Device
 from device.records import DeviceInfo, Measurement, RunRequest
+from export.fingerprint import Fingerprint
 from harness import runtimes
 from harness.measure import case
 from harness.measure.case import Run
@@ -70,6 +71,7 @@ class NullNetwork:
             format=runtimes.NULL,
             weights="none",
             sha256=(hashlib.sha256(model).hexdigest(),),
+            fingerprint=Fingerprint("", ()),
             size_bytes=len(model),
             onnx_size_bytes=0,
             opset=0,
@@ -106,7 +108,7 @@ def measure(device: Device, folder: Path, model: str, *, passes: int, counters: 
     `folder` is for the files. Raises HarnessError when the case fails.
     """
     network = NullNetwork(model, folder)
-    one = CaseRound(Case(model, runtimes.NULL, runtimes.NULL, passes=passes), round=0, order=0)
+    one = CaseRound(Case(model, runtimes.NULL, runtimes.NULL, warmup=1, passes=passes), round=0, order=0)
     run = Run("selfcheck", commit=None, timeout_s=TIMEOUT_S, counters=counters)
     record = case.measure(one, network, device, run)
     if record.status != "ok" or record.measurement is None:
