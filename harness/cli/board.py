@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.command import guarded
+from harness.cli.command import CONTEXT, guarded
 from harness.record.errors import EXIT_OK, UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _CLOCKS = {
 }
 
 
-@click.command(help=__doc__, context_settings={"max_content_width": 100})
+@click.command(help=__doc__, context_settings=CONTEXT)
 @click.argument("name", required=False)
 @click.option("--list", "lists", is_flag=True, help="List the boards, and do nothing else.")
 @guarded

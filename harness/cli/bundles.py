@@ -8,9 +8,10 @@ import click
 
 from device.errors import DeviceError
 from harness import runtimes
+from harness.cli.command import CONTEXT
 
 
-@click.command(help=__doc__)
+@click.command(help=__doc__, context_settings=CONTEXT)
 @click.option("--abi", "abis", multiple=True, metavar="ABI", help="Default: all that the runtime is there for.")
 @click.option(
     "--runtime", default=runtimes.ONNXRUNTIME.name, show_default=True, help=f"One of {', '.join(runtimes.RUNTIMES)}."

@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from harness.analyse.slower import EXACT_FACTOR, FACTOR
-from harness.cli.command import guarded
+from harness.cli.command import CONTEXT, guarded
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE
 
 
@@ -34,7 +34,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
 _STDOUT = Path("-")
 
 
-@click.command(help=__doc__, context_settings={"max_content_width": 100})
+@click.command(help=__doc__, context_settings=CONTEXT)
 @click.argument("base", type=_FOLDER)
 @click.argument("new", type=_FOLDER)
 @click.option(

@@ -16,7 +16,7 @@ from export.formats import ONNX
 from export.onnx.to_onnx import DEFAULT_OPSET, HIGHEST_OPSET, LOWEST_OPSET
 from export.pipeline import STEPS, ExportOptions, export_model
 from harness import runtimes
-from harness.cli.command import guarded
+from harness.cli.command import CONTEXT, guarded
 from harness.cli.options import Names
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE, UsageError
 from models import registry
@@ -39,7 +39,7 @@ class Row:
     exit_code: int = EXIT_OK
 
 
-@click.command(help=__doc__)
+@click.command(help=__doc__, context_settings=CONTEXT)
 @click.option(
     "--models",
     default=",".join(registry.names()),

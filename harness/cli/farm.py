@@ -19,7 +19,7 @@ from typing import Any
 import click
 
 from device.adb.server import Server
-from harness.cli.command import guarded
+from harness.cli.command import CONTEXT, guarded
 from harness.cli.options import AdbServer, tls_options
 from harness.record.errors import EXIT_OK, UsageError
 
@@ -39,7 +39,7 @@ _listen = click.option(
 )
 
 
-@click.group(help=__doc__, context_settings={"max_content_width": 100})
+@click.group(help=__doc__, context_settings=CONTEXT)
 def main() -> None:
     pass
 

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.analyse.slower import EXACT_FACTOR, FACTOR
-from harness.cli.command import guarded
+from harness.cli.command import CONTEXT, guarded
 from harness.record.errors import EXIT_OK, UsageError
 
 if TYPE_CHECKING:
     from harness.compare.history import Line
 
 
-@click.command(help=__doc__, context_settings={"max_content_width": 100})
+@click.command(help=__doc__, context_settings=CONTEXT)
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path, file_okay=False))
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Write tables and plot to this folder, too."

@@ -18,15 +18,18 @@ from harness.cli.command import CONTEXT, guarded
 from harness.cli.options import AdbServer, Cpus, Names, Numbers, Texts, runtime_options, tls_options
 from harness.cli.where import Where
 from harness.record.case import MORE_WARMUP, WARMUP
+from harness.record.defaults import (
+    COOL_TIMEOUT_S,
+    FEWEST_ROUNDS_TO_COMPARE,
+    PASSES,
+    PASSES_TO_COMPARE,
+    TIMEOUT_S,
+)
 from harness.record.errors import UsageError
 from models import registry
-from models.paper import table6_device
 
 if TYPE_CHECKING:
     from harness.measure.cases import Choices
-
-PASSES, PASSES_TO_COMPARE, FEWEST_ROUNDS_TO_COMPARE = table6_device().passes, 100, 3
-COOL_TIMEOUT_S = 600.0
 
 #: Options for when something fails: a run may be taken up again with others.
 FAULT_OPTIONS = (
@@ -235,7 +238,7 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
         "--timeout",
         "timeout_s",
         type=click.FloatRange(min=1),
-        default=600,
+        default=TIMEOUT_S,
         show_default=True,
         help="Seconds that one case may take on the device.",
     ),

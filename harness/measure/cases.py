@@ -11,17 +11,13 @@ from device.timeouts import DEFAULT, Timeouts
 from export.artifact import IGC, PRECISIONS
 from harness import runtimes
 from harness.record.case import Case
+from harness.record.defaults import FEWEST_ROUNDS_TO_COMPARE, PASSES, PASSES_TO_COMPARE, TIMEOUT_S
 from harness.record.errors import UsageError
 from harness.record.plan import Limits
 from harness.runtimes import CPU, Runtime
-from models.paper import table6_device
 
 if TYPE_CHECKING:  # what the command line needs of this must not make --help wait
     from models.spec import ModelSpec
-
-
-#: The paper's (section 5.3); and what two runs on a computer need to be told apart (measured: analyse/slower.py).
-PASSES, PASSES_TO_COMPARE, FEWEST_ROUNDS_TO_COMPARE = table6_device().passes, 100, 3
 
 
 @dataclass(frozen=True)
@@ -48,7 +44,7 @@ class Choices:
     threads: tuple[int, ...] = (1,)
     cpus: str | None = None
     abi: str | None = None
-    warmup: int = 1
+    warmup: int | None = None
     passes: int | None = None
     rounds: int | None = None
     order: str = "shuffled"
@@ -60,7 +56,7 @@ class Choices:
     strict: bool = False
     counting: bool = False
     profile: bool = False
-    timeout_s: float = 600.0
+    timeout_s: float = TIMEOUT_S
     command_timeout_s: float = DEFAULT.command_s
     reconnect_timeout_s: float = DEFAULT.reconnect_s
     reboot: bool = False

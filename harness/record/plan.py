@@ -16,6 +16,7 @@ from device.timeouts import DEFAULT, Timeouts
 from export.own.model import OwnModel
 from harness.record import bounded
 from harness.record.case import Case
+from harness.record.defaults import COOL_TIMEOUT_S
 from harness.record.errors import UsageError
 from harness.record.record import MOST_ROUNDS, SCHEMA_VERSION, Record
 
@@ -249,5 +250,5 @@ class Limits:
 
     max_start_celsius: float | None = None
     max_celsius: float | None = None
-    cool_timeout_s: float = 600.0
+    cool_timeout_s: float = COOL_TIMEOUT_S
     strict: bool = False

@@ -16,13 +16,12 @@ from harness.measure import case
 from harness.measure.case import Run
 from harness.measure.networks import measured_bundle
 from harness.record.case import Case
+from harness.record.defaults import TIMEOUT_S
 from harness.record.errors import HarnessError
 from harness.record.plan import CaseRound
 from harness.record.record import MeasuredArtifact, MeasuredBundle, OutputCheck
 from toolchain.files import File, local_file
 from toolchain.tensors import InputTensor
-
-TIMEOUT_S = 600.0
 
 #: Its one input, which it does not look at: a float32.
 INPUT = bytes(4)
@@ -109,7 +108,7 @@ def measure(device: Device, folder: Path, model: str, *, passes: int, counters: 
     `folder` is for the files. Raises HarnessError when the case fails.
     """
     network = NullNetwork(model, folder)
-    one = CaseRound(Case(model, runtimes.NULL, runtimes.NULL, passes=passes), round=0, order=0)
+    one = CaseRound(Case(model, runtimes.NULL, runtimes.NULL, warmup=1, passes=passes), round=0, order=0)
     run = Run("selfcheck", commit=None, timeout_s=TIMEOUT_S, counters=counters)
     record = case.measure(one, network, device, run)
     if record.status != "ok" or record.measurement is None:
