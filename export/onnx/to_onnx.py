@@ -24,7 +24,7 @@ def to_onnx(network: nn.Module, input_shape: Sequence[int], path: Path, opset: i
     """Writes `network`, as it is in evaluation, to `path` as ONNX for inputs of exactly `input_shape`.
 
     The tracing exporter is used because the newer one (`dynamo=True`) cannot write opset 9, and a network has to
-    come from one exporter for all runtimes. BatchNorms are folded by `export.onnx.batch_norms`: the exporter does it, too,
+    come from one exporter for all runtimes. BatchNorms are folded by `batch_norms.py`: the exporter does it, too,
     unless it is told that the network may be trained on (`PRESERVE`), but as this CPU's kernels round.
     """
     import onnx
