@@ -1,7 +1,10 @@
 """Measures networks on ARM devices. `tenpass COMMAND -h` says what a command does.
 
-For completion in a shell: eval "$(_TENPASS_COMPLETE=bash_source tenpass)", with zsh_source in zsh; in fish
-_TENPASS_COMPLETE=fish_source tenpass | source
+\b
+Completion, in the file that your shell reads when it starts:
+  bash: eval "$(_TENPASS_COMPLETE=bash_source tenpass)"
+  zsh:  eval "$(_TENPASS_COMPLETE=zsh_source tenpass)"
+  fish: _TENPASS_COMPLETE=fish_source tenpass | source
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ COMMANDS = {
     "history": ("harness.cli.history", "How cases moved over many runs."),
     "study": ("harness.cli.study", "Table 5; the fused kernel three ways."),
     "selfcheck": ("harness.cli.selfcheck", "What the harness itself adds to a time."),
-    "board": ("device.board.__main__", "Boot an emulated board and leave it up for adb."),
+    "board": ("harness.cli.board", "Boot an emulated board and leave it up for adb."),
     "farm": ("harness.cli.farm", "Share devices between machines, with Dask."),
 }
 

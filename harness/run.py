@@ -24,7 +24,7 @@ from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK
 if TYPE_CHECKING:
     from harness.measure.run import Outcome
     from harness.record.plan import Plan
-    from harness.report.sections import Written
+    from harness.report.write import Written
 
 
 def run(options: RunOptions) -> int:
@@ -32,7 +32,7 @@ def run(options: RunOptions) -> int:
         return _only(options)
     from harness.measure.progress import Display
     from harness.measure.run import measure_plan
-    from harness.report import sections
+    from harness.report.write import write
 
     plan, folder = _plan_and_folder(options)
     display, is_resumed = Display(), options.resume is not None
@@ -42,7 +42,7 @@ def run(options: RunOptions) -> int:
     finally:
         with contextlib.suppress(OSError):
             folder.rmdir()  # only an empty one goes: nothing came of the run
-    return _print_outcome(outcome, sections.write(folder), folder)
+    return _print_outcome(outcome, write(folder), folder)
 
 
 def _only(options: RunOptions) -> int:
@@ -77,12 +77,12 @@ def _plan_and_folder(options: RunOptions) -> tuple[Plan, Path]:
 def _print_outcome(outcome: Outcome, report: Written, folder: Path) -> int:
     """The table on stdout, what failed on stderr; the exit code says whether all is well."""
     from harness.record.plan import missing_cases
-    from harness.report import table
+    from harness.report import sections, terminal
 
     plan, records = outcome.plan, report.records
-    click.echo(table.for_terminal(report.rows))
-    for line in table.warnings(report.rows):
-        click.echo(line)
+    click.echo(terminal.table(sections.brief_table(report.rows)) if report.rows else "nothing was measured")
+    for line in sections.warning_lines(report.rows):
+        click.echo(f"warning: {terminal.escaped(line)}")
     outside_s = [record.outside_passes_ns / 1e9 for record in records if record.phases_ns]
     if outside_s:
         click.echo(f"outside the passes the harness took {max(outside_s):.1f} s per case at most")

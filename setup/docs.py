@@ -83,8 +83,9 @@ def _warnings() -> str:
 def _counts() -> str:
     from harness.analyse import counts
     from harness.record.journal import read
+    from harness.report import markdown, measured
 
-    return _first_table(counts.markdown(read(EXAMPLE / "counts")))
+    return markdown.table(measured.counts_table(counts.counted(read(EXAMPLE / "counts"))[0]))
 
 
 def _selfcheck() -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.record import journal
-from harness.report import sections
+from harness.report.write import write
 from toolchain.paths import REPOSITORY
 
 _spec = importlib.util.spec_from_file_location("docs", REPOSITORY / "setup" / "docs.py")
@@ -37,7 +37,7 @@ def test_the_drawing_is_what_would_be_drawn() -> None:
 def test_the_examples_tables_come_from_its_records(tmp_path: Path) -> None:
     for name in (journal.FILE_NAME, "plan.json"):
         shutil.copy(docs.EXAMPLE / name, tmp_path)
-    sections.write(tmp_path)
+    write(tmp_path)
     for name in ("table6.md", "table6.csv", "table6.tex", "report.md"):
         assert (tmp_path / name).read_text() == (docs.EXAMPLE / name).read_text(), name
 

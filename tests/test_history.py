@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,6 +20,7 @@ from harness.compare import history, history_plot
 from harness.compare.history import Line
 from harness.record.errors import EXIT_OK, EXIT_USAGE
 from harness.record.record import Record
+from harness.report import csv, markdown, terminal
 
 HOST = device("wall", "host", "host")
 
@@ -67,7 +69,7 @@ def test_a_run_that_failed_stands_there_and_is_stepped_over(tmp_path: Path) -> N
     (line,) = lines_of(tmp_path, [at(500)], [record("mobilenet", status="crashed", error="signal 11")], [at(510)])
     assert [point.median_ns for point in line.points] == [500e6, None, 510e6]
     assert [point.step and point.step.verdict for point in line.points] == [None, "failed", "slower"]
-    assert "crashed" in history.for_terminal([line])
+    assert "crashed" in terminal.rendered(history.document([line]))
 
 
 def test_another_network_begins_a_new_line(tmp_path: Path) -> None:
@@ -101,17 +103,17 @@ def test_devices_clocks_and_cases_have_lines_of_their_own(tmp_path: Path) -> Non
         ("host", "wall", 1),
         ("host", "instructions", 1),
     ]
-    text = history.markdown(lines)
+    text = markdown.rendered(history.document(lines))
     assert [line for line in text.splitlines() if line.startswith("## ")] == [
-        "## board:cortex-a7: time is modelled (1 instruction = 1 ns)",
-        "## host: time is hardware",
-        "## host: time is modelled (1 instruction = 1 ns)",
+        "## board:cortex-a7: measured on modelled (1 instruction = 1 ns)",
+        "## host: measured on hardware",
+        "## host: measured on modelled (1 instruction = 1 ns)",
     ]
 
 
 def test_the_frame_has_a_row_for_each_point_with_units_in_its_names(tmp_path: Path) -> None:
     lines = lines_of(tmp_path, [at(500)], [at(510)])
-    frame = history.frame(lines)
+    frame = pd.read_csv(io.StringIO(csv.rendered(history.data(lines))))
     assert frame["median_ns"].tolist() == [500e6, 510e6]
     assert frame["verdict"].tolist()[1] == "slower"
     assert frame["commit"].tolist() == ["commit1", "commit2"]

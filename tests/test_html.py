@@ -28,7 +28,8 @@ from harness.record import journal
 from harness.record.plan import Limits
 from harness.record.plan import read as read_plan
 from harness.record.record import Record
-from harness.report import html, sections, table
+from harness.report import html, sections
+from harness.report.write import PAGE_NAME, write
 from toolchain.paths import RESULTS
 
 EXAMPLE = RESULTS / "example"
@@ -73,10 +74,7 @@ class Elements(HTMLParser):
 
 def page_of(records: list[Record], **plan: Any) -> str:
     """The page without plots, which are slow to draw and looked at elsewhere."""
-    rows = table_rows(records, Limits())
-    made = run_of(records, **plan)
-    table6 = table.markdown(rows) if rows else ""
-    return html.page(made, records, rows, sections._markdown(made, records, rows, table6), {})
+    return html.rendered(sections.run_document(run_of(records, **plan), records, table_rows(records, Limits()), []))
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +87,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             shutil.copy(source / file, folder / name)
     write_run(folder / "devices", three_devices())
     for name in ("example", "counts", "devices"):
-        sections.write(folder / name)
-    return {name: folder / name / sections.PAGE_NAME for name in ("example", "counts", "devices")}
+        write(folder / name)
+    return {name: folder / name / PAGE_NAME for name in ("example", "counts", "devices")}
 
 
 # --- what it says
@@ -158,7 +156,7 @@ def test_the_verdict_stands_above_the_table_and_says_what_kind_of_time_it_is(run
     main = runs["example"].read_text().split("<main>")[1]
     verdict = Elements(main[: main.index('id="table-6"')]).text
     assert "clcNet-A, grouped takes the fewest instructions of 4" in verdict
-    assert "time is modelled (1 instruction = 1 ns)" in verdict
+    assert "measured on modelled (1 instruction = 1 ns)" in verdict
     assert "0.804" in verdict
 
 
@@ -214,14 +212,14 @@ def test_a_run_in_which_everything_failed_or_nothing_began_has_a_page() -> None:
 
 def test_several_devices_have_a_column_each_and_then_a_table_each(runs: dict[str, Path]) -> None:
     text = runs["devices"].read_text()
-    captions = re.findall(r'<caption id="table6-\d+"[^>]*><span class="stays">(.*?)</span></caption>', text)
+    captions = re.findall(r'<caption id="data-table-\d+"><span class="stays">(.*?)</span></caption>', text)
     assert [caption.split(" (")[0].split(":")[0] for caption in captions] == [
         "All devices",
         "R58M12ABCDE",
         "board",
         "board",
     ]
-    overview = text[text.index('id="table6-1"') : text.index('id="table6-2"')]
+    overview = text[text.index('id="data-table-1"') : text.index('id="data-table-2"')]
     assert overview.count('<th scope="col"') == 5
     assert re.search(r"R58M12ABCDE: hardware", overview)
     assert re.search(r"board:cortex-a7-smp: meaningless", overview)
@@ -271,8 +269,8 @@ def test_hostile_names_stay_text_in_plots_too(tmp_path: Path) -> None:
     one = own_model("mine", [50.0, 50.1])
     case = replace(one.case, model=HOSTILE)
     folder = write_run(tmp_path / "run", [replace(one, case=case, id=case.id)])
-    sections.write(folder)
-    found = Elements((folder / sections.PAGE_NAME).read_text())
+    write(folder)
+    found = Elements((folder / PAGE_NAME).read_text())
     assert len(found.of("script")) == 1
     assert len(found.of("svg")) >= 2
     assert found.of("img") == []
@@ -281,8 +279,8 @@ def test_hostile_names_stay_text_in_plots_too(tmp_path: Path) -> None:
 def test_the_same_records_give_the_same_bytes(runs: dict[str, Path], tmp_path: Path) -> None:
     for file in ("plan.json", "records.jsonl"):
         shutil.copy(runs["counts"].parent / file, tmp_path)
-    sections.write(tmp_path)
-    assert (tmp_path / sections.PAGE_NAME).read_bytes() == runs["counts"].read_bytes()
+    write(tmp_path)
+    assert (tmp_path / PAGE_NAME).read_bytes() == runs["counts"].read_bytes()
 
 
 # --- in a browser
@@ -333,17 +331,17 @@ def test_the_page_is_as_wide_as_the_screen_and_its_tables_scroll_in_themselves(
 
 
 def column(page: Page, place: int) -> list[str]:
-    cells = page.locator(f"#table6-1 ~ tbody tr > :nth-child({place})")
+    cells = page.locator(f"#data-table-1 ~ tbody tr > :nth-child({place})")
     return [text.split("\n")[0].strip() for text in cells.all_inner_texts()]
 
 
 def head(page: Page, text: str) -> Any:
-    return page.locator("#table6-1 ~ thead th", has_text=text)
+    return page.locator("#data-table-1 ~ thead th", has_text=text)
 
 
 def test_a_table_is_sorted_by_a_click_and_back_by_another(opened: Callable[..., Any], runs: dict[str, Path]) -> None:
     with opened(runs["example"]) as page:
-        place = [text.split("\n")[0] for text in page.locator("#table6-1 ~ thead th").all_inner_texts()]
+        place = [text.split("\n")[0] for text in page.locator("#data-table-1 ~ thead th").all_inner_texts()]
         median = next(at for at, text in enumerate(place, start=1) if text.startswith("Median"))
         as_written = column(page, median)
         button = head(page, "Median").get_by_role("button")
@@ -366,7 +364,7 @@ def test_a_table_is_sorted_with_the_keyboard_and_what_has_no_figure_stays_below(
         for order in ("ascending", "descending"):
             page.keyboard.press("Enter" if order == "ascending" else "Space")
             assert head(page, "Paper (ms)").get_attribute("aria-sort") == order
-            names = [text.strip() for text in page.locator("#table6-1 ~ thead th").all_inner_texts()]
+            names = [text.strip() for text in page.locator("#data-table-1 ~ thead th").all_inner_texts()]
             place = next(at for at, text in enumerate(names, start=1) if text.startswith("Paper (ms)"))
             assert column(page, place)[4:] == ["–"] * 4
 
@@ -390,7 +388,7 @@ def test_all_is_there_without_a_script(opened: Callable[..., Any], runs: dict[st
         assert page.locator("figure svg").count() == 6
         assert all(plot.is_visible() for plot in page.locator("figure svg").all())
         assert page.locator("thead button").count() == 0
-        assert page.locator("#table6-2 ~ tbody tr").first.is_visible()
+        assert page.locator("#data-table-2 ~ tbody tr").first.is_visible()
 
 
 @pytest.mark.parametrize("name", ["example", "counts", "devices"])

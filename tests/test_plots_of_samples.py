@@ -14,16 +14,23 @@ from matplotlib.figure import Figure
 from synthetic import device, record
 from synthetic_runs import PHONE, bimodal, noisy, rounds, throttled, warm
 
-from harness.analyse import groups
 from harness.record.record import Record
-from harness.report import plots
+from harness.report.files import write_figures
+from harness.report.plots import SAMPLES
 
 MODELS = ("mobilenet", "shufflenet", "clcnet-a", "clcnet-b")
 
 
 def drawn(records: Sequence[Record]) -> Figure:
     mpl.use("Agg")
-    return plots.samples([groups.by_case(of_device) for of_device in groups.by_device(records)])
+    figure = SAMPLES.draw((), records)
+    assert figure is not None
+    return figure
+
+
+def written(records: Sequence[Record], folder: Path) -> list[Path]:
+    figure = SAMPLES.made((), records)
+    return write_figures([figure] if figure else [], folder)
 
 
 def dots(axes: Axes, *, ringed: bool = False) -> list[tuple[float, float]]:
@@ -109,22 +116,22 @@ def test_rows_do_not_overlap_however_many_there_are(cases: int) -> None:
 
 def test_equal_times_and_a_single_pass_can_be_drawn(tmp_path: Path) -> None:
     records = [record("mobilenet", [500.0] * 3), record("clcnet-a", [400.0]), record("clcnet-b", [400.0, 400.1])]
-    assert [file.name for file in plots.write_samples(records, tmp_path)] == ["samples.png", "samples.svg"]
+    assert [file.name for file in written(records, tmp_path)] == ["samples.png", "samples.svg"]
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
     records = rounds("mobilenet", [noisy(60, seed=1), warm(noisy(60, seed=2), 0.02)], on=device("wall"))
     folders = [tmp_path / "first", tmp_path / "second"]
-    written = []
+    made = []
     for folder in folders:
         folder.mkdir()
-        written.append([file.read_bytes() for file in plots.write_samples(records, folder)])
-    assert written[0] == written[1]
+        made.append([file.read_bytes() for file in written(records, folder)])
+    assert made[0] == made[1]
 
 
 def test_cases_without_times_are_not_drawn_and_where_there_are_no_others_no_file_is_written(tmp_path: Path) -> None:
     wrong = record("mobilenet", [500.0], status="output_wrong", error="differs")
     failed = record("clcnet-a", status="crashed", error="SIGKILL")
-    assert plots.write_samples([wrong, failed], tmp_path) == []
-    assert plots.write_samples([record("mobilenet", [0.0])], tmp_path) == []
+    assert written([wrong, failed], tmp_path) == []
+    assert written([record("mobilenet", [0.0])], tmp_path) == []
     assert list(tmp_path.iterdir()) == []

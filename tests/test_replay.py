@@ -18,7 +18,7 @@ from harness.record import journal, plan
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE
 from harness.record.plan import Limits
 from harness.record.record import Record
-from harness.report import table
+from harness.report import columns
 from harness.run import main
 
 PHONE = replace(
@@ -119,7 +119,7 @@ def test_each_bad_condition_is_caught_and_named_in_the_table(kind: str, tmp_path
     limits = limits_of(tmp_path / "out")
     assert kind in {one.kind for one in warnings_of(played, limits)}
     assert "warning: " in result.stdout
-    (shown,) = table.shown(table_rows([played], limits)).to_dict("records")
+    (shown,) = columns.table6(table_rows([played], limits)).texts
     assert shown["Warnings"] != "–"
     assert shown["Warnings"] in (tmp_path / "out" / "table6.md").read_text()
 

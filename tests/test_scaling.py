@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,20 @@ from synthetic_runs import PHONE, rounds, sweep
 from device.records import DeviceInfo
 from harness.analyse import scaling
 from harness.record.record import Record
-from harness.report import plots
+from harness.report import markdown, time_spent
+from harness.report.document import Figure
+from harness.report.files import write_figures
+from harness.report.plots import SCALING
 
 EMULATED = device("emulated", serial="board:cortex-a7-smp")
+
+
+def in_markdown(records: Sequence[Record]) -> str:
+    return markdown.blocks(time_spent.scaling(records))
+
+
+def drawn(records: Sequence[Record]) -> Figure | None:
+    return SCALING.made((), records)
 
 
 def on_a_phone() -> list[Record]:
@@ -30,7 +42,7 @@ def on_a_phone() -> list[Record]:
 def test_markdown_looks_as_agreed(file_regression: FileRegressionFixture) -> None:
     board = sweep(BOARD, "mobilenet", 500.0, {1: 1, 2: 0.97})
     emulated = sweep(EMULATED, "mobilenet", 900.0, {1: 1, 2: 1.7})
-    file_regression.check(scaling.markdown([*on_a_phone(), *board, *emulated]), extension=".md")
+    file_regression.check(in_markdown([*on_a_phone(), *board, *emulated]), extension=".md")
 
 
 def test_speed_up_is_over_one_thread_and_efficiency_is_a_threads_part_of_it() -> None:
@@ -57,24 +69,23 @@ def test_each_runtime_and_device_has_a_table_of_its_own() -> None:
     ]
 
 
-def test_without_one_thread_no_speed_up_is_known_and_nothing_is_drawn(tmp_path: Path) -> None:
+def test_without_one_thread_no_speed_up_is_known_and_nothing_is_drawn() -> None:
     records = sweep(PHONE, "mobilenet", 60.0, {2: 1.85, 4: 3.1})
     [[found]] = scaling.sweeps(records)
     assert [(point.speed_up, point.efficiency) for point in found.points] == [(None, None)] * 2
-    assert "speed-up |" not in scaling.markdown(records)
-    assert plots.write_scaling(records, tmp_path) == []
+    assert "speed-up |" not in in_markdown(records)
+    assert drawn(records) is None
 
 
 def test_a_count_that_a_case_was_not_measured_with_is_nothing() -> None:
-    fused = next(line for line in scaling.markdown(on_a_phone()).splitlines() if "clcNet-A, fused" in line)
+    fused = next(line for line in in_markdown(on_a_phone()).splitlines() if "clcNet-A, fused" in line)
     assert [cell.strip() for cell in fused.strip("|").split("|")][-3:] == ["–", "–", "–"]
 
 
-def test_a_case_measured_with_one_count_alone_is_not_shown(tmp_path: Path) -> None:
+def test_a_case_measured_with_one_count_alone_is_not_shown() -> None:
     records = [record("mobilenet", [500.0]), record("clcnet-a", [400.0], threads=2), record("clcnet-b", threads=2)]
-    assert scaling.markdown(records) == ""
-    assert plots.write_scaling(records, tmp_path) == []
-    assert list(tmp_path.iterdir()) == []
+    assert in_markdown(records) == ""
+    assert drawn(records) is None
 
 
 @pytest.mark.parametrize("status", ["output_wrong", "crashed"])
@@ -83,26 +94,26 @@ def test_a_case_that_failed_with_more_threads_is_no_sweep(status: str) -> None:
     assert scaling.sweeps([record("mobilenet", [500.0]), failed]) == []
 
 
-def test_where_times_mean_nothing_there_is_no_speed_up_and_no_plot(tmp_path: Path) -> None:
+def test_where_times_mean_nothing_there_is_no_speed_up_and_no_plot() -> None:
     records = sweep(EMULATED, "mobilenet", 900.0, {1: 1, 2: 1.7})
-    text = scaling.markdown(records)
+    text = in_markdown(records)
     assert "Times mean nothing here" in text
     assert "speed-up |" not in text
-    assert plots.write_scaling(records, tmp_path) == []
+    assert drawn(records) is None
 
 
 def test_on_one_core_that_counts_instructions_the_words_say_that_threads_share_it() -> None:
-    text = scaling.markdown(sweep(BOARD, "mobilenet", 500.0, {1: 1, 2: 0.97}))
+    text = in_markdown(sweep(BOARD, "mobilenet", 500.0, {1: 1, 2: 0.97}))
     assert "the threads share the one core" in text
     assert "0.97" in text
 
 
 def test_more_threads_than_cpus_and_unlike_cores_are_told() -> None:
     alike = replace(PHONE, cores=PHONE.cores[:2])
-    crowded = scaling.markdown(sweep(alike, "mobilenet", 60.0, {1: 1, 2: 1.9, 4: 1.9}))
+    crowded = in_markdown(sweep(alike, "mobilenet", 60.0, {1: 1, 2: 1.9, 4: 1.9}))
     assert "The runner was let run on 2 CPUs only" in crowded
     assert "The cores differ" not in crowded
-    roomy = scaling.markdown(on_a_phone())
+    roomy = in_markdown(on_a_phone())
     assert "CPUs only" not in roomy
     assert "The cores differ (Cortex-A55 at 1.80 GHz, Cortex-A76 at 2.20 GHz)" in roomy
 
@@ -110,5 +121,7 @@ def test_more_threads_than_cpus_and_unlike_cores_are_told() -> None:
 @pytest.mark.parametrize("on", [PHONE, BOARD])
 def test_the_plot_is_written_as_png_and_svg(on: DeviceInfo, tmp_path: Path) -> None:
     records = [*sweep(on, "mobilenet", 60.0, {1: 1, 2: 1.8}), *sweep(EMULATED, "mobilenet", 9.0, {1: 1, 2: 1.7})]
-    files = plots.write_scaling(records, tmp_path)
+    figure = drawn(records)
+    assert figure is not None
+    files = write_figures([figure], tmp_path)
     assert [file.name for file in files] == ["thread-scaling.png", "thread-scaling.svg"]

@@ -325,7 +325,7 @@ def test_the_report_shows_each_target_every_phase_and_every_block() -> None:
     assert text.count("| yes ") == 4
     assert "the smallest step seen, 20 ns" in text
     assert "launch" in text
-    assert text.count("| runner  |") == 20
+    assert text.count("| runner |") == 20
     assert "repeat it" not in text
     assert "Python API" not in selfcheck_report.markdown(checked(BOARD))
 

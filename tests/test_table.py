@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -15,23 +16,38 @@ from pytest_regressions.file_regression import FileRegressionFixture
 from synthetic import device, record, table6
 
 from device.records import Pass
-from harness.analyse.rows import table_rows
+from harness.analyse.rows import Row, table_rows
 from harness.analyse.statistics import summarise
 from harness.record.plan import Limits
-from harness.report import table
+from harness.report import columns, markdown, sections, terminal
+from harness.report import csv as as_csv
+from harness.report.document import Data
+from harness.report.write import table6_in_latex
+
+
+def in_markdown(rows: Sequence[Row]) -> str:
+    return markdown.blocks(sections.table6(rows)) + "\n"
+
+
+def in_csv(rows: Sequence[Row]) -> str:
+    return as_csv.rendered(columns.data(rows))
+
+
+def in_terminal(rows: Sequence[Row]) -> str:
+    return terminal.table(sections.brief_table(rows))
 
 
 def test_markdown_looks_as_agreed(file_regression: FileRegressionFixture) -> None:
     failed = record("clcnet-a", status="timed_out", error="the runner did not end", threads=2)
-    file_regression.check(table.markdown(table_rows([*table6(), failed], Limits())), extension=".md")
+    file_regression.check(in_markdown(table_rows([*table6(), failed], Limits())), extension=".md")
 
 
 def test_csv_looks_as_agreed(file_regression: FileRegressionFixture) -> None:
-    file_regression.check(table.csv(table_rows(table6(), Limits())), extension=".csv")
+    file_regression.check(in_csv(table_rows(table6(), Limits())), extension=".csv")
 
 
 def test_latex_looks_as_agreed(file_regression: FileRegressionFixture) -> None:
-    file_regression.check(table.latex(table_rows(table6(), Limits())), extension=".tex")
+    file_regression.check(table6_in_latex(table_rows(table6(), Limits())), extension=".tex")
 
 
 def test_relative_times_are_the_ratio_of_the_medians_which_one_slow_pass_does_not_move() -> None:
@@ -63,7 +79,7 @@ def test_the_paper_stands_beside_grouped_convolutions_which_it_ran_and_each_way_
 
 
 def test_onnx_and_caffe2_sizes_stand_in_columns_of_their_own() -> None:
-    onnx, caffe2 = table.shown(table_rows([table6("onnxruntime")[0], table6("caffe2")[0]], Limits())).to_dict("records")
+    onnx, caffe2 = columns.table6(table_rows([table6("onnxruntime")[0], table6("caffe2")[0]], Limits())).texts
     assert (onnx["ONNX size"], onnx["Caffe2 nets"]) == ("16.9 MB", "–")
     assert (caffe2["ONNX size"], caffe2["Caffe2 nets"]) == ("16.9 MB", "21.1 MB")
 
@@ -82,11 +98,11 @@ def test_times_of_an_emulator_without_a_deterministic_clock_are_compared_with_no
     emulated = device("emulated", serial="board:cortex-a7-smp")
     rows = table_rows([record("mobilenet", [500.0], on=emulated), record("clcnet-a", [400.0], on=emulated)], Limits())
     assert [row.relative for row in rows] == [None, None]
-    assert table.markdown(rows).count("meaningless (emulated)") == 2
+    assert in_markdown(rows).count("meaningless (emulated)") == 2
 
 
 def test_every_row_of_a_board_says_that_its_time_is_modelled() -> None:
-    assert table.markdown(table_rows(table6(), Limits())).count("modelled (1 instruction = 1 ns)") == 4
+    assert in_markdown(table_rows(table6(), Limits())).count("modelled (1 instruction = 1 ns)") == 4
 
 
 @pytest.mark.parametrize("model", ["mobilenet", "clcnet-a"])
@@ -96,12 +112,12 @@ def test_a_case_with_a_wrong_output_shows_no_time_and_is_compared_with_nothing(m
     row = table_rows([*others, wrong], Limits())[-1]
     assert row.summary is None
     assert row.relative is None
-    assert "WRONG" in table.markdown([row])
+    assert "WRONG" in in_markdown([row])
 
 
 def test_a_failed_case_keeps_its_row_and_its_reason() -> None:
     failed = record("clcnet-b", status="crashed", error="the runner ended with signal SIGKILL")
-    text = table.csv(table_rows([*table6()[:3], failed], Limits()))
+    text = in_csv(table_rows([*table6()[:3], failed], Limits()))
     last = list(csv.DictReader(io.StringIO(text)))[-1]
     assert (last["status"], last["mean_ns"]) == ("crashed", "")
     assert "SIGKILL" in last["error"]
@@ -152,25 +168,26 @@ def test_precisions_of_different_threads_or_providers_are_not_compared() -> None
 
 def test_columns_of_precisions_are_there_where_anything_but_fp32_was_measured() -> None:
     quantized = in_precision(record("mobilenet", [250.0]), "int8", 0.0123)
-    names = table.shown(table_rows([record("mobilenet", [500.0]), quantized], Limits())).columns
-    assert {table.RELATIVE_TO_FP32, table.DEVIATION} <= set(names)
-    assert not {table.RELATIVE_TO_FP32, table.DEVIATION} & set(table.shown(table_rows(table6(), Limits())).columns)
+    found = columns.table6(table_rows([record("mobilenet", [500.0]), quantized], Limits()))
+    of_precisions = {"Relative to fp32", "Deviation from fp32"}
+    assert of_precisions <= set(found.headings)
+    assert not of_precisions & set(columns.table6(table_rows(table6(), Limits())).headings)
 
 
 def test_all_forms_of_the_table_have_the_precisions() -> None:
     rows = table_rows(
         [record("mobilenet", [500.0]), in_precision(record("mobilenet", [250.0]), "int8", 0.0123)], Limits()
     )
-    for text in (table.markdown(rows), table.for_terminal(rows), table.latex(rows)):
+    for text in (in_markdown(rows), in_terminal(rows), table6_in_latex(rows)):
         assert "1.2e-02" in text
         assert "Relative to fp32" in text
-    last = list(csv.DictReader(io.StringIO(table.csv(rows))))[-1]
+    last = list(csv.DictReader(io.StringIO(in_csv(rows))))[-1]
     assert (last["precision"], last["provider"], last["relative_to_fp32"]) == ("int8", "cpu", "0.5")
 
 
 def test_the_size_of_another_precision_is_that_of_its_own_file() -> None:
     quantized = in_precision(record("mobilenet", [250.0]), "int8", 0.01)
-    assert table.shown(table_rows([quantized], Limits())).iloc[0]["ONNX size"] == "4.2 MB"
+    assert columns.table6(table_rows([quantized], Limits())).texts[0]["ONNX size"] == "4.2 MB"
 
 
 def test_an_own_model_is_none_of_the_papers_whatever_its_name() -> None:
@@ -180,34 +197,49 @@ def test_an_own_model_is_none_of_the_papers_whatever_its_name() -> None:
         ("mobilenet", None, None),
         ("other", None, None),
     ]
-    shown = table.shown(rows)
-    assert not {"Relative to MobileNet", "Paper (ms)", "Paper, relative", "Caffe2 nets"} & set(shown.columns)
-    assert set(shown["Mult-Adds"]) == {"–"}
-    assert table.for_terminal(rows)
+    shown = columns.table6(rows)
+    assert not {"Relative to MobileNet", "Paper (ms)", "Paper, relative", "Caffe2 nets"} & set(shown.headings)
+    assert {texts["Mult-Adds"] for texts in shown.texts} == {"–"}
+    assert in_terminal(rows)
 
 
 def test_several_devices_have_an_overview_with_a_column_each_and_a_table_each() -> None:
     rows = table_rows(three_devices(), Limits())
-    overview = table.overview(rows)
-    assert list(overview.columns[2:]) == [
+    overview = columns.overview(rows)
+    assert overview.headings[2:] == [
         "R58M12ABCDE: hardware",
         "board:cortex-a7: modelled (1 instruction = 1 ns)",
         "board:cortex-a7-smp: meaningless (emulated)",
     ]
-    by_model = overview.set_index("Model")
-    assert by_model.loc["1.0 MobileNet-224"].iloc[1].endswith("(1.000)")
-    assert "(" not in by_model.loc["1.0 MobileNet-224"].iloc[3]  # nothing is compared where times mean nothing
-    text = table.markdown(rows)
-    assert [line for line in text.splitlines() if line.startswith("###")] == [
+    mobilenet = next(row for row in overview.rows if row[0].text == "1.0 MobileNet-224")
+    assert mobilenet[2].text.endswith("(1.000)")
+    assert "(" not in mobilenet[4].text  # nothing is compared where times mean nothing
+    text = in_markdown(rows)
+    assert [line for line in text.splitlines() if line.startswith("#")] == [
         "### R58M12ABCDE",
         "### board:cortex-a7",
         "### board:cortex-a7-smp",
     ]
-    assert "R58M12ABCDE" in table.for_terminal(rows)
-    assert "Device" not in table.for_terminal(table_rows(table6(), Limits()))
+    assert "R58M12ABCDE" in in_terminal(rows)
+    assert "Device" not in in_terminal(table_rows(table6(), Limits()))
 
 
 def test_a_name_with_a_bar_or_a_line_break_stays_in_its_cell() -> None:
-    text = table.markdown(table_rows([own_model("a|b\nc", [50.0])], Limits()))
+    text = in_markdown(table_rows([own_model("a|b\nc", [50.0])], Limits()))
     assert len(text.splitlines()) == 3
     assert r"a\|b c" in text
+
+
+def test_the_list_of_columns_has_each_once_with_a_key_and_a_heading_of_its_own() -> None:
+    rows = table_rows(three_devices(), Limits())
+    keys, titles = [one.key for one in columns.COLUMNS], [one.title(rows) for one in columns.COLUMNS if one.heading]
+    assert len(set(keys)) == len(keys)
+    assert len(set(titles)) == len(titles)
+
+
+@pytest.mark.parametrize("text", ["=cmd()", "+1-2", "-2+3", "@SUM(A1)", "\t=1", "\r=1"])
+def test_in_the_csv_a_name_is_never_a_formula_and_a_number_stays_one(text: str) -> None:
+    [line] = csv.DictReader(io.StringIO(in_csv(table_rows([own_model(text, [50.0])], Limits()))))
+    assert line["model"] == f"'{text.strip()}"
+    assert float(line["mean_ns"]) == 50e6
+    assert as_csv.rendered(Data(("change",), ((-0.5,),))) == "change\n-0.5\n"

@@ -30,7 +30,7 @@ class Spread:
         return [row.summary.median_ns for row in self.rows if row.summary]
 
 
-def is_one(table: Sequence[Row]) -> bool:
+def is_fleet(table: Sequence[Row]) -> bool:
     """Whether there are more devices than can stand side by side."""
     return len(by_device(table)) > MOST_SIDE_BY_SIDE
 
@@ -41,7 +41,7 @@ def in_full(table: Sequence[Row], records: Sequence[Record]) -> tuple[list[Row],
     They are the ones with failed cases and the most warnings that belong to the moment; the others follow in their
     order.
     """
-    if not is_one(table):
+    if not is_fleet(table):
         return list(table), list(records)
     devices = by_device(table)
     chosen = sorted(devices, key=_to_tell, reverse=True)[:MOST_IN_FULL]
@@ -75,18 +75,18 @@ def spreads(table: Sequence[Row]) -> list[Spread]:
 
 def sentences(table: Sequence[Row]) -> list[str]:
     """What a reader wants to know first of a fleet; none of fewer devices."""
-    if not is_one(table):
+    if not is_fleet(table):
         return []
-    told = [
+    said = [
         f"There are {len(by_device(table))} devices: {MOST_IN_FULL} are told of in full, those with the most failures "
         "and warnings; the table and records.jsonl have all."
     ]
     for one in spreads(table):
         first, last = one.rows[0], one.rows[-1]
         times = one.medians_ns
-        told.append(
+        said.append(
             f"{one.title} on {len(times)} devices: {milliseconds(median(times))} ms in the middle, fastest on "
             f"{first.record.device.serial} ({milliseconds(times[0])} ms), slowest on {last.record.device.serial} "
             f"({milliseconds(times[-1])} ms, {times[-1] / times[0]:.2f} times as long)."
         )
-    return told
+    return said

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from device.records import Pass
+from device.records import Clock, Pass
 from harness.analyse import groups, warnings
 from harness.analyse.rows import BASELINE, Row
 from harness.analyse.statistics import Ratio, ratio, shown_ratio
@@ -22,7 +22,7 @@ AGREES_WITHIN = 0.05
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Ranking:
     """The rows that were measured of one device, runtime and number of threads, the fastest first.
 
     `over_next` is the next row's time over the fastest's: above 1. None where there is no other row, or times mean
@@ -44,25 +44,29 @@ class Verdict:
     @property
     def is_ranked(self) -> bool:
         """Whether times mean anything there."""
-        return self.fastest.record.device.clock != "emulated"
+        return self.clock != "emulated"
 
     @property
-    def time_is(self) -> str:
+    def clock(self) -> Clock:
+        return self.fastest.record.device.clock
+
+    @property
+    def measured_on(self) -> str:
         device = self.fastest.record.device
         return "hardware, of a computer" if device.kind == "host" else MEANING_OF_TIME[device.clock]
 
 
-def of(table: Sequence[Row]) -> list[Verdict]:
+def rankings(table: Sequence[Row]) -> list[Ranking]:
     """One for each device, runtime and number of threads where anything was measured, in the order of the rows."""
     by_record = {id(row.record): row for row in table if row.summary is not None}
     records = [row.record for row in table if row.summary is not None]
-    return [_verdict([by_record[id(record)] for record in group]) for group in groups.comparable(records)]
+    return [_ranking([by_record[id(record)] for record in group]) for group in groups.comparable(records)]
 
 
-def _verdict(rows: Sequence[Row]) -> Verdict:
+def _ranking(rows: Sequence[Row]) -> Ranking:
     ranked = tuple(sorted(rows, key=lambda row: row.summary.median_ns if row.summary else 0.0))
     over_next = _over(ranked[1], ranked[0]) if len(ranked) > 1 else None
-    return Verdict(ranked, over_next)
+    return Ranking(ranked, over_next)
 
 
 def _over(row: Row, base: Row) -> Ratio | None:
@@ -81,41 +85,41 @@ def _median_ns(row: Row) -> float:
     return row.summary.median_ns if row.summary else 0.0
 
 
-def can_tell(verdict: Verdict) -> bool | None:
+def can_tell(ranking: Ranking) -> bool | None:
     """Whether the fastest is surely faster than the next; None where there is nothing to compare it with.
 
     With an interval: whether that is above 1 as a whole. Without one: whether its slowest pass took less than the next
     one's fastest, which says nothing of how processes differ.
     """
-    if verdict.over_next is None:
+    if ranking.over_next is None:
         return None
-    if verdict.over_next.low is not None:
-        return verdict.over_next.low > 1
-    own, others = verdict.ranked[0].summary, verdict.ranked[1].summary
+    if ranking.over_next.low is not None:
+        return ranking.over_next.low > 1
+    own, others = ranking.ranked[0].summary, ranking.ranked[1].summary
     return bool(own and others and own.max_ns < others.min_ns)
 
 
-def who(verdict: Verdict) -> str:
+def who(ranking: Ranking) -> str:
     """Which is the fastest, and by how much, in a sentence or two."""
-    row, count = verdict.fastest, len(verdict.ranked)
+    row, count = ranking.fastest, len(ranking.ranked)
     time = f"{milliseconds(_median_ns(row))} ms (median)"
-    if not verdict.is_ranked:
+    if not ranking.is_ranked:
         return "Nothing is ranked here: an emulator's wall time means nothing."
     if count == 1:
         return f"{row.title} alone was measured: {time}{_of_baseline(row)}."
-    next_ = verdict.ranked[1]
-    if verdict.over_next is None:
+    next_ = ranking.ranked[1]
+    if ranking.over_next is None:
         return f"{row.title}: {time}{_of_baseline(row)}. No round has it and {next_.title}, the next."
-    if not can_tell(verdict):
+    if not can_tell(ranking):
         beside = "the only other" if count == 2 else "the next"  # noqa: PLR2004
         return (
             f"{row.title} took {time}{_of_baseline(row)}, but it can't be told apart from {next_.title}, {beside} "
             f"({milliseconds(_median_ns(next_))} ms)."
         )
     does = "takes the fewest instructions" if row.record.device.clock == "instructions" else "is the fastest"
-    factor = _times(verdict.over_next)
+    factor = _times(ranking.over_next)
     text = f"{row.title} {does} of {count}: {time}{_of_baseline(row)}, {factor} as fast as {next_.title}, the next."
-    in_fp32 = next((one for one in verdict.ranked if one.record.case.precision == "fp32"), None)
+    in_fp32 = next((one for one in ranking.ranked if one.record.case.precision == "fp32"), None)
     if in_fp32 is None or in_fp32 is row:
         return text
     return (
@@ -134,13 +138,13 @@ def _times(over: Ratio) -> str:
     return f"{over.value:.2f}{interval} times"
 
 
-def how_sure(verdict: Verdict) -> str:
+def how_sure(ranking: Ranking) -> str:
     """What is known of the spread, in a sentence or two; the warnings about the fastest two."""
-    if not verdict.is_ranked:
+    if not ranking.is_ranked:
         return "Such a board is there to try threads and affinity."
-    row = verdict.fastest
-    if verdict.over_next is not None and verdict.over_next.low is not None:
-        text = f"In brackets are 95 % intervals, over {verdict.over_next.rounds} rounds of fresh processes."
+    row = ranking.fastest
+    if ranking.over_next is not None and ranking.over_next.low is not None:
+        text = f"In brackets are 95 % intervals, over {ranking.over_next.rounds} rounds of fresh processes."
     elif row.record.device.clock == "instructions":
         text = "Modelled times repeat to a few parts in 10,000, so that the order is sure, on this board alone."
     else:
@@ -150,32 +154,32 @@ def how_sure(verdict: Verdict) -> str:
         text = f"Measured in {processes}{within}. That makes no interval: --rounds 5 does."
     if row.fp32_deviation is not None:
         text += f" Its output differs from fp32's by up to {row.fp32_deviation:.1%} of that one's spread."
-    told = [f"{one.title}: {said}" for one in verdict.ranked[:2] if (said := warnings_in_short(one))]
+    told = [f"{one.title}: {said}" for one in ranking.ranked[:2] if (said := warnings_in_short(one))]
     return text + (f" Warnings: {'; '.join(told)}." if told else "")
 
 
 def warnings_in_short(row: Row) -> str:
-    """The row's warnings in a few words, but for emulation, which "time is" says everywhere."""
+    """The row's warnings in a few words, but for emulation, which "measured on" says everywhere."""
     return warnings.summary(one for one in row.warnings if one.kind != "emulated")
 
 
-def the_paper(verdict: Verdict) -> str:
+def the_paper(ranking: Ranking) -> str:
     """What Table 6 of the paper says of the same; empty where it has none of these networks beside another."""
     in_paper: dict[str, tuple[str, float]] = {}
-    for row in verdict.ranked:
+    for row in ranking.ranked:
         if row.spec and row.spec.paper and row.spec.paper.speed_ms:
             in_paper.setdefault(row.spec.name, (row.spec.title, row.spec.paper.speed_ms))
     baseline = registry.get(BASELINE).paper
-    if not verdict.is_ranked or in_paper.keys() <= {BASELINE} or baseline is None or not baseline.speed_ms:
+    if not ranking.is_ranked or in_paper.keys() <= {BASELINE} or baseline is None or not baseline.speed_ms:
         return ""
     name, (title, ms) = min(in_paper.items(), key=lambda item: item[1][1])
     device = paper.table6_device()
     source = f"The paper (Table 6: {device.runtime}, a phone with {device.core_part})"
     text = f"{source} has {ms / baseline.speed_ms:.3f} of MobileNet's time for {title}"
     if len(in_paper) > 1:
-        fastest = verdict.fastest.spec.name if verdict.fastest.spec else None
+        fastest = ranking.fastest.spec.name if ranking.fastest.spec else None
         text += ", its fastest of these, too" if name == fastest else ", its fastest of these"
-    row = verdict.fastest
+    row = ranking.fastest
     same = row.relative is not None and row.paper_relative is not None and row.record.case.model == name
     if same and row.relative is not None and row.paper_relative is not None and name != BASELINE:
         agrees = abs(row.relative / row.paper_relative - 1) <= AGREES_WITHIN
@@ -186,13 +190,6 @@ def the_paper(verdict: Verdict) -> str:
     return text + "."
 
 
-def markdown(table: Sequence[Row]) -> list[str]:
-    """A line for each verdict; what kind of time it is stands first."""
-    return [
-        f"- **{verdict.title}** ({verdict.time_is}): {' '.join(said for said in sentences(verdict) if said)}"
-        for verdict in of(table)
-    ]
-
-
-def sentences(verdict: Verdict) -> list[str]:
-    return [who(verdict), how_sure(verdict), the_paper(verdict)]
+def sentences(ranking: Ranking) -> list[str]:
+    """Who, how surely, and what the paper said of it."""
+    return [said for said in (who(ranking), how_sure(ranking), the_paper(ranking)) if said]

@@ -7,14 +7,7 @@ from dataclasses import dataclass
 
 from harness.analyse import groups
 from harness.record.record import Record
-from harness.record.titles import MEANING_OF_TIME, group_title, model_title
-from harness.record.units import NOTHING, milliseconds
-from harness.report import render
-
-_INTRODUCTION = (
-    "*Speed-up* is the median time on one thread over the median on several; *efficiency* is the speed-up over the "
-    "number of threads, 100% where each of them does as much as one did alone."
-)
+from harness.record.titles import model_title
 
 
 @dataclass(frozen=True)
@@ -68,23 +61,9 @@ def _sweep(network: Sequence[Record]) -> Sweep:
     return Sweep(network[0], tuple(points))
 
 
-def markdown(records: Sequence[Record]) -> str:
-    """A table for each device and runtime, with words where threads cannot show there what they gain.
-
-    Empty where nothing was measured with more than one count of threads.
-    """
-    sections = []
-    for group in sweeps(records):
-        first = group[0].record
-        title = f"### {group_title(first, with_threads=False)}"
-        time_is = f"Time is {MEANING_OF_TIME[first.device.clock]}."
-        words = " ".join([time_is, *cautions([record for record in records if _beside(first, record)])])
-        sections.append(f"{title}\n\n{words}\n\n{_table(group)}")
-    return "\n".join([_INTRODUCTION, "", *sections]) if sections else ""
-
-
-def _beside(first: Record, record: Record) -> bool:
-    return len(groups.by_runtime([first, record])) == 1
+def cautions_beside(first: Record, records: Sequence[Record]) -> list[str]:
+    """The cautions about those of the records that were measured as this one was."""
+    return cautions([record for record in records if len(groups.by_runtime([first, record])) == 1])
 
 
 def cautions(records: Sequence[Record]) -> list[str]:
@@ -114,25 +93,3 @@ def cautions(records: Sequence[Record]) -> list[str]:
 def _cpus(record: Record) -> int:
     """On how many CPUs the kernel let the runner run."""
     return record.measurement.cpu_mask.bit_count() if record.measurement else 0
-
-
-def _table(group: Sequence[Sweep]) -> str:
-    import pandas as pd
-
-    counts = sorted({point.threads for sweep in group for point in sweep.points})
-    with_speed_up = any(point.speed_up is not None for sweep in group for point in sweep.points)
-    rows = []
-    for sweep in group:
-        by_threads = {point.threads: point for point in sweep.points}
-        cells = {"Model": sweep.title}
-        for count in counts:
-            point = by_threads.get(count)
-            head = f"{count} thread{'s' if count > 1 else ''}"
-            cells[f"{head} (median, ms)"] = milliseconds(point.median_ns) if point else NOTHING
-            if with_speed_up and count > 1:
-                speed_up, efficiency = (point.speed_up, point.efficiency) if point else (None, None)
-                cells[f"{head}: speed-up"] = NOTHING if speed_up is None else f"{speed_up:.2f}"
-                cells[f"{head}: efficiency"] = NOTHING if efficiency is None else f"{efficiency:.0%}"
-        rows.append(cells)
-    frame = pd.DataFrame(rows)
-    return render.markdown(frame, set(frame.columns[1:]))

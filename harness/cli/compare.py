@@ -89,7 +89,7 @@ def main(
 
 
 def _write(path: Path, text: str) -> None:
-    from harness.report.render import writing
+    from harness.report.files import writing
 
     if path == _STDOUT:
         click.echo(text, nl=False)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 @guarded
 def main(folders: Sequence[Path], out: Path | None, device: str | None, model: str | None) -> int:
     from harness.compare import history
+    from harness.report import terminal
 
     runs = history.read(folders, on_skipped=lambda line: click.echo(f"note: {line}", err=True))
     lines = [
@@ -43,7 +44,7 @@ def main(folders: Sequence[Path], out: Path | None, device: str | None, model: s
         raise UsageError(
             f"none of the {len(runs)} runs has a case like that; without --device and --model all are shown"
         )
-    click.echo(history.for_terminal(lines))
+    click.echo(terminal.rendered(history.document(lines)), nl=False)
     if out is not None:
         for path in _write(lines, out):
             click.echo(f"wrote {path}", err=True)
@@ -52,14 +53,18 @@ def main(folders: Sequence[Path], out: Path | None, device: str | None, model: s
 
 def _write(lines: Sequence[Line], folder: Path) -> list[Path]:
     from harness.compare import history, history_plot
-    from harness.report.render import writing
+    from harness.report import csv, markdown
+    from harness.report.files import write_figures, writing
 
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        texts = {"history.csv": history.csv(lines), "history.md": history.markdown(lines)}
+        texts = {
+            "history.csv": csv.rendered(history.data(lines)),
+            "history.md": markdown.rendered(history.document(lines)),
+        }
         for name, text in texts.items():
             (folder / name).write_text(text)
-        return [*(folder / name for name in texts), *history_plot.write(lines, folder)]
+        return [*(folder / name for name in texts), *write_figures(history_plot.figures(lines), folder)]
 
 
 if __name__ == "__main__":

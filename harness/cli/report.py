@@ -14,9 +14,9 @@ from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK
 @click.argument("run", type=click.Path(path_type=Path))
 @guarded
 def main(run: Path) -> int:
-    from harness.report import sections
+    from harness.report.write import write
 
-    written = sections.write(run)
+    written = write(run)
     for path in written.files:
         click.echo(str(path))
     return EXIT_CASE_FAILED if any(record.status != "ok" for record in written.records) else EXIT_OK

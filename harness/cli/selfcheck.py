@@ -25,7 +25,7 @@ REPORT_NAME, RAW_NAME = "selfcheck.md", "selfcheck.json"
 @click.option("--out", type=click.Path(path_type=Path), help=f"Folder for {REPORT_NAME} and {RAW_NAME}. Default: none.")
 @guarded
 def main(name: str, out: Path | None) -> int:
-    from harness.report.render import writing
+    from harness.report.files import writing
     from harness.study import selfcheck
     from harness.study.selfcheck_report import markdown, verdicts
 

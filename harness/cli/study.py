@@ -35,7 +35,7 @@ def table5(out: Path | None) -> int:
     """
     from harness.study import table5
 
-    table = table5.rows()
+    table = table5.counted_rows()
     click.echo(table5.for_terminal(table), nl=False)
     if out is not None:
         for path in table5.write(table, out):

@@ -5,24 +5,21 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from xml.etree import ElementTree
 
 from harness.analyse.slower import WORDS
 from harness.analyse.warnings import warnings_of
 from harness.compare.two_runs import INSTRUCTIONS, TIME, ComparedCase, Comparison, Run, runtime_version
-from harness.record import bounded
 from harness.record.titles import MEANING_OF_TIME, case_title
 from harness.record.units import NOTHING, milliseconds
-from harness.report import render
-
-if TYPE_CHECKING:
-    import pandas as pd
+from harness.report import markdown as as_markdown
+from harness.report import terminal
+from harness.report.document import Block, Document, Table, bullets, paragraph, table_of
+from harness.report.layout import one_line
 
 #: Of what `as_json` writes, described in results/README.md; another number when a field changes.
 JSON_VERSION = 1
-
-_RIGHT = {"BASE", "NEW", "NEW / BASE"}
 
 
 def summary(comparison: Comparison) -> str:
@@ -37,26 +34,22 @@ def summary(comparison: Comparison) -> str:
 
 def for_terminal(comparison: Comparison) -> str:
     """The table and the outcome; without cases the outcome alone."""
-    if not comparison.cases:
-        return summary(comparison)
-    return f"{render.markdown(_table(comparison), _RIGHT, 'simple')}\n{summary(comparison)}"
+    said = terminal.escaped(summary(comparison))
+    return f"{terminal.table(_table(comparison))}\n\n{said}" if comparison.cases else said
+
+
+def document(comparison: Comparison) -> Document:
+    """For a job's summary: the outcome, the table, what else differs, and how it was judged."""
+    mark = "🟡" if comparison.refusals else "🔴" if comparison.regressions else "🟢"
+    runs = [f"BASE: {_one_line(comparison.base)}", f"NEW: {_one_line(comparison.new)}"]
+    blocks: list[Block] = [bullets([*runs, *comparison.remarks])]
+    if comparison.cases:
+        blocks += [_table(comparison), *map(paragraph, _legend(comparison))]
+    return Document(f"{mark} tenpass: {summary(comparison)}", tuple(blocks), ())
 
 
 def markdown(comparison: Comparison) -> str:
-    """For a job's summary: the outcome, the table, what else differs, and how it was judged."""
-    mark = "🟡" if comparison.refusals else "🔴" if comparison.regressions else "🟢"
-    parts = [f"## {mark} tenpass: {_in_markdown(summary(comparison))}", "", *_runs(comparison), ""]
-    parts += [f"- {_in_markdown(remark)}" for remark in comparison.remarks]
-    if comparison.cases:
-        parts += ["", render.markdown(_table(comparison).map(_in_markdown), _RIGHT), *_legend(comparison)]
-    return "\n".join(parts) + "\n"
-
-
-def _runs(comparison: Comparison) -> list[str]:
-    return [
-        f"- {name}: {_in_markdown(_one_line(run))}"
-        for name, run in (("BASE", comparison.base), ("NEW", comparison.new))
-    ]
+    return as_markdown.rendered(document(comparison), level=2)
 
 
 def _legend(comparison: Comparison) -> list[str]:
@@ -75,27 +68,29 @@ def _legend(comparison: Comparison) -> list[str]:
     return lines
 
 
-def _table(comparison: Comparison) -> pd.DataFrame:
-    import pandas as pd
-
-    frame = pd.DataFrame([_row(comparison, case) for case in comparison.cases])
-    return frame.drop(columns=["Device"] if frame["Device"].nunique() == 1 else [])
+def _table(comparison: Comparison) -> Table:
+    """A row a case; the device has a column where there are several."""
+    lines = [_row(comparison, case) for case in comparison.cases]
+    if len({line["Device"] for line in lines}) == 1:
+        lines = [{name: text for name, text in line.items() if name != "Device"} for line in lines]
+    return table_of(lines, left=("Device", "Case", "Outcome", "Why", "Warnings", "Measured on"))
 
 
 def _row(comparison: Comparison, case: ComparedCase) -> dict[str, str]:
     told, record = case.told, case.record
-    in_base, in_new = comparison.warnings(case)
-    warnings = [f"{name}: {text}" for name, text in (("BASE", in_base), ("NEW", in_new)) if text]
+    of_both = comparison.warnings(case)
+    warnings = [f"{name}: {text}" for name, text in zip(("BASE", "NEW"), of_both, strict=True) if text]
+    same = of_both[0] == of_both[1] and of_both[0]
     return {
-        "Device": bounded.printable(record.device.serial),
-        "Case": bounded.printable(case_title(record)),
+        "Device": record.device.serial,
+        "Case": case_title(record),
         "BASE": _figure(case, told.base) if told else NOTHING,
         "NEW": _figure(case, told.new) if told else NOTHING,
         "NEW / BASE": ratio(case),
-        "Verdict": WORDS[case.verdict],
-        "Why": bounded.printable(case.reason),
-        "Warnings": f"both: {in_base}" if in_base and in_base == in_new else "; ".join(warnings) or NOTHING,
-        "Time is": MEANING_OF_TIME[record.device.clock],
+        "Outcome": WORDS[case.verdict],
+        "Why": case.reason,
+        "Warnings": f"both: {same}" if same else "; ".join(warnings) or NOTHING,
+        "Measured on": MEANING_OF_TIME[record.device.clock],
     }
 
 
@@ -115,14 +110,6 @@ def ratio(case: ComparedCase) -> str:
     return f"{told.ratio:.3f} [{told.low:.3f}, {told.high:.3f}]"
 
 
-#: What would end a cell or mark up text that a device or a file has made up.
-_MARKDOWN = str.maketrans({**{sign: f"\\{sign}" for sign in "\\|*_`[]"}, "<": "&lt;", ">": "&gt;"})
-
-
-def _in_markdown(text: str) -> str:
-    return text.translate(_MARKDOWN)
-
-
 # --- for programs -------------------------------------------------------------------------------------
 
 
@@ -140,8 +127,8 @@ def junit(comparison: Comparison) -> str:
         _suite(root, comparison, serial, [_test_case(comparison, case) for case in cases])
     if comparison.refusals:
         refused = ElementTree.Element("testcase", classname="tenpass", name="the runs may be compared")
-        error = ElementTree.SubElement(refused, "error", message=_in_xml(summary(comparison)), type="refused")
-        error.text = _in_xml("\n".join(comparison.refusals))
+        error = ElementTree.SubElement(refused, "error", message=one_line(summary(comparison)), type="refused")
+        error.text = "\n".join(map(one_line, comparison.refusals))
         _suite(root, comparison, "tenpass", [refused])
     for name in ("tests", "failures", "errors", "skipped"):
         root.set(name, str(sum(int(suite.get(name, "0")) for suite in root)))
@@ -154,36 +141,31 @@ def _suite(root: ElementTree.Element, comparison: Comparison, name: str, cases: 
         counted: str(sum(case.find(tag) is not None for case in cases))
         for counted, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped"))
     }
-    named = {"name": _in_xml(name), "timestamp": _in_xml(comparison.new.plan.utc), "tests": str(len(cases))}
+    named = {"name": one_line(name), "timestamp": one_line(comparison.new.plan.utc), "tests": str(len(cases))}
     suite = ElementTree.SubElement(root, "testsuite", named | counts)
     properties = ElementTree.SubElement(suite, "properties")
     for key, value in (("base", _one_line(comparison.base)), ("new", _one_line(comparison.new))):
-        ElementTree.SubElement(properties, "property", name=key, value=_in_xml(value))
+        ElementTree.SubElement(properties, "property", name=key, value=one_line(value))
     for number, remark in enumerate(comparison.remarks, start=1):
-        ElementTree.SubElement(properties, "property", name=f"remark {number}", value=_in_xml(remark))
+        ElementTree.SubElement(properties, "property", name=f"remark {number}", value=one_line(remark))
     suite.extend(cases)
 
 
 def _test_case(comparison: Comparison, case: ComparedCase) -> ElementTree.Element:
     record = case.record
     seconds = {"time": f"{case.told.new / 1e9:.9f}"} if case.told is not None and case.figure == TIME else {}
-    names = {"classname": _in_xml(record.device.serial), "name": _in_xml(record.id)}
+    names = {"classname": one_line(record.device.serial), "name": one_line(record.id)}
     element = ElementTree.Element("testcase", names | seconds)
     message = f"{WORDS[case.verdict]}: {case.reason}"
     if case.told is not None:
         message = f"{WORDS[case.verdict]}, NEW / BASE {ratio(case)}: {case.reason}"
     if case.regression:
-        ElementTree.SubElement(element, "failure", message=_in_xml(message), type=case.verdict)
+        ElementTree.SubElement(element, "failure", message=one_line(message), type=case.verdict)
     elif case.verdict in ("cant_tell", "missing", "failed"):
-        ElementTree.SubElement(element, "skipped", message=_in_xml(message))
+        ElementTree.SubElement(element, "skipped", message=one_line(message))
     output = ElementTree.SubElement(element, "system-out")
-    output.text = _in_xml("\n".join(f"{name}: {value}" for name, value in _row(comparison, case).items()))
+    output.text = "\n".join(f"{name}: {one_line(value)}" for name, value in _row(comparison, case).items())
     return element
-
-
-def _in_xml(text: str) -> str:
-    """XML has no way to write most control characters; lines may stay lines."""
-    return "\n".join(bounded.printable(line) for line in text.split("\n"))
 
 
 def _one_line(run: Run) -> str:

@@ -5,22 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from device.records import Clock
 from harness.analyse import groups
 from harness.analyse.slower import EXACT_FACTOR, FACTOR, WORDS
 from harness.compare import formats, two_runs
 from harness.compare.two_runs import ComparedCase, Run
-from harness.record import bounded, plan
+from harness.record import plan
 from harness.record.errors import UsageError
 from harness.record.record import Record
 from harness.record.titles import MEANING_OF_TIME, model_title
 from harness.record.units import NOTHING, milliseconds
-from harness.report import render
-
-if TYPE_CHECKING:
-    import pandas as pd
+from harness.report.document import Data, Document, Section, Value, emphasis, paragraph, table_of
 
 
 @dataclass(frozen=True)
@@ -121,17 +117,14 @@ def _other_runtime(then: Sequence[Record], now: Sequence[Record]) -> list[str]:
 
 # --- tables -------------------------------------------------------------------------------------------
 
-_RIGHT = {"Median (ms)", "To the one before"}
 
-
-def frame(of: Sequence[Line]) -> pd.DataFrame:
+def data(of: Sequence[Line]) -> Data:
     """A row for each point, for programs: unrounded, units in the names; a line's rows together, in order of time."""
-    import pandas as pd
+    rows = [_plain(line, point) for line in of for point in line.points]
+    return Data(tuple(rows[0]) if rows else (), tuple(tuple(row.values()) for row in rows))
 
-    return pd.DataFrame([_plain(line, point) for line in of for point in line.points])
 
-
-def _plain(line: Line, point: Point) -> dict[str, object]:
+def _plain(line: Line, point: Point) -> dict[str, Value]:
     step = point.step
     told = step.told if step else None
     ends_well = groups.measured(point.rounds)
@@ -157,48 +150,36 @@ def _plain(line: Line, point: Point) -> dict[str, object]:
     }
 
 
-def csv(of: Sequence[Line]) -> str:
-    return str(frame(of).to_csv(index=False, lineterminator="\n"))
-
-
-def for_terminal(of: Sequence[Line]) -> str:
-    return "\n".join(f"{title}\n\n{table}" for title, table in _tables(of, "simple"))
-
-
-def markdown(of: Sequence[Line]) -> str:
-    parts = ["# History", ""]
-    for title, table in _tables(of, "pipe"):
-        parts += [f"## {title}", "", table]
-    parts += [
-        "*To the one before* is what harness.compare compares, over that of the run before, with its interval: on "
-        "hardware not the median, but the time of the quick passes. *Changed* says what is other than it "
-        "was then; with other model files, or on another device of that name, nothing is compared.",
-    ]
-    return "\n".join(parts) + "\n"
-
-
-def _tables(of: Sequence[Line], style: str) -> Iterator[tuple[str, str]]:
-    """For each device and clock a title and a table: times of several are never put side by side."""
-    import pandas as pd
-
+def document(of: Sequence[Line]) -> Document:
+    """For each device and clock a section: times of several are never put side by side."""
     by_device: dict[tuple[str, Clock], list[Line]] = {}
     for line in of:
         by_device.setdefault((line.serial, line.clock), []).append(line)
-    for (serial, clock), its in by_device.items():
-        rows = [_shown(line, point) for line in its for point in line.points]
-        text = render.markdown(pd.DataFrame(rows), _RIGHT, style)
-        yield f"{bounded.printable(serial)}: time is {MEANING_OF_TIME[clock]}", text
+    sections = []
+    for (serial, clock), lines_ in by_device.items():
+        rows = [_shown(line, point) for line in lines_ for point in line.points]
+        left = ("Case", "Time (UTC)", "Commit", "Runtime", "Outcome", "Changed")
+        sections.append(Section(f"{serial}: measured on {MEANING_OF_TIME[clock]}", (table_of(rows, left),)))
+    lead = paragraph(
+        emphasis("To the one before"),
+        " is what harness.compare compares, over that of the run before, with its interval: on hardware not the "
+        "median, but the time of the quick passes. ",
+        emphasis("Changed"),
+        " says what is other than it was then; with other model files, or on another device of that name, nothing is "
+        "compared.",
+    )
+    return Document("History", (lead,), tuple(sections))
 
 
 def _shown(line: Line, point: Point) -> dict[str, str]:
     step = point.step
     return {
-        "Case": bounded.printable(line.title) if point is line.points[0] else "",
+        "Case": line.title if point is line.points[0] else "",
         "Time (UTC)": point.run.plan.utc[:16].replace("T", " "),
-        "Commit": bounded.printable(point.run.plan.commit or "unknown"),
-        "Runtime": bounded.printable(two_runs.runtime_version(point.record)),
+        "Commit": point.run.plan.commit or "unknown",
+        "Runtime": two_runs.runtime_version(point.record),
         "Median (ms)": milliseconds(point.median_ns) if point.median_ns is not None else point.record.status,
         "To the one before": formats.ratio(step) if step else NOTHING,
-        "Verdict": WORDS[step.verdict] if step else NOTHING,
-        "Changed": bounded.printable("; ".join(point.changed)) or NOTHING,
+        "Outcome": WORDS[step.verdict] if step else NOTHING,
+        "Changed": "; ".join(point.changed) or NOTHING,
     }

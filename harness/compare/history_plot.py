@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING
 
 from harness.compare.history import Line, Point
 from harness.record.titles import MEANING_OF_TIME
-from harness.report import plots
+from harness.report.document import Figure as Picture
+from harness.report.plots import style
+from harness.report.plots.style import LINES, MARKERS, label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLOURS = ("#1f77b4", "#d9822b", "#2ca089", "#b05d8f", "#7b5ea7", "#8c564b", "#5b7f95", "#7a7a30")
-_MARKERS = "osD^vP"
 _SLOWER, _FASTER, _CHANGE = "#c0392b", "#1e8449", "#8a8a8a"
 
 
-def write(lines: Sequence[Line], folder: Path) -> list[Path]:
-    """Writes history.png and history.svg; returns the files, none where no line has a time."""
+def figures(lines: Sequence[Line]) -> list[Picture]:
+    """The plot; none where no line has a time."""
     shown = [line for line in lines if any(point.median_ns is not None for point in line.points)]
-    return plots.write_figure(lambda: history(shown), folder / "history") if shown else []
+    made = style.made("history", "History", lambda: history(shown) if shown else None)
+    return [made] if made else []
 
 
 def history(lines: Sequence[Line]) -> Figure:
@@ -43,7 +44,7 @@ def history(lines: Sequence[Line]) -> Figure:
     )
     for panel, ((serial, _), its) in zip(axes[:, 0], panels.items(), strict=True):
         _panel(panel, its)
-        panel.set_title(serial, loc="left")
+        panel.set_title(label(serial), loc="left")
     return figure
 
 
@@ -57,10 +58,10 @@ def _panel(axes: Axes, lines: Sequence[Line]) -> None:
     runs = _runs(lines)
     places = {point.run.folder: place for place, point in enumerate(runs)}
     for number, line in enumerate(lines):
-        colour, marker = _COLOURS[number % len(_COLOURS)], _MARKERS[number // len(_COLOURS) % len(_MARKERS)]
+        colour, marker = LINES[number % len(LINES)], MARKERS[number // len(LINES) % len(MARKERS)]
         timed = [point for point in line.points if point.median_ns is not None]
         xs, ys = [places[point.run.folder] for point in timed], [(point.median_ns or 0) / 1e6 for point in timed]
-        axes.plot(xs, ys, marker, color=colour, markersize=5, label=line.title)
+        axes.plot(xs, ys, marker, color=colour, markersize=5, label=label(line.title))
         for (x, y, _), (next_x, next_y, point) in pairwise(zip(xs, ys, timed, strict=True)):
             if not point.is_new_line:
                 axes.plot([x, next_x], [y, next_y], color=colour, linewidth=1.4)
@@ -92,10 +93,10 @@ def _changes(axes: Axes, lines: Sequence[Line], places: dict[Path, int]) -> None
     for place, changes in said.items():
         if changes:
             axes.axvline(place - 0.5, color=_CHANGE, linewidth=1, linestyle=":")
-            words = "other " + ", ".join(dict.fromkeys(changes))
+            words = label("other " + ", ".join(dict.fromkeys(changes)))
             top = axes.get_xaxis_transform()
             axes.text(place - 0.47, 0.98, words, transform=top, fontsize=7.5, color=_CHANGE, va="top", rotation=90)
 
 
 def _label(point: Point) -> str:
-    return f"{(point.run.plan.commit or 'unknown')[:8]}\n{point.run.plan.utc[:10]}"
+    return f"{label(point.run.plan.commit or 'unknown')[:8]}\n{label(point.run.plan.utc)[:10]}"

@@ -1,157 +1,206 @@
-"""Every table and plot of a run, remade from its records alone: `tenpass report RUN`."""
+"""A run's report as a document, made from its plan and records."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 
 from device.records import Clock, DeviceInfo
-from harness.analyse import counts, fleet, gains, groups, profile, ranking, scaling, sizes
-from harness.analyse.ranking import AGREES_WITHIN
-from harness.analyse.rows import BASELINE, Row, by_device, table_rows
-from harness.record import journal, titles
+from harness.analyse import fleet, gains, groups, ranking
+from harness.analyse.ranking import AGREES_WITHIN, Ranking
+from harness.analyse.rows import BASELINE, MOST_SIDE_BY_SIDE, Row, by_device, is_baseline
+from harness.analyse.statistics import shown_ratio
 from harness.record.plan import Plan, missing_cases, sequential
-from harness.record.plan import read as read_plan
 from harness.record.record import Record
-from harness.record.units import NOTHING, milliseconds
-from harness.report import conditions, html, plots, render, table, versions
-from harness.report.render import writing
+from harness.record.titles import MEANING_OF_TIME, case_runtime_title, runtime_title
+from harness.record.units import milliseconds
+from harness.report import columns, measured, plots, time_spent
+from harness.report.document import (
+    Bar,
+    Block,
+    Card,
+    Cards,
+    Code,
+    Document,
+    Figure,
+    Group,
+    Paragraph,
+    Section,
+    Span,
+    Table,
+    Text,
+    bullets,
+    code,
+    paragraph,
+    strong,
+    words,
+)
+from harness.report.versions import versions
 from models.paper import table6_device
-
-REPORT_NAME = "report.md"
-PAGE_NAME = "report.html"
 
 MOST_IN_TITLE = 4  # a choice: of more devices the title says how many
 
+#: A choice: with more answers the bars below each are folded away, so that Table 6 is not far.
+MOST_OPEN_CARDS = 4
+
 #: What has to be said of times that are not hardware's.
-NOT_HARDWARE: dict[Clock, str] = {
-    "instructions": "**The times are modelled, not a phone's**: the emulated board's clock advances one nanosecond "
-    "per executed instruction; it knows no caches, no pipeline and one core. They repeat to a few parts in "
-    "100,000, and compare networks by the instructions they take, on this board only.",
-    "emulated": "**The times are meaningless**: an emulator's wall time, here to exercise threads and affinity. "
-    "Nothing is compared by them.",
+NOT_HARDWARE: dict[Clock, Text] = {
+    "instructions": words(
+        strong("The times are modelled, not a phone's"),
+        ": the emulated board's clock advances one nanosecond per executed instruction; it knows no caches, no "
+        "pipeline and one core. They repeat to a few parts in 100,000, and compare networks by the instructions they "
+        "take, on this board only.",
+    ),
+    "emulated": words(
+        strong("The times are meaningless"),
+        ": an emulator's wall time, here to exercise threads and affinity. Nothing is compared by them.",
+    ),
 }
 
-
-#: What is said of a case that the run's end has left out.
-NOT_MEASURED = "not measured: the run ended before it"
-
-
-@dataclass(frozen=True)
-class Written:
-    """A report: what it was made from, and its files."""
-
-    records: tuple[Record, ...]
-    rows: tuple[Row, ...]
-    files: tuple[Path, ...]
+OVERVIEW_MEANS = (
+    "Mean in ms, and in brackets the time relative to MobileNet on the same device. Each device has a column of its "
+    "own: times may be compared down a column, never across devices or clocks."
+)
 
 
-def write(folder: Path) -> Written:
-    """Makes the report of the run in `folder`.
-
-    Raises UsageError when the folder holds no run, or cannot be written.
-    """
-    plan = read_plan(folder)
-    places = {case.id: place for place, case in enumerate(plan.cases)}
-    devices = {plan.serial(name): place for place, name in enumerate(plan.devices)}
-
-    def place(record: Record) -> tuple[int, int, int]:
-        return devices.get(record.device.serial, len(devices)), places.get(record.id, len(places)), record.round
-
-    records = sorted(journal.read(folder), key=place)
-    rows = table_rows(records, plan.limits)
-    rows_in_full, records_in_full = fleet.in_full(rows, records)
-    table6 = table.markdown(rows) if rows else ""
-    report = _markdown(plan, records, rows, table6)
-    texts = {REPORT_NAME: report}
-    if profile.profiled(records):
-        texts["profile.csv"] = profile.csv(records)
-    if rows:
-        texts |= {
-            "table6.md": table6,
-            "table6.csv": table.csv(rows),
-            "table6.tex": table.latex(rows),
-        }
-    with writing(folder):
-        written = [folder / name for name in texts]
-        for path, text in zip(written, texts.values(), strict=True):
-            path.write_text(text)
-        written += plots.write(rows_in_full, folder)
-        if fleet.is_one(rows):
-            written += plots.write_fleet(fleet.spreads(rows), folder)
-        for draw in (plots.write_samples, plots.write_scaling, plots.write_profile):
-            written += draw(records_in_full, folder)
-        figures = {path.stem: path.read_text() for path in written if path.suffix == ".svg"}
-        page = folder / PAGE_NAME
-        page.write_text(html.page(plan, records, rows, report, figures), encoding="utf-8")
-        return Written(tuple(records), tuple(rows), (*written, page))
+def run_document(plan: Plan, records: Sequence[Record], rows: Sequence[Row], figures: Sequence[Figure]) -> Document:
+    """The report of a run, with these plots of it. Of a fleet what concerns all devices is told of all, what fills
+    pages of some."""
+    some_rows, some = fleet.in_full(rows, records)
+    figure = {one.title: [one] for one in figures}
+    found: list[tuple[str, Sequence[Block]]] = [
+        ("In short", _in_short(rows, some_rows)),
+        ("Table 6", [*table6(rows), _what_was_measured(plan, some)]),
+        ("What failed", _bullets(failures(plan, records))),
+        ("Warnings", _bullets(warning_lines(rows))),
+        *((title, figure.get(title, [])) for title in (plots.DEVICES.title, plots.LATENCY.title, plots.SPEED.title)),
+        ("Against the paper", _against_the_paper(some_rows)),
+        (plots.SAMPLES.title, figure.get(plots.SAMPLES.title, [])),
+        (plots.PROFILE.title, [*figure.get(plots.PROFILE.title, []), *time_spent.profile(some)]),
+        (plots.SCALING.title, [*figure.get(plots.SCALING.title, []), *time_spent.scaling(some)]),
+        (plots.SIZES.title, [*figure.get(plots.SIZES.title, []), *measured.sizes(some_rows)]),
+        ("What is the network's, and what the kernel's", gains_explained(some_rows)),
+        ("Counts of each pass", measured.counts(some)),
+        ("Statistics", measured.statistics(some_rows)),
+        ("Build", measured.builds(some)),
+        ("Conditions", measured.conditions(some)),
+        ("What the harness itself took", measured.cost_of_the_harness(some)),
+        ("Notes", _notes(some_rows)),
+        ("Versions and hashes", versions(plan, some)),
+        ("Run it again", [Code(" ".join(plan.command.split()))]),
+    ]
+    sections = tuple(Section(title, tuple(blocks)) for title, blocks in found if blocks)
+    return Document(_title(plan), tuple(_lead(plan, records)), sections)
 
 
-def title(plan: Plan) -> str:
+def _title(plan: Plan) -> str:
     devices = plan.devices if len(plan.devices) <= MOST_IN_TITLE else [f"{len(plan.devices)} devices"]
-    return f"Table 6, measured again: {', '.join(map(render.plain, devices))}"
+    return f"Table 6, measured again: {', '.join(devices)}"
 
 
-def _markdown(plan: Plan, records: Sequence[Record], rows: Sequence[Row], table6: str) -> str:
-    """Of a fleet what concerns all devices is told of all, what fills pages of some."""
-    everything = rows
-    failures = _failures(plan, records)
-    rows, records = fleet.in_full(rows, records)
-    parts = [f"# {title(plan)}", ""]
-    parts += _what_was_measured(plan, records)
-    parts += _in_short(rows, everything)
-    if table6:
-        parts += ["", "## Table 6", "", table6]
-    parts += failures
-    parts += _warnings(everything)
-    parts += _against_the_paper(rows)
-    parts += _gains(rows)
-    for heading, text in (
-        ("Where the time goes", profile.markdown(records)),
-        ("What more threads gain", scaling.markdown(records)),
-        ("Counts of each pass", counts.markdown(records)),
-        ("Sizes", sizes.markdown(rows)),
-    ):
-        parts += [f"## {heading}", "", text] if text else []
-    parts += _statistics(rows)
-    parts += _builds(records)
-    parts += _conditions(records)
-    parts += _cost_of_the_harness(records)
-    parts += _notes(rows)
-    parts += versions.markdown(plan, records)
-    parts += ["## Run it again", "", f"    {' '.join(plan.command.split())}", ""]
-    return "\n".join(parts)
+def _bullets(lines: Sequence[str | Text]) -> list[Block]:
+    return [bullets(lines)] if lines else []
 
 
-def _what_was_measured(plan: Plan, records: Sequence[Record]) -> list[str]:
-    lines = [f"Run `{plan.run}`, commit `{plan.commit or 'unknown'}`."]
-    of_devices = groups.by_device(records)
-    for device in [of_device[0].device for of_device in of_devices]:
-        which = f" {render.plain(device.serial)}" if len(of_devices) > 1 else ""
-        lines.append(f"Device{which}: {described(device)}.")
-        if device.clock in NOT_HARDWARE:
-            lines.append(NOT_HARDWARE[device.clock])
-    lines.append(
+def _lead(plan: Plan, records: Sequence[Record]) -> list[Block]:
+    failed = sum(record.status != "ok" for record in records)
+    well, intended = len(records) - failed, len(plan.order) * max(len(plan.devices), 1)
+    missing = Span(f"{failed} failed, {intended - well - failed} were not made", "link", "What failed")
+    outcome: list[str | Span] = ["; ", missing] if well < intended else []
+    return [
+        paragraph(
+            "How fast these networks really run on the device, beside what the clcNet paper measured (arXiv "
+            "1712.06145, Table 6). Run ",
+            code(plan.run),
+            f", {plan.utc[:16].replace('T', ' ')} UTC, commit ",
+            code(plan.commit or "unknown"),
+            f": {well} of {intended} measurements ended well",
+            *outcome,
+            ".",
+        ),
+        *(Paragraph(text) for clock, text in NOT_HARDWARE.items() if any(it.device.clock == clock for it in records)),
+    ]
+
+
+# --- in short -----------------------------------------------------------------------------------------
+
+
+def _in_short(rows: Sequence[Row], some: Sequence[Row]) -> list[Block]:
+    """Of a device whose times mean nothing there is one card alone, which says so."""
+    cards = {(one.title if one.is_ranked else one.fastest.record.device.serial): one for one in ranking.rankings(some)}
+    if not cards:
+        return [paragraph("Nothing was measured, so that there is nothing to say of speed.")]
+    made = tuple(_card(title, one) for title, one in cards.items())
+    return [*_bullets(fleet.sentences(rows)), Cards(made, is_open=len(made) <= MOST_OPEN_CARDS)]
+
+
+def _card(title: str, one: Ranking) -> Card:
+    slowest_ns = max((row.summary.median_ns for row in one.ranked if row.summary), default=0) or 1
+    bars = [
+        Bar(
+            row.title,
+            f"{milliseconds(row.summary.median_ns)} ms",
+            _beside_bar(row),
+            round(100 * row.summary.median_ns / slowest_ns, 1),
+        )
+        for row in one.ranked
+        if row.summary and one.is_ranked
+    ]
+    summary = f"All {len(bars)}, the fastest first (median of the passes)"
+    return Card(title, one.clock, one.measured_on, tuple(ranking.sentences(one)), summary, tuple(bars))
+
+
+def _beside_bar(row: Row) -> str:
+    relative = shown_ratio(row.ratio, is_base=is_baseline(row.record))
+    paper = "" if row.paper_relative is None else f" (paper: {row.paper_relative:.3f})"
+    return ("" if row.relative is None else f", {relative} of MobileNet's") + paper
+
+
+# --- Table 6 ------------------------------------------------------------------------------------------
+
+
+def table6(rows: Sequence[Row]) -> list[Block]:
+    """The table; of a few devices, a case a row and a device a column first, and then a table for each device."""
+    if not rows:
+        return [paragraph("No case was begun.")]
+    devices = by_device(rows)
+    if len(devices) > MOST_SIDE_BY_SIDE:
+        return [columns.table6(rows, f"All {len(devices)} devices")]  # it names each row's
+    tables = [columns.table6(of_device, _device_caption(of_device[0].record.device)) for of_device in devices]
+    if len(devices) == 1:
+        return list(tables)
+    in_groups = [Group(of[0].record.device.serial, (one,)) for of, one in zip(devices, tables, strict=True)]
+    caption = "All devices: mean in ms, and in brackets relative to MobileNet"
+    return [paragraph(OVERVIEW_MEANS), columns.overview(rows, caption), *in_groups]
+
+
+def _device_caption(device: DeviceInfo) -> str:
+    return f"{device.serial} ({device.model}): measured on {MEANING_OF_TIME[device.clock]}"
+
+
+def brief_table(rows: Sequence[Row]) -> Table:
+    """The columns that a terminal has room for; the reports have them all."""
+    return columns.table6(rows, is_brief=True)
+
+
+def _what_was_measured(plan: Plan, records: Sequence[Record]) -> Group:
+    of_devices = [of_device[0].device for of_device in groups.by_device(records)]
+    several = len(of_devices) > 1
+    lines = [f"Device{f' {it.serial}' if several else ''}: {_described(it)}." for it in of_devices]
+    how = (
         f"{_order(plan)} Mean of the timed passes is the paper's figure (section 5.3); spread is the median absolute "
         "deviation; the output check compares the device's output with PyTorch's (largest difference over the output's "
         f"spread). Paper figures are those of its Table 6 ({table6_device().title})."
     )
-    return ["\n".join(lines)]
+    return Group("What was measured, and how", (*_bullets(lines), paragraph(how)))
 
 
-def described(device: DeviceInfo) -> str:
+def _described(device: DeviceInfo) -> str:
     """What a device is, in a line: "QEMU virt, cortex-a7 (armeabi-v7a; Cortex-A7; 995 MiB; Linux 6.1)"."""
     runs = [(part or "unknown core", len(list(of))) for part, of in itertools.groupby(it.part for it in device.cores)]
     cores = ", ".join(part if count == 1 else f"{count} x {part}" for part, count in runs)
     ram = f"{device.ram_bytes / 2**20:.0f} MiB" if device.ram_bytes else "memory unknown"
-    return render.plain(f"{device.model} ({device.abi}; {cores}; {ram}; {device.os})")
-
-
-def _in_short(rows: Sequence[Row], everything: Sequence[Row]) -> list[str]:
-    lines = [*(f"- {render.plain(line)}" for line in fleet.sentences(everything)), *ranking.markdown(rows)]
-    return ["", "## In short", "", *lines] if lines else []
+    return f"{device.model} ({device.abi}; {cores}; {ram}; {device.os})"
 
 
 def _order(plan: Plan) -> str:
@@ -166,33 +215,54 @@ def _order(plan: Plan) -> str:
     )
 
 
-def _failures(plan: Plan, records: Sequence[Record]) -> list[str]:
-    failed = [f"- {line}" for line in failures(plan, records)]
-    return ["## What failed", "", *failed, ""] if failed else []
+# --- what went wrong ----------------------------------------------------------------------------------
+
+
+#: What is said of a case that the run's end has left out.
+NOT_MEASURED = "not measured: the run ended before it"
 
 
 def failures(plan: Plan, records: Sequence[Record]) -> list[str]:
-    """A line for each case round of each device that did not end well, with its reason."""
+    """A line for each case and round of each device that did not end well, with its reason."""
     lines = []
     for missing in missing_cases(plan, records):
-        where = f" on {render.plain(missing.device)}" if len(plan.devices) > 1 else ""
+        where = f" on {missing.device}" if len(plan.devices) > 1 else ""
         failed = missing.record
-        why = f"{failed.status}: {render.plain(failed.error or 'no reason was given')}" if failed else NOT_MEASURED
+        why = f"{failed.status}: {failed.error or 'no reason was given'}" if failed else NOT_MEASURED
         lines.append(f"{missing.case_round.id}{where}: {why}")
     return lines
 
 
-def _against_the_paper(rows: Sequence[Row]) -> list[str]:
-    """In words: where the ratios agree with Table 6 and where not, and what the sizes have to say."""
+def warning_lines(rows: Sequence[Row]) -> list[str]:
+    """A line for each warning, in words; what holds for all rows in the same words is said once."""
+    by_message: dict[str, list[str]] = {}
+    several = len(by_device(rows)) > 1
+    for row in rows:
+        where = f" on {row.record.device.serial}" if several else ""
+        for one in row.warnings:
+            by_message.setdefault(one.message, []).append(f"{row.title}, {runtime_title(row.record)}{where}")
+    return [
+        f"{'all cases' if 1 < len(rows) == len(who) else '; '.join(who)}: {message}"
+        for message, who in by_message.items()
+    ]
+
+
+# --- what it means ------------------------------------------------------------------------------------
+
+
+def _against_the_paper(rows: Sequence[Row]) -> list[Block]:
+    """In words: where the ratios agree with Table 6 and where not."""
+    several = len(by_device(rows)) > 1
     lines = []
     for row in rows:
         if row.relative is None or row.paper_relative is None or row.record.case.model == BASELINE:
             continue
         difference = row.relative / row.paper_relative - 1
-        verdict = "agrees" if abs(difference) <= AGREES_WITHIN else "does not agree"
+        agrees = "agrees" if abs(difference) <= AGREES_WITHIN else "does not agree"
+        where = f" on {row.record.device.serial}" if several else ""
         lines.append(
-            f"- {row.title} takes {row.relative:.3f} of MobileNet's time {_here(row, rows)}, "
-            f"{row.paper_relative:.3f} in the paper: {difference:+.1%}, it {verdict} within {AGREES_WITHIN:.0%}."
+            f"{row.title} takes {row.relative:.3f} of MobileNet's time here ({case_runtime_title(row.record)}{where}), "
+            f"{row.paper_relative:.3f} in the paper: {difference:+.1%}, it {agrees} within {AGREES_WITHIN:.0%}."
         )
     if not lines:
         return []
@@ -207,122 +277,61 @@ def _against_the_paper(rows: Sequence[Row]) -> list[str]:
         f"What may explain a difference: the paper measured one phone and prints no spread; {clock}; "
         "and each version of a runtime has kernels of its own."
     )
-    return ["## Against the paper", "", *lines, "", explanation, ""]
+    return [bullets(lines), paragraph(explanation)]
 
 
-def _here(row: Row, rows: Sequence[Row]) -> str:
-    """Which of the rows of a network it is."""
-    device = f" on {row.record.device.serial}" if len(by_device(rows)) > 1 else ""
-    return f"here ({titles.case_runtime_title(row.record)}{device})"
-
-
-def _gains(rows: Sequence[Row]) -> list[str]:
-    lines = gains.explained(rows)
-    return ["## What is the network's, and what the kernel's", "", *lines, ""] if lines else []
-
-
-def _warnings(rows: Sequence[Row]) -> list[str]:
-    lines = table.warnings(rows)
-    return ["## Warnings", "", *(f"- {line.removeprefix('warning: ')}" for line in lines), ""] if lines else []
-
-
-def _statistics(rows: Sequence[Row]) -> list[str]:
-    """What the table has no room for: fastest and slowest pass, coefficient of variation, interval, outliers."""
-    head = ["Case", "Passes", "Mean", "Median", "95 % interval of the median", "MAD", "Min", "Max", "CV", "Outliers"]
-    lines = []
-    where = _naming_devices([row.record for row in rows])
-    for row in rows:
-        if (found := row.summary) is None:
-            continue
-        low_high = [milliseconds(ns) for ns in found.interval_ns or ()]
-        times = [found.mean_ns, found.median_ns, found.mad_ns, found.min_ns, found.max_ns]
-        mean, median, mad, least, most = (milliseconds(ns) for ns in times)
-        cells = [str(found.count), mean, median, " to ".join(low_high) or NOTHING, mad, least, most]
-        cells += [NOTHING if found.cv is None else f"{found.cv:.2%}", str(len(found.outliers))]
-        lines.append(f"| {where(row.record)}{render.plain(titles.case_title(row.record))} | {' | '.join(cells)} |")
-    if not lines:
+def gains_explained(rows: Sequence[Row]) -> list[Block]:
+    """What the fused rows gained over MobileNet and why; nothing where there are none."""
+    found = [_gain(one) for one in gains.fused_gains(rows)]
+    if not found:
         return []
-    words = (
-        "Times in ms, over the timed passes of all rounds. The interval is a bootstrap's, where there are six passes "
-        "and more. Outliers have a modified z-score above 3.5 (Iglewicz and Hoaglin 1993) and are 1 % and more off the "
-        "median; they are marked, and count like all others."
-    )
-    return ["## Statistics", "", words, "", f"| {' | '.join(head)} |", "|---" + "|--:" * 9 + "|", *lines, ""]
-
-
-def _builds(records: Sequence[Record]) -> list[str]:
-    """What ran, and which vector instructions the CPU has and the runtime's library has code for."""
-    lines: dict[str, None] = {}
-    for record in records:
-        measured, bundle = record.measurement, record.bundle
-        if measured is None or bundle is None:
-            continue
-        used = [name for name in bundle.simd if name in measured.cpu_features]
-        cells = [
-            f"{measured.runtime} {measured.runtime_version}",
-            f"{measured.abi} on {measured.machine}",
-            ", ".join(measured.providers),
-            ", ".join(measured.cpu_features) or "none",
-            ", ".join(bundle.simd) or "none",
-            ", ".join(used) or "none",
-        ]
-        lines[f"| {' | '.join(cells)} |"] = None
-    if not lines:
-        return []
-    head = "| Runtime | ABI | Providers | The CPU has | The library has code for | Both |"
-    return ["## Build", "", head, "|---" * 6 + "|", *lines, ""]
-
-
-def _conditions(records: Sequence[Record]) -> list[str]:
-    """What the device said of itself before and after each case; what it never told has no column."""
-    shown: list[dict[str, str]] = []
-    where = _naming_devices(records)
-    for record in sorted(records, key=lambda record: record.order):
-        for moment, state in (("before", record.before), ("after", record.after)):
-            if state is not None:
-                in_round = f", round {record.round + 1}" if record.round else ""
-                cells = {name: render.plain(text) for name, text in conditions.shown(state).items()}
-                shown.append({"Case": f"{where(record)}{record.id}{in_round}", "When": moment, **cells})
-    if not shown:
-        return []
-    names = list(dict.fromkeys(name for cells in shown for name in cells))
-    told = [name for name in names if any(cells.get(name, NOTHING) != NOTHING for cells in shown)]
-    lines = [f"| {' | '.join(told)} |", "|---" * len(told) + "|"]
-    lines += [f"| {' | '.join(cells.get(name, NOTHING) for name in told)} |" for cells in shown]
-    return [
-        "## Conditions",
-        "",
-        "In the order of measurement; what the device cannot tell is left out.",
-        "",
-        *lines,
-        "",
+    said: list[Block] = [
+        bullets(found),
+        paragraph(
+            "MobileNet runs on ONNX Runtime's general kernels, unless a row says fused: a ratio of a fused clcNet to "
+            "it holds what the network saves and what a kernel written for its blocks saves."
+        ),
     ]
+    if not gains.fuses_baseline(rows):
+        said.append(
+            paragraph(code("--fuse-separable"), " measures MobileNet in our kernel too, and so tells the two apart.")
+        )
+    if any(row.record.device.clock == "instructions" for row in rows):
+        said.append(
+            paragraph(
+                "Modelled time counts instructions, each as one nanosecond. On an in-order core such as Cortex-A7 or "
+                "A53 a 128-bit vector multiply-add takes several cycles where a scalar instruction takes one: the "
+                "fewer, wider instructions of a fused kernel gain less there than they do here."
+            )
+        )
+    return said
 
 
-def _cost_of_the_harness(records: Sequence[Record]) -> list[str]:
-    """Host time outside the passes, per case: what the harness itself takes."""
-    ran = [record for record in records if record.phases_ns]
-    if not ran:
-        return []
-    where = _naming_devices(records)
-    names = list(dict.fromkeys(name for record in ran for name in record.phases_ns if name != "passes"))
-    head = ["Case", *names, "outside passes", "passes", "pushed"]
-    lines = [f"| {' | '.join(head)} |", "|---" + "|--:" * (len(head) - 1) + "|"]
-    for record in ran:
-        seconds = [record.phases_ns.get(name, 0) / 1e9 for name in names]
-        cells = [f"{value:.2f} s" for value in (*seconds, record.outside_passes_ns / 1e9)]
-        cells += [f"{record.phases_ns.get('passes', 0) / 1e9:.1f} s", f"{record.pushed_bytes / 1e6:.1f} MB"]
-        lines.append(f"| {where(record)}{record.id} | {' | '.join(cells)} |")
-    return ["## What the harness itself took", "", "Host time, per case.", "", *lines, ""]
+def _gain(one: gains.Gain) -> Text:
+    record = one.row.record
+    threads = f", {record.case.threads} threads" if record.case.threads > 1 else ""
+    promised = "" if one.promised is None else f" (the mult-adds promise {one.promised:.3f})"
+    said: list[str | Span] = [
+        f"{one.row.title} on {record.device.serial}{threads} takes {one.relative:.3f} of MobileNet's time{promised}, "
+        "MobileNet on the runtime's own kernels."
+    ]
+    if one.network is not None and one.kernel is not None:
+        said += [
+            " Of that the ",
+            strong("network"),
+            f": {one.network:.3f}, its time over MobileNet's when both run in our kernel. The ",
+            strong("kernel"),
+            f": {one.kernel:.3f}, MobileNet in our kernel over MobileNet on the runtime's. "
+            f"{one.network:.3f} x {one.kernel:.3f} = {one.relative:.3f}.",
+        ]
+    if one.over_grouped is not None:
+        said.append(
+            " Against the same network as grouped convolutions on the runtime's own kernels it takes "
+            f"{one.over_grouped:.3f} of the time: that is the kernel alone."
+        )
+    return words(*said)
 
 
-def _naming_devices(records: Sequence[Record]) -> Callable[[Record], str]:
-    """What stands before a case's name: its device, where there are several."""
-    if len(groups.by_device(records)) <= 1:
-        return lambda _: ""
-    return lambda record: f"{render.plain(record.device.serial)}: "
-
-
-def _notes(rows: Sequence[Row]) -> list[str]:
+def _notes(rows: Sequence[Row]) -> list[Block]:
     notes = {row.title: row.spec.note for row in rows if row.spec and row.spec.note}
-    return ["## Notes", "", *(f"- {title}: {note}" for title, note in notes.items()), ""] if notes else []
+    return _bullets([f"{title}: {note}" for title, note in notes.items()])

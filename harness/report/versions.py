@@ -7,19 +7,17 @@ from collections.abc import Sequence
 from harness.record.plan import Plan
 from harness.record.record import Record
 from harness.record.units import NOTHING
-from harness.report import render
+from harness.report.document import Block, Group, Line, bullets, text_table
 
 
-def markdown(plan: Plan, records: Sequence[Record]) -> list[str]:
-    """A section: what holds for the whole run, the bundles, then the files of each case; each said once."""
-    import pandas as pd
-
-    lines = ["## Versions and hashes", "", *(f"- {name}: {text}" for name, text in _whole_run(plan, records)), ""]
+def versions(plan: Plan, records: Sequence[Record]) -> list[Block]:
+    """What holds for the whole run, the bundles, then the files of each case; each said once."""
+    blocks: list[Block] = [bullets([f"{name}: {text}" for name, text in _whole_run(plan, records)])]
     for heading, found in (("Runners", _bundles(records)), ("Models", _models(records))):
-        if found:
-            frame = pd.DataFrame(list({tuple(cells.items()): cells for cells in found}.values())).fillna(NOTHING)
-            lines += [f"### {heading}", "", render.markdown(frame, set())]
-    return lines
+        different = [line for place, line in enumerate(found) if line not in found[:place]]
+        if different:
+            blocks.append(Group(heading, (text_table(different),)))
+    return blocks
 
 
 def _whole_run(plan: Plan, records: Sequence[Record]) -> list[tuple[str, str]]:
@@ -31,7 +29,7 @@ def _whole_run(plan: Plan, records: Sequence[Record]) -> list[tuple[str, str]]:
     commits = dict.fromkeys(record.commit or "unknown" for record in records) or {plan.commit or "unknown": None}
     schemas = dict.fromkeys(str(record.schema_version) for record in records) or {str(plan.schema_version): None}
     runners = dict.fromkeys(one.measurement.runner_version for one in records if one.measurement)
-    told = [
+    return [
         ("run", f"{plan.run}, planned at {plan.utc}"),
         ("commit", ", ".join(commits)),
         ("schema", ", ".join(schemas)),
@@ -39,10 +37,9 @@ def _whole_run(plan: Plan, records: Sequence[Record]) -> list[tuple[str, str]]:
         ("seed of the order", str(plan.seed)),
         ("tools", ", ".join(f"{tool} {' or '.join(sorted(found))}" for tool, found in tools.items()) or NOTHING),
     ]
-    return [(name, render.plain(text)) for name, text in told]
 
 
-def _bundles(records: Sequence[Record]) -> list[dict[str, str]]:
+def _bundles(records: Sequence[Record]) -> list[Line]:
     return [
         {
             "Runtime": f"{record.bundle.runtime} {record.bundle.runtime_version}",
@@ -55,8 +52,8 @@ def _bundles(records: Sequence[Record]) -> list[dict[str, str]]:
     ]
 
 
-def _models(records: Sequence[Record]) -> list[dict[str, str]]:
-    found = []
+def _models(records: Sequence[Record]) -> list[Line]:
+    found: list[Line] = []
     for record in records:
         if (artifact := record.artifact) is None:
             continue

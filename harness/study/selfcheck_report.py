@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
 from harness.record.titles import MEANING_OF_TIME
 from harness.record.units import NOTHING, milliseconds
-from harness.report.render import markdown as as_markdown
+from harness.report import markdown as as_markdown
+from harness.report.document import Block, Document, Line, Section, Table, paragraph, table_of, text_table
 from harness.study import agreement
 
 if TYPE_CHECKING:
@@ -43,53 +44,53 @@ def verdicts(checked: Selfcheck) -> list[Verdict]:
     return [*found, _agrees(checked.agreement)] if checked.agreement else found
 
 
-def markdown(checked: Selfcheck) -> str:
+def document(checked: Selfcheck) -> Document:
     device = checked.device
-    parts = [
-        "# What the harness itself costs",
-        "",
-        f"{device.serial}: {device.model}, {device.abi}, {device.os}; time is {MEANING_OF_TIME[device.clock]}.",
-        "",
-        _verdicts(verdicts(checked)),
-        *([_REPEAT, ""] if device.clock != "emulated" and any(it.met is None for it in verdicts(checked)) else []),
-        "## In a sample",
-        "",
-        *_SAMPLES,
-        f"The clock's resolution is {checked.clock_resolution_ns} ns (clock_getres); the smallest step seen, "
-        f"{checked.clock_step_ns} ns.",
-        "",
-        _samples(checked.samples),
-        *_not_counted(checked.samples),
-        "## In a case",
-        "",
-        *_CASES,
-        _cases(checked.cases),
+    found = verdicts(checked)
+    lead: list[Block] = [
+        paragraph(f"{device.serial}: {device.model}, {device.abi}, {device.os}; measured on {_clock(checked)}."),
+        _verdicts(found),
     ]
+    if device.clock != "emulated" and any(it.met is None for it in found):
+        lead.append(
+            paragraph("What cannot be told was disturbed by something else at work there: repeat it when it is idle.")
+        )
+    errors = [case.counters_error for case in checked.samples if case.counters_error]
+    sample: list[Block] = [
+        paragraph(
+            "A runtime that computes nothing looks at the clock itself, inside a pass. A sample, less that time, is "
+            "what the harness adds: its way into the pass and out of it, which is longest where others had the caches "
+            f"meanwhile. The clock's resolution is {checked.clock_resolution_ns} ns (clock_getres); the smallest step "
+            f"seen, {checked.clock_step_ns} ns."
+        ),
+        table_of([_sample(case) for case in checked.samples]),
+        *(paragraph(f"There are no counters here: {error}.") for error in errors[:1]),
+    ]
+    case = (
+        paragraph(
+            "Host time of a whole case that computes nothing, by phase, in milliseconds. On a board the passes hold "
+            "also the rests between them. The first case pushes what the device does not have yet."
+        ),
+        _cases(checked.cases),
+    )
+    sections = [Section("In a sample", tuple(sample)), Section("In a case", case)]
     if checked.agreement is not None:
-        parts += ["## Against ONNX Runtime's Python API", "", *_agreement(checked.agreement)]
-    return "\n".join(parts)
+        sections.append(Section("Against ONNX Runtime's Python API", _agreement(checked.agreement)))
+    return Document("What the harness itself costs", tuple(lead), tuple(sections))
 
 
-_REPEAT = "What cannot be told was disturbed by something else at work there: repeat it when it is idle."
-
-_SAMPLES = (
-    "A runtime that computes nothing looks at the clock itself, inside a pass. A sample, less that time, is what the",
-    "harness adds: its way into the pass and out of it, which is longest where others had the caches meanwhile.",
-    "",
-)
-
-_CASES = (
-    "Host time of a whole case that computes nothing, by phase, in milliseconds. On a board the passes hold also the",
-    "rests between them. The first case pushes what the device does not have yet.",
-    "",
-)
+def markdown(checked: Selfcheck) -> str:
+    return as_markdown.rendered(document(checked))
 
 
-def _verdicts(all_of_them: Sequence[Verdict]) -> str:
+def _clock(checked: Selfcheck) -> str:
+    return MEANING_OF_TIME[checked.device.clock]
+
+
+def _verdicts(all_of_them: Sequence[Verdict]) -> Table:
     words = {True: "yes", False: "no", None: "cannot be told"}
-    return _table(
-        [{"": it.what, "Found": it.found, "Wanted": it.wanted, "Met": words[it.met]} for it in all_of_them],
-        left=("Found", "Wanted", "Met"),
+    return text_table(
+        [{"": it.what, "Found": it.found, "Wanted": it.wanted, "Met": words[it.met]} for it in all_of_them]
     )
 
 
@@ -142,34 +143,24 @@ def _agrees(both: Agreement) -> Verdict:
     )
 
 
-def _samples(samples: Sequence[NullCase]) -> str:
-    lines = []
-    for case in samples:
-        added_ns = median(case.added_ns)
-        own_ns = case.nominal_ns + median(case.told_ns)
-        lines.append(
-            {
-                "A pass": case.model + (", counted" if case.counted else ""),
-                "Passes": str(len(case.samples_ns)),
-                "Sample (median, ns)": f"{median(case.samples_ns):.0f}",
-                "Sample (max, ns)": str(max(case.samples_ns)),
-                "Added (median, ns)": f"{added_ns:.0f}",
-                "Added (max, ns)": str(max(case.added_ns)),
-                f"Added, of {PASS_NS / 1e6:.0f} ms": f"{added_ns / PASS_NS:.4%}",
-                "Added, of this pass": f"{added_ns / own_ns:.4%}" if case.nominal_ns else NOTHING,
-            }
-        )
-    return _table(lines)
+def _sample(case: NullCase) -> Line:
+    added_ns = median(case.added_ns)
+    own_ns = case.nominal_ns + median(case.told_ns)
+    return {
+        "A pass": case.model + (", counted" if case.counted else ""),
+        "Passes": str(len(case.samples_ns)),
+        "Sample (median, ns)": f"{median(case.samples_ns):.0f}",
+        "Sample (max, ns)": str(max(case.samples_ns)),
+        "Added (median, ns)": f"{added_ns:.0f}",
+        "Added (max, ns)": str(max(case.added_ns)),
+        f"Added, of {PASS_NS / 1e6:.0f} ms": f"{added_ns / PASS_NS:.4%}",
+        "Added, of this pass": f"{added_ns / own_ns:.4%}" if case.nominal_ns else NOTHING,
+    }
 
 
-def _not_counted(samples: Sequence[NullCase]) -> list[str]:
-    errors = [case.counters_error for case in samples if case.counters_error]
-    return [f"There are no counters here: {errors[0]}.", ""] if errors else []
-
-
-def _cases(cases: Sequence[NullCase]) -> str:
+def _cases(cases: Sequence[NullCase]) -> Table:
     names = dict.fromkeys(name for case in cases for name in case.phases_ns)
-    return _table(
+    return table_of(
         [
             {
                 "Case": str(number),
@@ -182,33 +173,22 @@ def _cases(cases: Sequence[NullCase]) -> str:
     )
 
 
-def _agreement(both: Agreement) -> list[str]:
+def _agreement(both: Agreement) -> tuple[Block, ...]:
     same = both.runner_version == both.python_version
-    return [
+    blocks = [
+        {
+            "Block": str(number),
+            "First": "runner" if block.runner_first else "Python",
+            "Runner (median, ms)": milliseconds(median(block.runner_ns)),
+            "Python (median, ms)": milliseconds(median(block.python_ns)),
+            "Ratio": f"{median(block.runner_ns) / median(block.python_ns):.3f}",
+        }
+        for number, block in enumerate(both.blocks, start=1)
+    ]
+    how = (
         f"{both.model} on one thread, {len(both.blocks)} blocks of {len(both.blocks[0].runner_ns)} passes, each in a "
         f"process of its own after {both.warmup} passes to warm up, in alternating order; the ratio is of the medians, "
         "block by block, with a 95 % interval. "
-        f"ONNX Runtime is {both.runner_version}{'' if same else f' in the runner, {both.python_version} in Python'}.",
-        "",
-        _table(
-            [
-                {
-                    "Block": str(number),
-                    "First": "runner" if block.runner_first else "Python",
-                    "Runner (median, ms)": milliseconds(median(block.runner_ns)),
-                    "Python (median, ms)": milliseconds(median(block.python_ns)),
-                    "Ratio": f"{median(block.runner_ns) / median(block.python_ns):.3f}",
-                }
-                for number, block in enumerate(both.blocks, start=1)
-            ],
-            left=("First",),
-        ),
-    ]
-
-
-def _table(lines: Sequence[Mapping[str, str]], left: Collection[str] = ()) -> str:
-    """A Markdown table of text, with its first column and those in `left` aligned left."""
-    import pandas as pd
-
-    frame = pd.DataFrame(lines)
-    return as_markdown(frame, [name for name in frame.columns[1:] if name not in left])
+        f"ONNX Runtime is {both.runner_version}{'' if same else f' in the runner, {both.python_version} in Python'}."
+    )
+    return paragraph(how), table_of(blocks, left=("Block", "First"))

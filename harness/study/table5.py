@@ -9,22 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import fill
 from typing import TYPE_CHECKING
 
 from harness.record.units import NOTHING
-from harness.report import render
+from harness.report import csv, latex, terminal
+from harness.report import markdown as as_markdown
+from harness.report.document import Block, Data, Table, Value, bullets, paragraph, table_of
+from harness.report.files import writing
 from models import paper, registry
 from models.paper import PaperFigures
 from models.spec import ModelSpec
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from models.cost import Cost
-
-#: The widths of a column's heading and of a line of text in a terminal.
-_HEADING_WIDTH, _TEXT_WIDTH = 14, 120
 
 _ABOVE_TABLE_5 = (
     "Table 5 of the clcNet paper. Mult-adds and parameters are counted here; the paper's, rounded, stand beside them. "
@@ -59,7 +56,7 @@ def _difference(counted: int, printed: int | None) -> float | None:
     return counted / printed - 1 if printed else None
 
 
-def rows() -> list[Row]:
+def counted_rows() -> list[Row]:
     """The rows of Tables 5, 3 and 4, each in the paper's order. Builds the networks and counts: some seconds."""
     from models import cost
 
@@ -73,42 +70,43 @@ def rows() -> list[Row]:
     ]
 
 
-def shown_table5(table: Sequence[Row]) -> pd.DataFrame:
+def table5(rows: Sequence[Row]) -> Table:
     """Table 5 as people read it. Its top-5 accuracies are in Table 3, which has them of the clcNets only."""
-    import pandas as pd
-
-    return pd.DataFrame(
-        {
-            "Model": row.spec.title,
-            "Mult-Adds, counted": _millions(row.counted.mult_adds, 0),
-            "Mult-Adds, paper": _as_printed(row.printed.mult_adds),
-            "Mult-Adds, difference": _percent(row.mult_adds_difference),
-            "Params, counted": _millions(row.counted.params, 2),
-            "Params, paper": _as_printed(row.printed.params),
-            "Params, difference": _percent(row.params_difference),
-            "Top-1, quoted from the paper (Table 5)": _accuracy(row.printed.top1),
-            "Top-5, quoted from the paper (Table 3)": _accuracy(paper.printed(3, row.spec.name).top5),
-        }
-        for row in table
-        if row.table == 5  # noqa: PLR2004
+    return table_of(
+        [
+            {
+                "Model": row.spec.title,
+                "Mult-Adds, counted": _millions(row.counted.mult_adds, 0),
+                "Mult-Adds, paper": _as_printed(row.printed.mult_adds),
+                "Mult-Adds, difference": _percent(row.mult_adds_difference),
+                "Params, counted": _millions(row.counted.params, 2),
+                "Params, paper": _as_printed(row.printed.params),
+                "Params, difference": _percent(row.params_difference),
+                "Top-1, quoted from the paper (Table 5)": _accuracy(row.printed.top1),
+                "Top-5, quoted from the paper (Table 3)": _accuracy(paper.printed(3, row.spec.name).top5),
+            }
+            for row in rows
+            if row.table == 5  # noqa: PLR2004
+        ]
     )
 
 
-def shown_tables3_and_4(table: Sequence[Row]) -> pd.DataFrame:
+def tables3_and_4(rows: Sequence[Row]) -> Table:
     """Tables 3 and 4 as people read them, in one."""
-    import pandas as pd
-
-    return pd.DataFrame(
-        {
-            "Model": row.spec.title,
-            "Mult-Adds, counted": _millions(row.counted.mult_adds, 0),
-            "Params, counted": _millions(row.counted.params, 2),
-            "Top-1, quoted from the paper": _accuracy(row.printed.top1),
-            "Top-5, quoted from the paper": _accuracy(row.printed.top5),
-            "Quoted from": f"Table {row.table}",
-        }
-        for row in table
-        if row.table in (3, 4)
+    return table_of(
+        [
+            {
+                "Model": row.spec.title,
+                "Mult-Adds, counted": _millions(row.counted.mult_adds, 0),
+                "Params, counted": _millions(row.counted.params, 2),
+                "Top-1, quoted from the paper": _accuracy(row.printed.top1),
+                "Top-5, quoted from the paper": _accuracy(row.printed.top5),
+                "Quoted from": f"Table {row.table}",
+            }
+            for row in rows
+            if row.table in (3, 4)
+        ],
+        left=("Model", "Quoted from"),
     )
 
 
@@ -129,72 +127,55 @@ def _accuracy(fraction: float | None) -> str:
     return NOTHING if fraction is None else f"{fraction:.1%}"
 
 
-def markdown(table: Sequence[Row]) -> str:
-    return _document(table, lambda frame: render.markdown(frame, _right(frame)), lambda text: text)
+def blocks(rows: Sequence[Row]) -> list[Block]:
+    """Both tables, and what there is to say of them."""
+    notes = {row.spec.title: row.spec.note for row in rows if row.spec.note}
+    return [
+        paragraph(_ABOVE_TABLE_5),
+        table5(rows),
+        paragraph(_ABOVE_TABLES_3_AND_4),
+        tables3_and_4(rows),
+        bullets([f"{title}: {note}" for title, note in notes.items()]),
+    ]
 
 
-def for_terminal(table: Sequence[Row]) -> str:
+def markdown(rows: Sequence[Row]) -> str:
+    return as_markdown.blocks(blocks(rows)) + "\n"
+
+
+def for_terminal(rows: Sequence[Row]) -> str:
     """The same in narrow columns and short lines."""
-
-    def narrow(frame: pd.DataFrame) -> str:
-        wrapped = frame.rename(columns=lambda name: fill(name, _HEADING_WIDTH))
-        return render.markdown(wrapped, _right(wrapped), "simple")
-
-    return _document(
-        table, narrow, lambda text: fill(text, _TEXT_WIDTH, subsequent_indent="  ", break_on_hyphens=False)
-    )
+    return terminal.blocks(blocks(rows)) + "\n"
 
 
-def _right(frame: pd.DataFrame) -> list[str]:
-    return [name for name in frame.columns if name not in ("Model", "Quoted from")]
-
-
-def _document(table: Sequence[Row], rendered: Callable[[pd.DataFrame], str], wrapped: Callable[[str], str]) -> str:
-    notes = {row.spec.title: row.spec.note for row in table if row.spec.note}
-    parts = [wrapped(_ABOVE_TABLE_5), rendered(shown_table5(table)).rstrip()]
-    parts += [wrapped(_ABOVE_TABLES_3_AND_4), rendered(shown_tables3_and_4(table)).rstrip()]
-    parts += ["\n".join(wrapped(f"- {title}: {note}") for title, note in notes.items())]
-    return "\n\n".join(parts) + "\n"
-
-
-def csv(table: Sequence[Row]) -> str:
+def data(rows: Sequence[Row]) -> Data:
     """The tables as programs read them: a line a row of the paper's, unrounded, differences and accuracies of 1."""
-    import pandas as pd
-
-    frame = pd.DataFrame(
-        {
-            "table": row.table,
-            "model": row.spec.name,
-            "counted_mult_adds": row.counted.mult_adds,
-            "paper_mult_adds": row.printed.mult_adds,
-            "mult_adds_difference": row.mult_adds_difference,
-            "counted_params": row.counted.params,
-            "paper_params": row.printed.params,
-            "params_difference": row.params_difference,
-            "quoted_top1": row.printed.top1,
-            "quoted_top5": row.printed.top5,
-        }
-        for row in table
-    )
-    whole = frame.astype({"paper_mult_adds": "Int64", "paper_params": "Int64"})  # nothing makes them floats else
-    return str(whole.to_csv(index=False, lineterminator="\n"))
+    values: dict[str, Callable[[Row], Value]] = {
+        "table": lambda row: row.table,
+        "model": lambda row: row.spec.name,
+        "counted_mult_adds": lambda row: row.counted.mult_adds,
+        "paper_mult_adds": lambda row: row.printed.mult_adds,
+        "mult_adds_difference": lambda row: row.mult_adds_difference,
+        "counted_params": lambda row: row.counted.params,
+        "paper_params": lambda row: row.printed.params,
+        "params_difference": lambda row: row.params_difference,
+        "quoted_top1": lambda row: row.printed.top1,
+        "quoted_top5": lambda row: row.printed.top5,
+    }
+    return Data(tuple(values), tuple(tuple(value(row) for value in values.values()) for row in rows))
 
 
-def latex(table: Sequence[Row]) -> str:
-    """Two booktabs tables: `\\usepackage{booktabs}`."""
+def in_latex(rows: Sequence[Row]) -> str:
     quoted = "Accuracies are quoted from the clcNet paper, not measured."
-    return "\n".join(
-        [
-            render.latex(shown_table5(table), f"Counted costs beside those of the paper. {quoted}", "tab:costs"),
-            render.latex(shown_tables3_and_4(table), f"Counted costs. {quoted}", "tab:accuracies"),
-        ]
-    )
+    costs = latex.rendered(table5(rows), f"Counted costs beside those of the paper. {quoted}", "tab:costs")
+    accuracies = latex.rendered(tables3_and_4(rows), f"Counted costs. {quoted}", "tab:accuracies")
+    return f"{costs}\n{accuracies}"
 
 
-def write(table: Sequence[Row], folder: Path) -> list[Path]:
+def write(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Writes the tables into `folder`; gives the files. Raises UsageError when it cannot be written."""
-    texts = {"table5.md": markdown(table), "table5.csv": csv(table), "table5.tex": latex(table)}
-    with render.writing(folder):
+    texts = {"table5.md": markdown(rows), "table5.csv": csv.rendered(data(rows)), "table5.tex": in_latex(rows)}
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             (folder / name).write_text(text)

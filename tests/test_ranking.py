@@ -14,11 +14,12 @@ from harness.record.record import Record
 
 
 def said(records: list[Record]) -> str:
-    return " ".join(ranking.markdown(table_rows(records, Limits())))
+    found = ranking.rankings(table_rows(records, Limits()))
+    return " ".join(f"{one.title} ({one.measured_on}): {' '.join(ranking.sentences(one))}" for one in found)
 
 
 def test_the_fastest_is_named_with_its_time_its_ratio_to_mobilenet_and_to_the_next() -> None:
-    (one,) = ranking.of(table_rows(table6(), Limits()))
+    (one,) = ranking.rankings(table_rows(table6(), Limits()))
     assert one.fastest.record.case.model == "clcnet-a"
     assert "400.0 ms (median), 0.800 of MobileNet's time (1.25 times as fast), 1.19 times as fast as clcNet-B" in said(
         table6()
@@ -57,7 +58,7 @@ def test_devices_runtimes_threads_and_clocks_are_ranked_apart() -> None:
         record("mobilenet", [60.0], on=PHONE),
         record("clcnet-a", [9.0], threads=2),
     ]
-    found = [(one.title, len(one.ranked)) for one in ranking.of(table_rows(records, Limits()))]
+    found = [(one.title, len(one.ranked)) for one in ranking.rankings(table_rows(records, Limits()))]
     assert found == [
         ("board:cortex-a7, onnxruntime 1.28.2, 1 thread", 4),
         ("board:cortex-a7, caffe2 1.7.1, 1 thread", 4),
@@ -115,10 +116,10 @@ def test_a_computer_is_not_taken_for_an_arm_device() -> None:
 @pytest.mark.parametrize("status", ["crashed", "output_wrong"])
 def test_what_failed_is_never_the_fastest(status: str) -> None:
     wrong = record("clcnet-a", [1.0] if status == "output_wrong" else [], status=status, error="it did")
-    (one,) = ranking.of(table_rows([*table6()[:2], wrong], Limits()))
+    (one,) = ranking.rankings(table_rows([*table6()[:2], wrong], Limits()))
     assert [row.record.case.model for row in one.ranked] == ["mobilenet", "shufflenet"]
 
 
-def test_each_device_of_a_run_has_its_own_verdict() -> None:
-    of = {one.fastest.record.device.serial for one in ranking.of(table_rows(three_devices(), Limits()))}
+def test_each_device_of_a_run_has_its_own_ranking() -> None:
+    of = {one.fastest.record.device.serial for one in ranking.rankings(table_rows(three_devices(), Limits()))}
     assert len(of) == 3
