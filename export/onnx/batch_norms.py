@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from export.clc_blocks import reads
+from export.clc.find import reads
 
 if TYPE_CHECKING:
     import onnx
