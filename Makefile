@@ -12,7 +12,7 @@ export PYTHON
 export ORT_DISABLE_TELEMETRY = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup parts parts-onnxruntime parts-caffe2 parts-boards bench compare history table5 igc-study selfcheck test check export board docs clean
+.PHONY: help setup parts parts-onnxruntime parts-caffe2 parts-boards bench compare history table5 igc-study selfcheck test test-all check export board docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,16 +31,19 @@ history: $(VENV)/.installed ## how cases moved over all runs in results/: ARGS='
 	@$(PY) -m harness.cli.history $(or $(ARGS),results)
 
 table5: $(VENV)/.installed ## Table 5: counted costs beside the paper's figures
-	@$(PY) -m harness.study.table5 $(ARGS)
+	@$(PY) -m harness.cli.study table5 $(ARGS)
 
 igc-study: setup ## interlaced grouped convolution three ways, on this machine and two boards: the kernel's own report
-	@$(PY) -m harness.study.igc_study $(ARGS)
+	@$(PY) -m harness.cli.study kernel $(ARGS)
 
 selfcheck: setup ## what the harness itself adds to a time: ARGS='--device board:cortex-a7' for another device
-	@$(PY) -m harness.study.selfcheck $(ARGS)
+	@$(PY) -m harness.cli.selfcheck $(ARGS)
 
-test: setup check ## all checks and all tests
+test: setup check ## all checks, and the tests but for those that take long (it says which it leaves out)
 	@$(PY) -m pytest $(ARGS)
+
+test-all: setup check ## all checks and all tests: before a change is finished, and each night
+	@$(PY) -m pytest --all $(ARGS)
 
 check: $(VENV)/.installed ## lint, format, types, import layers, CI workflows
 	@$(VENV)/bin/ruff check
@@ -51,10 +54,10 @@ check: $(VENV)/.installed ## lint, format, types, import layers, CI workflows
 	@$(VENV)/bin/zizmor --offline --quiet .github/workflows
 
 export: $(VENV)/.installed ## PyTorch to verified ONNX files and Caffe2 nets, for every network
-	@$(PY) -m export $(ARGS)
+	@$(PY) -m harness.cli.export $(ARGS)
 
 board: setup ## boot an emulated board and leave it up for adb (BOARD=cortex-a53 for another)
-	@$(PY) -m device.board $(BOARD)
+	@$(PY) -m harness.cli.board $(BOARD)
 
 docs: $(VENV)/.installed ## remake what the documents show of help texts, tables and records
 	@$(PY) setup/docs.py
@@ -68,12 +71,12 @@ parts: $(VENV)/.installed
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=none parts-onnxruntime parts-caffe2 parts-boards
 
 parts-onnxruntime:
-	@$(PY) -m device.bundle
-	@$(PY) -m device.bundle --runtime null
-	@$(PY) -m device.bundle --provider xnnpack || echo "setup: XNNPACK is left out; all that needs only the CPU's provider works"
+	@$(PY) -m harness.cli.bundles
+	@$(PY) -m harness.cli.bundles --runtime null
+	@$(PY) -m harness.cli.bundles --provider xnnpack || echo "setup: XNNPACK is left out; all that needs only the CPU's provider works"
 
 parts-caffe2:
-	@$(PY) -m device.bundle --runtime caffe2 || echo "setup: Caffe2 is left out; all that needs only ONNX Runtime works"
+	@$(PY) -m harness.cli.bundles --runtime caffe2 || echo "setup: Caffe2 is left out; all that needs only ONNX Runtime works"
 
 parts-boards:
 	@$(PY) -m device.board.image

@@ -21,10 +21,11 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from device import bundle, wire
+from device import wire
 from device.probe import ABI_OF_MACHINE
 from export.artifact import Artifact
 from export.pipeline import export_model
+from harness.runtimes import build_bundle
 from models import registry
 from tests.fake_adb import Faults, serving
 from toolchain.paths import EXPORTS, REPOSITORY
@@ -36,7 +37,7 @@ PASSES, WARMUP = 10, 1
 def sleeping_runner(artifact: Artifact, sleep_s: float) -> str:
     """A shell script that says what a runner says (device/runner/PROTOCOL.md), and sleeps where that computes."""
     abi = ABI_OF_MACHINE[os.uname().machine]
-    used = bundle.build(abi)
+    used = build_bundle(abi)
     none = {"cpu_ns": None, "cpu": None, "khz": None, "millicelsius": None, "counters": None}
 
     def say(**event: object) -> str:
@@ -71,10 +72,10 @@ def sleeping_runner(artifact: Artifact, sleep_s: float) -> str:
             f"cp '{artifact.folder / output.file.name}' \"$out\"",
             say(
                 event="output",
-                tensors=[{"type": output.dtype, "shape": output.shape}],
+                tensors=[{"type": output.type, "shape": output.shape}],
                 bytes=output.file.size_bytes,
             ),
-            say(event="end", warmup=WARMUP, passes=PASSES, peak_rss_bytes=1, cpu_mask=1),
+            say(event="end", warmup=WARMUP, settled=None, passes=PASSES, peak_rss_bytes=1, cpu_mask=1),
         ]
     )
 

@@ -78,11 +78,11 @@ def _in_order(kind: _Kind) -> bool:
 
 
 def _names(ordered: list[_Kind]) -> list[str | None]:
-    told = all(
+    are_known = all(
         len(alike) < 2 or all(khz is not None for _, khz in alike)  # noqa: PLR2004
         for alike in ([kind for kind in ordered if _in_order(kind) is which] for which in (True, False))
     )
-    if len(ordered) < 2 or not told:  # noqa: PLR2004
+    if len(ordered) < 2 or not are_known:  # noqa: PLR2004
         return [None] * len(ordered)
     return ["little", *["mid"] * (len(ordered) - 2), "big"]
 

@@ -48,7 +48,7 @@ class HostDevice:
             inputs=[str(tensor.file.path) for tensor in request.inputs],
             output_path=str(request.output_path),
         )
-        transcript = Transcript(warmup=request.warmup, passes=request.passes, profile_passes=request.profile_passes)
+        transcript = Transcript.of(request)
         stderr = runner_call.Tail()
         with subprocess.Popen(
             argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
@@ -73,7 +73,7 @@ class HostDevice:
                 code = process.wait()
             except BaseException as error:
                 process.kill()
-                raise runner_call.sorted_out(error, HostDiskFull) from None
+                raise runner_call.as_full_disk(error, HostDiskFull) from None
             finally:
                 self._running = None
                 timer.cancel()
@@ -84,7 +84,7 @@ class HostDevice:
                 )
             return runner_call.conclude(transcript, code if code >= 0 else 128 - code, stderr.kept(), where=NAME)
 
-    def reconnect(self, limit_s: float, *, reboot: bool = False) -> None:
+    def reconnect(self, limit_s: float, *, reboot_after_s: float | None = None) -> None:
         pass  # this machine is here
 
     def close(self) -> None:

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from device.errors import DeviceBusy, DeviceUnavailable
@@ -63,14 +62,14 @@ class DeviceLock:
         """
         # A name may hold any sign, and be long: the file's does not.
         path = folder() / f"{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()}.lock"
-        deadline, told = Deadline(wait_s), ""
+        deadline, announced = Deadline(wait_s), ""
         while (descriptor := _locked(path)) is None:
             holder = _holder(path)
             if deadline.passed:
                 how = f"waited {wait_s:g} s for it" if wait_s else "--wait SECONDS waits for it"
                 raise DeviceBusy(f"device {name}: another run has it ({holder}); {how}")
-            if holder != told:
-                told = holder
+            if holder != announced:
+                announced = holder
                 on_wait(f"{name} is in use ({holder}); waiting up to {wait_s:g} s")
             time.sleep(deadline.left_s(_POLL_S))
         os.ftruncate(descriptor, 0)
@@ -86,9 +85,7 @@ class DeviceLock:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_reason: object) -> None:
         self.release()
 
 

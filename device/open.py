@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from device.adb.device import AdbDevice
-from device.adb.server import Server, attached_without_side_effects
+from device.adb.server import Server, attached
+from device.board import definitions
 from device.board import devices as boards
 from device.device import Device, Opening
 from device.errors import DeviceNotChosen, DeviceUnavailable
@@ -19,9 +20,8 @@ from device.host import NAME as HOST
 from device.host import HostDevice
 from device.lock import DeviceLock
 from device.records import Kind
-from device.timeouts import DEFAULT, Timeouts
 
-DEFAULT_BOARD = "board:cortex-a7"
+DEFAULT_BOARD = boards.PREFIX + definitions.DEFAULT
 ALL = "all"
 
 
@@ -49,7 +49,7 @@ def _open_adb(name: str, opening: Opening) -> list[Device]:
 
 
 def _listed_adb(server: Server | None) -> Iterator[tuple[str, str]]:
-    return ((item.serial, f"adb: {item.state}") for item in attached_without_side_effects(server))
+    return ((item.serial, f"adb: {item.state}") for item in attached(server))
 
 
 _ADB = ""
@@ -86,7 +86,7 @@ def is_deterministic(name: str) -> bool:
 
 
 def listed(server: Server | None = None) -> Iterator[tuple[str, str]]:
-    """The names of the devices there are now, each with what it is. Starts nothing; raises ServerGone as `choose`."""
+    """The names of the devices there are now, each with what it is. Raises DeviceUnavailable as `choose`."""
     for opener in _OPENERS.values():
         yield from opener.listed(server)
 
@@ -100,13 +100,13 @@ def choose(named: Sequence[str], server: Server | None = None) -> tuple[str, ...
     """
     wanted = tuple(named) or tuple(filter(None, [os.environ.get("ANDROID_SERIAL")]))
     if ALL in wanted:
-        found = [item.serial for item in attached_without_side_effects(server)]
+        found = [item.serial for item in attached(server)]
         if not found:
             raise DeviceUnavailable(f"--device {ALL}: no device is attached; see --list-devices")
         return tuple(dict.fromkeys(one for name in wanted for one in (found if name == ALL else [name])))
     if wanted:
         return tuple(dict.fromkeys(wanted))
-    serials = [item.serial for item in attached_without_side_effects(server)]
+    serials = [item.serial for item in attached(server)]
     if len(serials) > 1:
         raise DeviceNotChosen(
             f"several devices are attached; name some with --device, or --device {ALL}: {', '.join(serials)}"
@@ -124,17 +124,9 @@ def reserve(
     return DeviceLock.take(name, wait_s, on_wait) if opener_of(name).needs_lock else contextlib.nullcontext()
 
 
-def open_devices(
-    name: str,
-    count: int = 1,
-    on_step: Callable[[str], None] = lambda _: None,
-    *,
-    counting: bool = False,
-    timeouts: Timeouts = DEFAULT,
-    server: Server | None = None,
-) -> Sequence[Device]:
-    """The named device, ready, and more of its kind where it can be had more than once. See Opening.
+def open_devices(name: str, opening: Opening | None = None) -> Sequence[Device]:
+    """The named device, ready, and more of its kind where it can be had more than once.
 
     Whoever calls has reserved it. Raises DeviceUnavailable with what to do.
     """
-    return opener_of(name).open(name, Opening(count, on_step, counting, timeouts, server))
+    return opener_of(name).open(name, opening or Opening())

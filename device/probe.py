@@ -328,10 +328,10 @@ def _percent(battery: dict[str, str]) -> int | None:
 
 
 def _charging(battery: dict[str, str]) -> bool | None:
-    told = [value == "true" for key, value in battery.items() if key.endswith(" powered")]
+    powered = [value == "true" for key, value in battery.items() if key.endswith(" powered")]
     if "status" in battery:
-        told.append(battery["status"] == _CHARGING)
-    return any(told) if told else None
+        powered.append(battery["status"] == _CHARGING)
+    return any(powered) if powered else None
 
 
 def _screen_on(dump: str) -> bool | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
+
+from toolchain.files import File
+from toolchain.tensors import InputTensor, TensorType
 
 Kind = Literal["phone", "board", "host", "replay"]
 
@@ -76,88 +78,22 @@ class DeviceState:
 
 
 @dataclass(frozen=True)
-class File:
-    """A file by its name on the device, and where its bytes are on this machine."""
-
-    name: str
-    path: Path
-    sha256: str
-    size_bytes: int
-
-
-@dataclass(frozen=True)
 class Bundle:
-    """A runner with all it needs, its own loader and libraries included: one folder, for one ABI and runtime."""
+    """A runner with all it needs, its own loader and libraries included: one folder, for one ABI and build.
+
+    `runtime` is the build's name; `runner` is the name of the runner's file.
+    """
 
     abi: str
     runtime: str
     runtime_version: str
+    runner: str
     files: tuple[File, ...]
     simd: tuple[str, ...] = ()  # the features of PROTOCOL.md that the runtime's library has code for
 
     @property
     def size_bytes(self) -> int:
         return sum(file.size_bytes for file in self.files)
-
-
-#: What the elements of a tensor may be, by numpy's names; a bool takes a byte.
-ElementType = Literal[
-    "float32",
-    "float16",
-    "float64",
-    "int8",
-    "uint8",
-    "int16",
-    "uint16",
-    "int32",
-    "uint32",
-    "int64",
-    "uint64",
-    "bool",
-]
-ELEMENT_BYTES: dict[ElementType, int] = {
-    "float32": 4,
-    "float16": 2,
-    "float64": 8,
-    "int8": 1,
-    "uint8": 1,
-    "int16": 2,
-    "uint16": 2,
-    "int32": 4,
-    "uint32": 4,
-    "int64": 8,
-    "uint64": 8,
-    "bool": 1,
-}
-
-#: Execution providers that may be asked for, and what ONNX Runtime calls them.
-Provider = Literal["cpu", "xnnpack", "nnapi"]
-PROVIDERS: dict[Provider, str] = {
-    "cpu": "CPUExecutionProvider",
-    "xnnpack": "XnnpackExecutionProvider",
-    "nnapi": "NnapiExecutionProvider",
-}
-
-
-@dataclass(frozen=True)
-class InputTensor:
-    """An input of the network: raw little-endian values in C order, in a file. A scalar's shape is ()."""
-
-    file: File
-    type: ElementType
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class OutputTensor:
-    """What an output of the network turned out to be."""
-
-    type: ElementType
-    shape: tuple[int, ...]
-
-    @property
-    def size_bytes(self) -> int:
-        return math.prod(self.shape) * ELEMENT_BYTES[self.type]
 
 
 @dataclass(frozen=True)
@@ -168,9 +104,11 @@ class RunRequest:
     raw little-endian values, one tensor after the other, in the order of the model's.
     `provider` is the runtime's execution provider that is asked for; what it cannot run, the CPU's does.
     `cpu_mask` pins the process (bit n is CPU n); None leaves it to the kernel.
-    The runner sleeps for `settle_ms` before each pass, outside the clock. `counters` asks for the CPU's counters around
-    each pass, where the kernel has them; `profile_passes` for so many more passes, after the timed ones, that tell the
-    time of each node.
+    After `warmup` passes to warm up, at most `more_warmup` more are made, until their times have settled.
+    The runner sleeps for `settle_ms` before each pass, outside the clock. `repeatable` is for a device whose clock
+    counts instructions: what differs from run to run and is not the network's is kept out of passes. `counters` asks
+    for the CPU's counters around each pass, where the kernel has them; `profile_passes` for so many more passes, after
+    the timed ones, that tell the time of each node.
     """
 
     bundle: Bundle
@@ -180,12 +118,14 @@ class RunRequest:
     threads: int = 1
     cpu_mask: int | None = None
     warmup: int = 1
+    more_warmup: int = 0
     passes: int = 10
     settle_ms: int = 0
+    repeatable: bool = False
     counters: bool = False
     profile_passes: int = 0
     timeout_s: float = 600.0
-    provider: Provider = "cpu"
+    provider: str = "cpu"
 
 
 #: Where counts come from. "perf": the CPU's own counters, by perf_event_open. "emulator": an instrumented emulator,
@@ -276,7 +216,8 @@ class Measurement:
 
     `machine` is `uname -m` as the runner sees it; `cpu_features` are those of FEATURES in PROTOCOL.md that the CPU has;
     `cpu_mask` is where the kernel let the runner run, asked after the last pass (bit n is CPU n; CPUs up to 63);
-    `counters_error` says why there are no counters, None where there are or none were asked for.
+    `counters_error` says why there are no counters, None where there are or none were asked for. `settled`: had the
+    times of the warm-up passes settled when the timed ones began? None where nobody looked.
     """
 
     runner_version: str
@@ -292,5 +233,6 @@ class Measurement:
     samples: tuple[Pass, ...]
     peak_rss_bytes: int
     cpu_mask: int
-    outputs: tuple[OutputTensor, ...]
+    outputs: tuple[TensorType, ...]
     profile: Profile | None = None
+    settled: bool | None = None

@@ -49,8 +49,10 @@ def arguments(request: RunRequest, *, models: list[str], inputs: list[str], outp
         *("--threads", str(request.threads)),
         *mask,
         *("--warmup", str(request.warmup)),
+        *("--more-warmup", str(request.more_warmup)),
         *("--passes", str(request.passes)),
         *("--settle-ms", str(request.settle_ms)),
+        *(["--repeatable"] if request.repeatable else []),
         *(["--counters"] if request.counters else []),
         *("--profile-passes", str(request.profile_passes)),
         *("--deadline-seconds", str(int(request.timeout_s) + DEADLINE_MARGIN_S)),
@@ -75,7 +77,7 @@ def conclude(transcript: Transcript, exit_code: int, stderr: bytes, *, where: st
     return transcript.measurement()
 
 
-def sorted_out(error: BaseException, full: type[DeviceError]) -> BaseException:
+def as_full_disk(error: BaseException, full: type[DeviceError]) -> BaseException:
     """The error, or `full` when it says that the output could not be written for want of room where the runner is."""
     if isinstance(error, RunnerFailed) and error.status == "unwritable" and "space" in str(error).lower():
         return full(str(error))

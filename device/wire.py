@@ -10,26 +10,25 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as wire_dataclass
 
 from device.errors import DeviceError, RunnerFailed
 from device.records import (
-    ELEMENT_BYTES,
     Counters,
     CountName,
-    ElementType,
     Measurement,
     NodeTime,
-    OutputTensor,
     Pass,
     Profile,
+    RunRequest,
 )
 from device.statuses import EXIT_STATUSES
+from toolchain.tensors import ELEMENT_BYTES, ElementType, TensorType
 
-WIRE_VERSION = 3
+WIRE_VERSION = 4
 MAX_NODES = 65_536
 MAX_LINE_BYTES = 64 * 1024
 #: Of a whole run, as a choice: 512 bytes for each of MAX_NODES nodes, and for each pass more than the longest line of
@@ -114,8 +113,8 @@ class Output:
     bytes: Annotated[int, Field(ge=0, le=MAX_OUTPUT_BYTES)]
 
     @property
-    def outputs(self) -> tuple[OutputTensor, ...]:
-        return tuple(OutputTensor(tensor.type, tuple(tensor.shape)) for tensor in self.tensors)
+    def outputs(self) -> tuple[TensorType, ...]:
+        return tuple(TensorType(tensor.type, tuple(tensor.shape)) for tensor in self.tensors)
 
 
 @wire_dataclass(frozen=True, config=_STRICT)
@@ -140,6 +139,7 @@ class Node:
 class End:
     event: Literal["end"]
     warmup: _Count
+    settled: bool | None
     passes: _Count
     peak_rss_bytes: _Count
     cpu_mask: _Mask
@@ -197,12 +197,14 @@ class _Expected:
     kind: type
     phase: str | None = None
     index: int | None = None
+    or_timed: bool = False  # the first timed pass will do, too
 
     def admits(self, event: Event) -> bool:
         if not isinstance(event, self.kind):
             return False
         if isinstance(event, PassEnded):
-            return (event.phase, event.index) == (self.phase, self.index)
+            told = (event.phase, event.index)
+            return told == (self.phase, self.index) or (self.or_timed and told == ("timed", 0))
         return not isinstance(event, Node) or event.index == self.index
 
     def __str__(self) -> str:
@@ -212,12 +214,23 @@ class _Expected:
 class Transcript:
     """Takes the runner's lines one by one and becomes a `Measurement` when they are whole."""
 
-    def __init__(self, *, warmup: int, passes: int, profile_passes: int = 0) -> None:
-        self._warmup, self._passes, self._profile_passes = warmup, passes, profile_passes
+    def __init__(self, *, warmup: int, passes: int, more_warmup: int = 0, profile_passes: int = 0) -> None:
+        self._warmup, self._more_warmup = warmup, more_warmup
+        self._passes, self._profile_passes = passes, profile_passes
         self._order = self._due()
         self._events: list[Event] = []
         self._pending = bytearray()
-        self._left_bytes = MAX_STREAM_BYTES + (warmup + passes) * MAX_PASS_BYTES
+        self._left_bytes = MAX_STREAM_BYTES + (warmup + more_warmup + passes) * MAX_PASS_BYTES
+
+    @classmethod
+    def of(cls, request: RunRequest) -> Self:
+        """Of a runner that is called for this."""
+        return cls(
+            warmup=request.warmup,
+            more_warmup=request.more_warmup,
+            passes=request.passes,
+            profile_passes=request.profile_passes,
+        )
 
     def _due(self) -> Iterator[_Expected]:
         """What may come, in its order; how many nodes are due is known when it is asked for."""
@@ -225,7 +238,13 @@ class Transcript:
         yield _Expected(Loaded)
         for index in range(self._warmup):
             yield _Expected(PassEnded, "warmup", index)
-        for index in range(self._passes):
+        first_timed = 0
+        for index in range(self._warmup, self._warmup + self._more_warmup):
+            yield _Expected(PassEnded, "warmup", index, or_timed=True)
+            if isinstance(last := self._events[-1], PassEnded) and last.phase == "timed":
+                first_timed = 1
+                break
+        for index in range(first_timed, self._passes):
             yield _Expected(PassEnded, "timed", index)
         yield _Expected(Output)
         if self._profile_passes:
@@ -266,12 +285,24 @@ class Transcript:
             raise WireError(
                 f"the runner speaks wire version {event.wire}, this harness {WIRE_VERSION}: rebuild the bundle"
             )
-        if isinstance(event, End) and (event.warmup, event.passes) != (self._warmup, self._passes):
-            raise WireError(f"the runner counts {event.warmup}+{event.passes} passes, other than were asked for")
+        if isinstance(event, End):
+            self._require_fitting(event)
         if isinstance(event, Profiled) and event.passes != self._profile_passes:
             raise WireError(f"the runner profiled {event.passes} passes, {self._profile_passes} were asked for")
         self._events.append(event)
         return event
+
+    def _require_fitting(self, end: End) -> None:
+        """Raises WireError for an end that does not fit what was asked for and what came."""
+        warmup = sum(isinstance(event, PassEnded) and event.phase == "warmup" for event in self._events)
+        if (end.warmup, end.passes) != (warmup, self._passes):
+            raise WireError(f"the runner counts {end.warmup}+{end.passes} passes, other than were asked for or told")
+        whether = end.settled is not None
+        if whether != (self._more_warmup > 0) or (end.settled is False and warmup != self._warmup + self._more_warmup):
+            raise WireError(
+                f"the runner says settled={end.settled} after {warmup} passes to warm up;"
+                f" {self._warmup} and at most {self._more_warmup} more were asked for"
+            )
 
     def measurement(self) -> Measurement:
         """All that was measured. Raises WireError if the end has not come."""
@@ -301,6 +332,7 @@ class Transcript:
             cpu_mask=end.cpu_mask,
             outputs=output.outputs,
             profile=self._profile(),
+            settled=end.settled,
         )
 
     def _profile(self) -> Profile | None:
@@ -366,5 +398,13 @@ def _lines(measured: Measurement) -> Iterator[bytes]:
         yield line(Profiled("profile", profile.passes, profile.total_ns, len(profile.nodes)))
         for index, node in enumerate(profile.nodes):
             yield line(Node("node", index, node.name, node.op, node.total_ns, node.provider))
-    counted = (len(measured.warmup), len(measured.samples))
-    yield line(End("end", *counted, measured.peak_rss_bytes, measured.cpu_mask))
+    yield line(
+        End(
+            event="end",
+            warmup=len(measured.warmup),
+            settled=measured.settled,
+            passes=len(measured.samples),
+            peak_rss_bytes=measured.peak_rss_bytes,
+            cpu_mask=measured.cpu_mask,
+        )
+    )

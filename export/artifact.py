@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from export.fingerprint import Fingerprint
+from toolchain.files import File, FileIdentity, file_sha256
+from toolchain.tensors import InputTensor, StoredTensor
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -23,7 +26,7 @@ IGC = ("grouped", "depthwise", "fused")
 PRECISIONS = ("fp32", "fp16", "int8")
 
 #: Of the manifest; an artifact with another one is exported anew.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 class ExportError(Exception):
@@ -31,30 +34,12 @@ class ExportError(Exception):
 
 
 @dataclass(frozen=True)
-class ArtifactFile:
-    """A file of an artifact, by its name in the artifact's folder."""
-
-    name: str
-    sha256: str
-    size_bytes: int
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """A reference tensor: raw little-endian values in C order, in a file beside the model."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    file: ArtifactFile
-
-
-@dataclass(frozen=True)
 class Artifact:
     """An exported network with the reference inputs and outputs that prove it, in the order of the model's.
 
-    `model_files` is what a runtime loads (one ONNX file; two nets for Caffe2). The reference outputs are PyTorch's; of
-    a user's own file, or where the precision is not fp32, those of ONNX Runtime here without its optimizations.
+    `model_files` is what a runtime loads (one ONNX file; two nets for Caffe2), `fingerprint` that of the ONNX file,
+    which other formats are made from. The reference outputs are PyTorch's; of a user's own file, or where the precision
+    is not fp32, those of ONNX Runtime here without its optimizations.
     `fp32_outputs` are those of the network in fp32, where it is in another precision.
     `max_abs_error` and `output_spread` (largest minus smallest value of the reference) are from the
     verification on this machine, of the output that deviates most; `tolerance` is the part of the spread that a device
@@ -64,13 +49,14 @@ class Artifact:
 
     model: str
     weights: str  # "seed 0", or the sha256 of a checkpoint; "the file's own"
-    format: str  # one of export.formats.FORMATS
+    format: str  # the name of an export.formats.Format
     igc: str | None  # one of IGC; None for a network without channel local convolutions
     folder: Path  # not in the manifest: a folder may be moved
-    model_files: tuple[ArtifactFile, ...]
+    model_files: tuple[FileIdentity, ...]
+    fingerprint: Fingerprint
     onnx_size_bytes: int  # of the simplified ONNX file, which other formats are made from
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
+    inputs: tuple[StoredTensor, ...]
+    outputs: tuple[StoredTensor, ...]
     opset: int
     op_counts: dict[str, int]
     mult_adds: int | None  # None where an operator's cannot be told
@@ -82,7 +68,7 @@ class Artifact:
     tolerance: float
     precision: str = PRECISIONS[0]
     calibration: str | None = None  # on which data int8 was calibrated; None in other precisions
-    fp32_outputs: tuple[Tensor, ...] = ()
+    fp32_outputs: tuple[StoredTensor, ...] = ()
     source: str | None = None  # a user's own file, and what was decided about it; None for the registry's networks
 
     @property
@@ -95,25 +81,24 @@ class Artifact:
         return sum(file.size_bytes for file in self.model_files)
 
     @property
+    def local_model_files(self) -> tuple[File, ...]:
+        return tuple(file.at(self.folder) for file in self.model_files)
+
+    @property
+    def input_tensors(self) -> tuple[InputTensor, ...]:
+        """The reference inputs as a runner is given them."""
+        return tuple(InputTensor(one.type, one.shape, one.file.at(self.folder)) for one in self.inputs)
+
+    @property
     def nodes(self) -> int:
         """How many operators one pass runs."""
         return sum(self.op_counts.values())
 
     @property
-    def files(self) -> tuple[ArtifactFile, ...]:
+    def files(self) -> tuple[FileIdentity, ...]:
         """All files but the manifest."""
         tensors = (*self.inputs, *self.outputs, *self.fp32_outputs)
         return (*self.model_files, *(tensor.file for tensor in tensors))
-
-
-def describe(path: Path) -> ArtifactFile:
-    """The file at `path` as it is now."""
-    return ArtifactFile(path.name, file_sha256(path), path.stat().st_size)
-
-
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_manifest(artifact: Artifact) -> None:

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from export.artifact import ExportError, file_sha256
+from export.artifact import ExportError
+from toolchain.files import file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from export.inputs import Port
+    from toolchain.tensors import Port
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Calibration:
     sha256: str | None = None
 
     @classmethod
-    def of(cls, path: Path | None) -> Self:
+    def from_file(cls, path: Path | None) -> Self:
         """Raises ExportError for a file that cannot be read."""
         if path is None:
             return cls()
@@ -39,7 +40,7 @@ class Calibration:
 
         return inputs.calibration_draws(ports) if self.path is None else inputs.read_samples(self.path, ports)
 
-    def told(self, samples: int) -> str:
+    def description(self, samples: int) -> str:
         """What a reader must know of it."""
         if self.path is None:
             return f"random data ({samples} draws)"

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from export.artifact import ExportError
+from models.noise import Noise
+from toolchain.tensors import Port
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: The seed of the reference inputs; calibration draws with those that follow it.
-INPUT_SEED = 0
+#: The seed of the reference inputs; calibration draws with those that follow it. Not the weights' own seed: the inputs
+#: would be the images that the weights were made with.
+INPUT_SEED = 100
 
 #: A choice: the largest and smallest value of each tensor are then of eight times as many values.
 CALIBRATION_DRAWS = 8
@@ -25,32 +27,19 @@ CALIBRATION_DRAWS = 8
 MOST_BYTES = 512 * 1024 * 1024
 
 
-@dataclass(frozen=True)
-class Port:
-    """An input of a network: its name, its type by numpy's name, its shape; a scalar's is ()."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-
-    def __str__(self) -> str:
-        return f"{self.name!r} ({self.dtype} {list(self.shape)})"
-
-
 def draw(ports: Sequence[Port], seed: int = INPUT_SEED) -> dict[str, NDArray[Any]]:
     """Random values for each of `ports`, by type.
 
-    Floating point numbers are normal noise, bytes (uint8) any, as those of an image are; other integers and bools 0 or
-    1, which are valid for any table that they index and any mask that they are.
+    Floating point numbers are nearly normal noise, the same on any machine; bytes (uint8) any, as those of an image
+    are; other integers and bools 0 or 1, which are valid for any table that they index and any mask that they are.
     """
-    generator = np.random.default_rng(seed)
+    noise = Noise(seed)
 
     def values(port: Port) -> NDArray[Any]:
-        dtype = np.dtype(port.dtype)
+        dtype = np.dtype(port.type)
         if dtype.kind == "f":
-            wide = np.float64 if dtype == np.float64 else np.float32
-            return np.asarray(generator.standard_normal(port.shape, dtype=wide)).astype(dtype)
-        return np.asarray(generator.integers(0, 256 if dtype == np.uint8 else 2, port.shape)).astype(dtype)
+            return np.asarray(noise.normal(port.shape)).astype(dtype)
+        return np.asarray(noise.whole(256 if dtype == np.uint8 else 2, port.shape)).astype(dtype)
 
     return {port.name: values(port) for port in ports}
 
@@ -80,7 +69,7 @@ def read_inputs(path: Path, ports: Sequence[Port]) -> dict[str, NDArray[Any]]:
     _require_names(path, arrays, ports)
     for port in ports:
         found = arrays[port.name]
-        if (found.dtype.name, found.shape) != (port.dtype, port.shape):
+        if (found.dtype.name, found.shape) != (port.type, port.shape):
             raise ExportError(f"{path}: {port.name!r} is {found.dtype.name} {list(found.shape)}; the input is {port}")
     return {port.name: arrays[port.name] for port in ports}
 
@@ -102,7 +91,7 @@ def read_samples(path: Path, ports: Sequence[Port]) -> list[dict[str, NDArray[An
 
 
 def _samples(path: Path, port: Port, found: NDArray[Any]) -> list[NDArray[Any]]:
-    if found.dtype.name == port.dtype:
+    if found.dtype.name == port.type:
         if found.shape == port.shape:
             return [found]
         if found.shape[1:] == port.shape:

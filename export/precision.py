@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from export.calibration import Calibration
-    from export.inputs import Port
+    from toolchain.tensors import Port
 
 FP32, FP16, INT8 = PRECISIONS
 
@@ -42,8 +42,17 @@ FP32, FP16, INT8 = PRECISIONS
 #: float32 between casts, as the reference does; PyTorch, which rounds after each layer, to 5.9e-2 (mobilenet).
 FP16_TOLERANCE = 0.1
 #: int8: kernels round sums where the reference rounds floating point numbers, one step apart now and then, which
-#: mobilenet, clcnet-a, clcnet-tiny and shufflenet, with seeded weights, made at most 0.09 (x86-64) and 0.17 (armv7) of.
+#: mobilenet, clcnet-a, clcnet-tiny and shufflenet, with seeded weights, made at most 0.12 (x86-64) and 0.17 (armv7) of.
 INT8_TOLERANCE = 0.3
+
+#: int8's scales come from the ranges of tensors in float32 runs, whose last bits are those of this CPU's kernels. For
+#: the file to be the same nonetheless, each end of a range is widened to so many significant bits: by a sixteenth at
+#: most, which costs less than a tenth of a bit. Where two machines' ends differ by 1e-6, one of a hundred ends is
+#: rounded to another number with a chance of some 1e-3; `harness.compare` then refuses the two files, as any that
+#: differ by more than rounding.
+RANGE_BITS = 5
+#: What values on either side of a round number (6 behind a ReLU6, 1 behind a sigmoid) may differ by and not be parted.
+RANGE_SLACK = 2.0**-16
 
 #: By channel, a scale has an axis: operator set 13 is the first whose DequantizeLinear has one.
 _OPSET_OF_CHANNELS = 13
@@ -116,33 +125,37 @@ class Lowered:
     calibration: str | None
 
 
-def lowered(
-    name: str,
-    source: Path,
-    precision: str,
-    calibration: Calibration,
-    ports: Sequence[Port],
-    inputs: Sequence[NDArray[Any]],
-    scratch: Path,
-) -> Lowered:
-    """The fp32 network of `name` in the file `source`, in fp16 or int8, as a file in the folder `scratch`.
+@dataclass(frozen=True)
+class Network:
+    """An ONNX file in fp32: the name of its network, and a value for each of its inputs."""
 
-    Raises ExportError, also where its outputs for `inputs` are not finite.
+    name: str
+    file: Path
+    ports: Sequence[Port]
+    inputs: Sequence[NDArray[Any]]
+
+
+def lowered(network: Network, precision: str, calibration: Calibration, scratch: Path) -> Lowered:
+    """The network in fp16 or int8, as a file in the folder `scratch`.
+
+    Raises ExportError, also where its outputs for its inputs are not finite.
     """
+    name = network.name
     target = scratch / f"{precision}.onnx"
-    samples = calibration.samples(ports) if precision == INT8 else []
+    samples = calibration.samples(network.ports) if precision == INT8 else []
     with naming(name, f"making {precision} of the ONNX file"):
-        convert(source, target, precision, samples, scratch)
+        convert(network.file, target, precision, samples, scratch)
     with naming(name, f"running the {precision} file"):
-        outputs = verify.run_onnx_on(target, inputs, optimized=False)
-        optimized = verify.run_onnx_on(target, inputs)
+        outputs = verify.run_onnx_on(target, network.inputs, optimized=False)
+        optimized = verify.run_onnx_on(target, network.inputs)
     require_finite(name, f"in {precision}", outputs)
     here = verify.deviations([*optimized.values()], outputs, tolerance(precision), may_be_constant=True)
-    told = None
+    calibrated = None
     if precision == INT8:
-        by = "" if _is_by_channel(source) else "; weights by tensor, for operator set 13 is the first with channels"
-        told = calibration.told(len(samples)) + by
-    return Lowered(target, outputs, here, told)
+        calibrated = calibration.description(len(samples))
+        if not _is_by_channel(network.file):
+            calibrated += "; weights by tensor, for operator set 13 is the first with channels"
+    return Lowered(target, outputs, here, calibrated)
 
 
 def require_finite(name: str, what: str, outputs: Mapping[str, NDArray[Any]]) -> None:
@@ -210,19 +223,12 @@ def _constants_as_initializers(model: onnx.ModelProto) -> None:
 
 def _int8(model: onnx.ModelProto, samples: Sequence[Mapping[str, NDArray[Any]]], scratch: Path) -> onnx.ModelProto:
     import onnx
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     if _opset(model) < _OPSET_OF_QUANTIZING:
         raise PrecisionError(
             f"int8 needs operator set {_OPSET_OF_QUANTIZING} or newer, the file has {_opset(model)}: export it anew"
         )
-
-    class Samples(CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self.left = iter(samples)
-
-        def get_next(self) -> dict[str, NDArray[Any]] | None:
-            return dict(one) if (one := next(self.left, None)) is not None else None
 
     _constants_as_initializers(model)
     admit_constants(model)
@@ -231,16 +237,53 @@ def _int8(model: onnx.ModelProto, samples: Sequence[Mapping[str, NDArray[Any]]],
     quantize_static(
         str(source),
         str(target),
-        Samples(),
+        None,  # no data: the ranges are known
         quant_format=QuantFormat.QDQ,
         per_channel=_opset(model) >= _OPSET_OF_CHANNELS,
         activation_type=QuantType.QInt8,
         weight_type=QuantType.QInt8,
+        calibration_cache_path=_ranges(source, samples, scratch),
     )
     made = onnx.load(target)
     if found_in(made) != INT8:
         raise PrecisionError("int8: none of its operators can be quantized")
     return made
+
+
+def _ranges(source: Path, samples: Sequence[Mapping[str, NDArray[Any]]], scratch: Path) -> Path:
+    """A file with the range of each tensor of the network in `source` over `samples`, each end rounded outwards."""
+    from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, create_calibrator
+    from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
+    from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
+
+    class Samples(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.left = iter(samples)
+
+        def get_next(self) -> dict[str, NDArray[Any]] | None:
+            return dict(one) if (one := next(self.left, None)) is not None else None
+
+    method = CalibrationMethod.MinMax
+    calibrator = create_calibrator(
+        source,
+        sorted({*QLinearOpsRegistry, *QDQRegistry}),
+        augmented_model_path=str(scratch / "augmented.onnx"),
+        calibrate_method=method,
+    )
+    calibrator.collect_data(Samples())
+    found = calibrator.compute_data()
+    rounded = {name: (_outwards(one.lowest), _outwards(one.highest)) for name, one in found.items()}
+    file = scratch / "ranges.json"
+    save_tensors_data(TensorsData(method, rounded), file)
+    return file
+
+
+def _outwards(end: NDArray[Any]) -> NDArray[Any]:
+    """The end of a range, away from 0 to the next number of RANGE_BITS bits."""
+    mantissa, exponent = np.frexp(end.astype(np.float64) * (1 - RANGE_SLACK))
+    steps = 2.0**RANGE_BITS
+    rounded = np.copysign(np.ceil(np.abs(mantissa) * steps), mantissa) / steps
+    return np.asarray(np.ldexp(rounded, exponent)).astype(end.dtype)
 
 
 @contextmanager

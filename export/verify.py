@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from export.clc.rewrite import operators_for
+from export.onnx import session
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +45,7 @@ class Deviation:
 def deviation(
     output: NDArray[Any], reference: NDArray[Any], tolerance: float | None = None, *, may_be_constant: bool = False
 ) -> Deviation:
-    """Compares `output` with `reference`, of any type of `tensors.TYPES`.
+    """Compares `output` with `reference`, of any ElementType.
 
     `tolerance` is for floating point numbers, a part of the reference's spread (default: RELATIVE_TOLERANCE). Above
     that one, 8-bit integers are compared likewise: they are quantized numbers then. All other integers and bools must
@@ -139,17 +138,4 @@ def run_onnx_on(model: Path, inputs: Sequence[NDArray[Any]], *, optimized: bool 
     `inputs` are in the order of the model's. Not `optimized`, each operator is computed as the file has it; quantized
     numbers then go through float32 between QuantizeLinear and DequantizeLinear.
     """
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # the same sums in the same order each time
-    options.log_severity_level = 4  # what goes wrong is an exception; the rest is how it runs a file
-    if not optimized:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    if library := operators_for(model):
-        options.register_custom_ops_library(str(library))
-    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    names = [port.name for port in session.get_inputs()]
-    outputs = session.run(None, dict(zip(names, inputs, strict=True)))
-    return dict(zip((port.name for port in session.get_outputs()), outputs, strict=True))
+    return session.run(session.open_session(model, optimized=optimized), inputs)

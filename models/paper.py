@@ -69,6 +69,14 @@ class PaperDevice:
     passes: int
     statistic: str
 
+    @property
+    def title(self) -> str:
+        return f"{self.phone}, {self.core_part} at {self.max_khz / 1e6:.1f} GHz, {self.runtime}"
+
+    @property
+    def short_title(self) -> str:
+        return f"{self.phone.partition(' ')[0]} phone, {self.core_part}, {self.runtime}"
+
 
 @cache
 def _data() -> dict[str, Any]:

@@ -23,9 +23,9 @@ def _spec(
     *,
     input_shape: tuple[int, int, int, int] = IMAGENET,
 ) -> ModelSpec:
-    return ModelSpec(
-        name, title, family, factory, input_shape, source, paper=paper.figures(name), note=paper.note(name)
-    )
+    figures = paper.figures(name)
+    note = paper.note(name) or ("" if figures else "Not in the paper.")
+    return ModelSpec(name, title, family, factory, input_shape, source, paper=figures, note=note)
 
 
 #: In the order of Table 6; then what is not in it: of Table 5, of Table 4, of none.

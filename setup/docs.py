@@ -69,7 +69,7 @@ def _igc_summary() -> str:
 
 def _table5() -> str:
     with tempfile.TemporaryDirectory() as folder:
-        _command(sys.executable, "-m", "harness.study.table5", "--out", folder)
+        _command(sys.executable, "-m", "harness.cli.study", "table5", "--out", folder)
         return (Path(folder) / "table5.md").read_text()
 
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
-from device import bundle
-from device.records import File, RunRequest
-from export.artifact import Artifact, ArtifactFile, describe
+from device.records import RunRequest
+from export.artifact import Artifact
 from export.onnx.to_onnx import to_onnx
 from export.pipeline import export_model
-from harness.measure.networks import input_tensors
+from harness.runtimes import CPU, build_bundle
 from models import clcnet, registry, weights
+from toolchain.files import describe
 from toolchain.paths import EXPORTS
 
 # The same commit gives the same verdict; TENPASS_EXPLORE=1 tries examples that nobody has tried yet.
@@ -27,24 +29,68 @@ settings.load_profile("tenpass")
 os.environ.setdefault("TENPASS_BOOT_TIMEOUT_S", "240")  # several boards may boot at once on two cores
 
 
-#: The slowest first, so that two processes come to their ends together.
+#: The slowest first, so that all processes come to their ends together.
 SLOW_FILES = (
-    "test_runner",
-    "test_end_to_end",
-    "test_farm",
+    "test_cpp",
     "test_board_faults",
+    "test_farm",
+    "test_end_to_end",
+    "test_faults",
+    "test_caffe2_runner",
     "test_own",
     "test_board",
-    "test_caffe2_runner",
+    "test_counting",
+    "test_runner",
+    "test_model_fuzz",
+    "test_igc",
+    "test_export",
     "test_precision",
     "test_html",
     "test_run",
+    "test_resume",
+    "test_selfcheck",
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+#: The tests that this run leaves out, by file; processes tell the one that prints it.
+LEFT_OUT = pytest.StashKey[dict[str, int]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="also the tests that are marked as long")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     order = {name: position for position, name in enumerate(SLOW_FILES)}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+    if config.getoption("--all"):
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    items[:] = [item for item in items if not item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=long)
+    config.stash[LEFT_OUT] = dict(Counter(item.location[0] for item in long))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = session.config.stash.get(LEFT_OUT, {})
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """All processes collect the same tests, so that any one's word is the whole."""
+    told = getattr(node, "workeroutput", {}).get("left_out")
+    if told:
+        node.config.stash[LEFT_OUT] = told
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    left_out = config.stash.get(LEFT_OUT, {})
+    if not left_out:
+        return
+    terminalreporter.section(f"left out: {sum(left_out.values())} long tests (`make test-all` runs them, too)")
+    for file, count in sorted(left_out.items()):
+        terminalreporter.write_line(f"{count:4} in {file}")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -80,24 +126,25 @@ def without_one_interlace(tiny: Artifact, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture
 def request_for(tmp_path: Path) -> Callable[..., RunRequest]:
-    """A request to run an artifact in this ABI's bundle; its output goes below the test's own folder."""
+    """A request to run an artifact in this ABI's bundle, which may have another execution provider than the CPU's.
+
+    Its output goes below the test's own folder.
+    """
 
     def make(
         artifact: Artifact,
         abi: str,
         *,
         runtime: str = "onnxruntime",
+        bundle_with: str = CPU,
         passes: int = 3,
         warmup: int = 1,
         timeout_s: float = 60,
     ) -> RunRequest:
-        def local(file: ArtifactFile) -> File:
-            return File(file.name, artifact.folder / file.name, file.sha256, file.size_bytes)
-
         return RunRequest(
-            bundle=bundle.build(abi, runtime),
-            model_files=tuple(local(file) for file in artifact.model_files),
-            inputs=input_tensors(artifact),
+            bundle=build_bundle(abi, runtime, bundle_with),
+            model_files=artifact.local_model_files,
+            inputs=artifact.input_tensors,
             output_path=tmp_path / "output",
             passes=passes,
             warmup=warmup,

@@ -37,7 +37,7 @@ def run_of(records: Sequence[Record], **changes: object) -> Plan:
         timeout_s=600.0,
         profile=False,
         counting=False,
-        lanes=1,
+        boards=1,
         checkpoints={},
     )
     return replace(made, **changes)  # type: ignore[arg-type]

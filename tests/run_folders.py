@@ -36,7 +36,7 @@ def write_run(
         timeout_s=600.0,
         profile=False,
         counting=False,
-        lanes=1,
+        boards=1,
         checkpoints={},
         device_infos=infos,
     )

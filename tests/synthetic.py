@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from device.records import Clock, Core, DeviceInfo, DeviceState, Kind, Measurement, OutputTensor, Pass
+from device.records import Clock, Core, DeviceInfo, DeviceState, Kind, Measurement, Pass
+from export.fingerprint import Fingerprint
 from harness.record.case import Case
 from harness.record.record import SCHEMA_VERSION, MeasuredArtifact, MeasuredBundle, OutputCheck, Record
+from toolchain.tensors import TensorType
 
 BOARD = DeviceInfo(
     serial="board:cortex-a7",
@@ -76,7 +78,7 @@ def record(
         samples=samples,
         peak_rss_bytes=80_000_000,
         cpu_mask=1,
-        outputs=(OutputTensor("float32", (1, 1000)),),
+        outputs=(TensorType("float32", (1, 1000)),),
     )
     return Record(
         schema_version=SCHEMA_VERSION,
@@ -94,6 +96,7 @@ def record(
             case.format,
             "seed 0",
             ("ab" * 32,),
+            Fingerprint("12" * 32, (0.5, -3.25, 8.0, 1.0)),
             size_bytes if runtime == "onnxruntime" else size_bytes * 5 // 4,
             size_bytes,
             17,

@@ -16,8 +16,9 @@ from device.errors import DeviceLost, DeviceUnavailable, NoSpace, PushFailed, Ru
 from device.probe import ABI_OF_MACHINE
 from device.records import RunRequest
 from device.wire import WireError
-from export.artifact import Artifact, describe
+from export.artifact import Artifact
 from harness.measure.networks import ExportedNetwork
+from toolchain.files import describe
 
 MACHINE_ABI = ABI_OF_MACHINE[platform.machine()]
 

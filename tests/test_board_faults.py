@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from programs import PATIENCE_S
 from test_faults import ignore, measured, planned, told, within
 
 from device import wire
@@ -34,7 +35,7 @@ pytestmark = pytest.mark.board
 
 NAME = "cortex-a53"  # boots fastest
 #: Boards boot slowly where other tests have the machine, too.
-PATIENT = planned(Timeouts(connect_s=5, command_s=30, reconnect_s=120))
+PATIENT = planned(Timeouts(reconnect_s=PATIENCE_S))
 
 
 @pytest.fixture(scope="module")
@@ -127,14 +128,15 @@ def test_a_board_that_freezes_and_thaws_is_gone_on_with(
     booted: Board, device: AdbDevice, tiny: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(adb_shell, "CLEAN_UP_S", 1.0)
+    monkeypatch.setattr(adb_shell, "PING_S", 1.0)
     pid = booted.pid
 
     def freeze() -> None:
         os.kill(pid, signal.SIGSTOP)
-        threading.Timer(24, os.kill, (pid, signal.SIGCONT)).start()
+        threading.Timer(14, os.kill, (pid, signal.SIGCONT)).start()
 
-    on_event = once(first_pass, freeze)
-    records = measured(device, ExportedNetwork(tiny), plan=PATIENT, timeout_s=20, on_event=on_event)
+    on_event = once(lambda event: isinstance(event, wire.Hello), freeze)
+    records = measured(device, ExportedNetwork(tiny), plan=PATIENT, timeouts_s=[10], on_event=on_event)
     assert told(records) == [(0, 1, "no_answer"), (0, 2, "ok"), (1, 1, "ok")]
     assert booted.pid == pid  # nobody has restarted it
 
@@ -147,7 +149,7 @@ def test_a_board_that_stays_frozen_is_given_up_in_time_and_restarted_only_where_
     with within(2), pytest.raises(DeviceUnavailable, match="within 2 s"):
         device.reconnect(2)
     assert booted.pid == pid
-    device.reconnect(60, reboot=True)  # half of it until the restart, half for the boot
+    device.reconnect(PATIENCE_S, reboot_after_s=5)
     assert booted.pid != pid
 
 
@@ -202,7 +204,7 @@ def test_a_run_that_is_terminated_leaves_no_runner_on_the_board(
         while process.poll() is None and "tenpass-onnxruntime" not in device.shell.run("ps").stdout.decode():
             time.sleep(0.2)
         process.send_signal(signal.SIGTERM)
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == EXIT_CASE_FAILED, stderr
     assert "not measured: clcnet-tiny" in stderr
     assert journal.read(out) == []

@@ -14,11 +14,14 @@ from click.testing import CliRunner
 
 from device import bundle as bundles
 from device.errors import BundleError
-from device.records import Bundle, File
+from device.records import Bundle
+from harness.cli.bundles import main
+from harness.runtimes import NULL, RUNTIMES, build_bundle, get
 from toolchain import compile as compiling
 from toolchain import wheels, xnnpack
 from toolchain.compile import TOOLCHAINS
 from toolchain.errors import BuildError
+from toolchain.files import File
 
 ABIS = list(TOOLCHAINS)
 MACHINE = {"armeabi-v7a": "ARM", "arm64-v8a": "AArch64", "x86_64": "Advanced Micro Devices X86-64"}
@@ -26,7 +29,7 @@ MACHINE = {"armeabi-v7a": "ARM", "arm64-v8a": "AArch64", "x86_64": "Advanced Mic
 
 @pytest.fixture(scope="module", params=ABIS)
 def built(request: pytest.FixtureRequest) -> Bundle:
-    return bundles.build(request.param)
+    return build_bundle(request.param)
 
 
 @pytest.fixture
@@ -92,29 +95,29 @@ def test_the_command_starts_the_runner_with_the_bundles_own_loader(built: Bundle
 
 
 @pytest.mark.parametrize(
-    ("abi", "runtime", "expected"),
+    ("abi", "runtime", "provider", "expected"),
     [
-        ("armeabi-v7a", "onnxruntime", ("neon",)),
-        ("arm64-v8a", "onnxruntime", ("neon", "dotprod", "fp16", "i8mm", "bf16", "sve")),
-        ("x86_64", "onnxruntime", ("avx2", "avx512f")),
-        ("armeabi-v7a", "caffe2", ("neon",)),
-        ("arm64-v8a", "caffe2", ("neon",)),
-        ("x86_64", "caffe2", ("avx2",)),
-        ("armeabi-v7a", "onnxruntime-xnnpack", ("neon",)),
-        ("x86_64", "onnxruntime-xnnpack", ("avx2", "avx512f")),
-        ("x86_64", "null", ()),
+        ("armeabi-v7a", "onnxruntime", "cpu", ("neon",)),
+        ("arm64-v8a", "onnxruntime", "cpu", ("neon", "dotprod", "fp16", "i8mm", "bf16", "sve")),
+        ("x86_64", "onnxruntime", "cpu", ("avx2", "avx512f")),
+        ("armeabi-v7a", "caffe2", "cpu", ("neon",)),
+        ("arm64-v8a", "caffe2", "cpu", ("neon",)),
+        ("x86_64", "caffe2", "cpu", ("avx2",)),
+        ("armeabi-v7a", "onnxruntime", "xnnpack", ("neon",)),
+        ("x86_64", "onnxruntime", "xnnpack", ("avx2", "avx512f")),
+        ("x86_64", "null", "cpu", ()),
     ],
 )
 def test_a_bundle_says_which_vector_instructions_its_runtime_has_code_for(
-    abi: str, runtime: str, expected: tuple[str, ...]
+    abi: str, runtime: str, provider: str, expected: tuple[str, ...]
 ) -> None:
-    assert bundles.build(abi, runtime).simd == expected
-    assert bundles.build(abi, runtime).simd == expected  # also when it is read back
+    assert build_bundle(abi, runtime, provider).simd == expected
+    assert build_bundle(abi, runtime, provider).simd == expected  # also when it is read back
 
 
 @pytest.mark.parametrize("abi", ABIS)
 def test_the_null_runtime_needs_nothing_but_the_compilers_libraries(abi: str) -> None:
-    built = bundles.build(abi, bundles.NULL)
+    built = build_bundle(abi, NULL)
     assert (built.runtime, built.runtime_version) == ("null", "1")
     assert built.size_bytes < 10_000_000
     assert {file.name for file in built.files} == {
@@ -129,8 +132,8 @@ def test_the_null_runtime_needs_nothing_but_the_compilers_libraries(abi: str) ->
 
 @pytest.mark.parametrize("abi", xnnpack.PACKAGES)
 def test_the_bundle_with_xnnpack_is_whole_with_a_libc_and_loader_that_belong_together(abi: str) -> None:
-    built = bundles.build(abi, bundles.bundle_runtime("onnxruntime", "xnnpack"))
-    assert (built.runtime, built.runtime_version) == (bundles.XNNPACK, xnnpack.VERSION)
+    built = build_bundle(abi, "onnxruntime", "xnnpack")
+    assert (built.runtime, built.runtime_version) == ("onnxruntime-xnnpack", xnnpack.VERSION)
     files = {file.name: file for file in built.files}
     assert {"tenpass-onnxruntime", "libonnxruntime.so", xnnpack.KERNELS, "libtenpass_clc.so"} <= files.keys()
     for file in built.files:
@@ -141,7 +144,7 @@ def test_the_bundle_with_xnnpack_is_whole_with_a_libc_and_loader_that_belong_tog
     assert carried.keys() == {loader, "libc.so.6"}
     assert len({path.parent for path in carried.values()}) == 1
     for name, path in carried.items():
-        assert build_id(File(name, path, "", 0)) == build_id(files[name])
+        assert build_id(File(name, "", 0, path)) == build_id(files[name])
     assert built.size_bytes < 40_000_000
 
 
@@ -152,12 +155,12 @@ def build_id(file: File) -> str:
 
 def test_there_is_no_bundle_with_xnnpack_for_an_abi_whose_build_many_a_core_cannot_run() -> None:
     with pytest.raises(BundleError, match="no ONNX Runtime with XNNPACK for ABI arm64-v8a, only for armeabi-v7a"):
-        bundles.build("arm64-v8a", bundles.XNNPACK)
+        build_bundle("arm64-v8a", "onnxruntime", "xnnpack")
 
 
 def test_the_cpus_provider_is_every_runtimes_own_build() -> None:
-    for runtime in bundles.RUNTIMES:
-        assert bundles.bundle_runtime(runtime, "cpu") == runtime
+    for name, runtime in RUNTIMES.items():
+        assert runtime.build().name == runtime.name == name
 
 
 @pytest.mark.parametrize(
@@ -171,7 +174,7 @@ def test_the_cpus_provider_is_every_runtimes_own_build() -> None:
 )
 def test_a_provider_that_no_bundle_has_is_refused(runtime: str, provider: str, says: str) -> None:
     with pytest.raises(BundleError, match=f"{says}.*use --provider cpu"):
-        bundles.bundle_runtime(runtime, provider)
+        get(runtime).build(provider)
 
 
 # --- made once, mended when broken --------------------------------------------------------------------
@@ -180,17 +183,17 @@ def test_a_provider_that_no_bundle_has_is_refused(runtime: str, provider: str, s
 def test_a_second_call_does_nothing(own_folder: Path) -> None:
     abi = compiling.native().abi
     steps: list[str] = []
-    first = bundles.build(abi, on_step=steps.append)
+    first = build_bundle(abi, on_step=steps.append)
     assert steps
     steps.clear()
-    assert bundles.build(abi, on_step=steps.append) == first
+    assert build_bundle(abi, on_step=steps.append) == first
     assert steps == []
 
 
 @pytest.mark.parametrize("damage", ["one byte", "cut short", "file gone", "no index", "bad index"])
 def test_a_damaged_bundle_is_noticed_and_made_again(own_folder: Path, damage: str) -> None:
     abi = compiling.native().abi
-    first = bundles.build(abi)
+    first = build_bundle(abi)
     path = first.files[-1].path
     content = path.read_bytes()
     match damage:
@@ -204,22 +207,22 @@ def test_a_damaged_bundle_is_noticed_and_made_again(own_folder: Path, damage: st
             (path.parent / "bundle.json").unlink()
         case "bad index":
             (path.parent / "bundle.json").write_text('{"recipe": 1')
-    assert bundles.build(abi) == first
+    assert build_bundle(abi) == first
     assert path.read_bytes() == content
 
 
 def test_a_changed_pin_makes_a_new_bundle(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     abi = compiling.native().abi
-    bundles.build(abi)
+    build_bundle(abi)
     steps: list[str] = []
     monkeypatch.setattr(compiling, "header_pins", lambda: "other headers")
-    bundles.build(abi, on_step=steps.append)
+    build_bundle(abi, on_step=steps.append)
     assert steps
 
 
 def test_a_build_that_fails_leaves_the_bundle_that_was_there(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     abi = compiling.native().abi
-    first = bundles.build(abi)
+    first = build_bundle(abi)
 
     def no_library(chain: compiling.Toolchain, name: str) -> Path:
         raise BuildError(f"no {name}")
@@ -227,7 +230,7 @@ def test_a_build_that_fails_leaves_the_bundle_that_was_there(own_folder: Path, m
     monkeypatch.setattr(compiling, "header_pins", lambda: "other headers")
     monkeypatch.setattr(compiling, "library", no_library)
     with pytest.raises(BundleError, match="no lib"):
-        bundles.build(abi)
+        build_bundle(abi)
     assert [path.name for path in own_folder.iterdir() if path.is_dir()] == [f"onnxruntime-{abi}"]
     assert all(file.path.stat().st_size == file.size_bytes for file in first.files)
 
@@ -237,22 +240,22 @@ def test_a_build_that_fails_leaves_the_bundle_that_was_there(own_folder: Path, m
 
 def test_an_unknown_abi_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(BundleError, match=r"riscv64; there are armeabi-v7a, arm64-v8a, x86_64"):
-        bundles.build("riscv64")
+        build_bundle("riscv64")
 
 
 def test_an_unknown_runtime_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(BundleError, match=r"no runtime tflite; there are onnxruntime, onnxruntime-xnnpack, caffe2"):
-        bundles.build("x86_64", "tflite")
+    with pytest.raises(BundleError, match=r"no runtime tflite; there are onnxruntime, caffe2"):
+        build_bundle("x86_64", "tflite")
 
 
 def test_a_missing_compiler_is_named_with_its_debian_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BundleError, match=r"make setup.*Debian package g\+\+-arm-linux-gnueabihf"):
-        bundles.build("armeabi-v7a")
+        build_bundle("armeabi-v7a")
 
 
 def test_the_command_line_says_in_one_line_what_is_wrong() -> None:
-    ended = CliRunner().invoke(bundles.main, ["--abi", "mips"])
+    ended = CliRunner().invoke(main, ["--abi", "mips"])
     assert ended.exit_code == 1
     assert ended.output.startswith("bundle: there is no bundle for ABI mips")
     assert ended.output.count("\n") == 1

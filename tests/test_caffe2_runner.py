@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from programs import PATIENCE_S
 
 from device import bundle as bundles
 from device.open import open_devices
 from device.records import RunRequest
 from export.artifact import Artifact
-from export.pipeline import export_model
+from export.caffe2.formats import AS_CONVERTED, DEPTHWISE
+from export.pipeline import ExportOptions, export_model
 from export.tensors import read_values
 from export.verify import deviation
 from harness.measure.networks import ExportedNetwork
+from harness.runtimes import build_bundle
 from models import registry
 from toolchain import compile as compiling
 from toolchain.paths import EXPORTS
@@ -29,7 +32,7 @@ NATIVE = compiling.native().abi
 @pytest.fixture(scope="session")
 def nets() -> Artifact:
     """The registry's smallest network as Caffe2's nets (reused when up to date)."""
-    return export_model(registry.get("clcnet-tiny"), EXPORTS, format_name="caffe2")
+    return export_model(registry.get("clcnet-tiny"), EXPORTS, ExportOptions(form=AS_CONVERTED))
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ Run = Callable[..., Ended]
 @pytest.fixture
 def run(nets: Artifact, tmp_path: Path) -> Run:
     """Runs this machine's runner on the nets, or on the `models` that are given in their place."""
-    built = bundles.build(NATIVE, "caffe2")
+    built = build_bundle(NATIVE, "caffe2")
 
     def run(*more: str, models: list[bytes] | None = None, shape: str = "1,3,64,64") -> Ended:
         files = [nets.folder / file.name for file in nets.model_files]
@@ -57,7 +60,7 @@ def run(nets: Artifact, tmp_path: Path) -> Run:
         command += [word for file in files for word in ("--model", str(file))]
         command += ["--input", str(nets.folder / nets.inputs[0].file.name), "--output", str(tmp_path / "output")]
         done = subprocess.run(
-            [*command, "--shape", shape, *more], capture_output=True, text=True, timeout=60, check=False
+            [*command, "--shape", shape, *more], capture_output=True, text=True, timeout=PATIENCE_S, check=False
         )
         return Ended(done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr)
 
@@ -109,7 +112,7 @@ def test_a_profile_tells_the_time_of_each_operator_in_the_order_of_the_net(run: 
 
 def test_a_profile_names_the_engine_that_the_net_asks_for(run: Run) -> None:
     spec = registry.get("clcnet-tiny")
-    depthwise = export_model(spec, EXPORTS, format_name="caffe2-depthwise", igc="depthwise")
+    depthwise = export_model(spec, EXPORTS, ExportOptions(form=DEPTHWISE, igc="depthwise"))
     models = [(depthwise.folder / file.name).read_bytes() for file in depthwise.model_files]
     ended = run("--passes", "1", "--profile-passes", "1", models=models)
     assert "Conv (DEPTHWISE_3x3)" in {event["op"] for event in ended.events if event["event"] == "node"}
@@ -157,7 +160,7 @@ def test_nets_in_the_wrong_order_are_a_bad_model(run: Run, contents: list[bytes]
 
 
 def test_weights_of_another_network_are_a_bad_model(run: Run, contents: list[bytes], tmp_path: Path) -> None:
-    other = export_model(registry.get("clcnet-ap"), EXPORTS, format_name="caffe2")
+    other = export_model(registry.get("clcnet-ap"), EXPORTS, ExportOptions(form=AS_CONVERTED))
     init = (other.folder / other.model_files[0].name).read_bytes()
     refused(run(models=[init, contents[1]]), "bad_model", "inputs that the init net does not fill")
 
@@ -176,17 +179,17 @@ def test_a_net_that_fails_in_a_pass_has_failed_to_run(run: Run, contents: list[b
     ("abi", "limit_bytes"), [("armeabi-v7a", 50_000_000), ("arm64-v8a", 75_000_000), ("x86_64", 130_000_000)]
 )
 def test_a_bundle_is_small_enough_to_be_pushed(abi: str, limit_bytes: int) -> None:
-    assert bundles.build(abi, "caffe2").size_bytes <= limit_bytes
+    assert build_bundle(abi, "caffe2").size_bytes <= limit_bytes
 
 
 def test_the_runner_carries_no_path_of_the_machine_that_built_it() -> None:
-    built = bundles.build(NATIVE, "caffe2")
+    built = build_bundle(NATIVE, "caffe2")
     [runner] = [file for file in built.files if file.name == "tenpass-caffe2"]
     assert str(compiling.RUNNER.parent.parent).encode() not in runner.path.read_bytes()
 
 
 @pytest.mark.board
-@pytest.mark.parametrize("name", ["board:cortex-a7", "board:cortex-a53"])
+@pytest.mark.parametrize("name", ["board:cortex-a7", pytest.param("board:cortex-a53", marks=pytest.mark.long)])
 def test_a_board_computes_what_pytorch_computes(
     name: str, nets: Artifact, request_for: Callable[..., RunRequest]
 ) -> None:

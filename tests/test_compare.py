@@ -17,6 +17,7 @@ from synthetic import BOARD, STATE, device, record, table6
 from synthetic_runs import rounds, with_counters
 
 from device.records import Core
+from export.fingerprint import Fingerprint
 from harness.analyse.slower import EXACT_FACTOR, FACTOR, by_figure, by_rounds
 from harness.cli.compare import main
 from harness.compare import formats
@@ -148,13 +149,13 @@ def test_the_interval_is_that_of_the_test() -> None:
 def test_exact_figures_decide_by_themselves() -> None:
     base = [500.00, 500.01, 499.99, 500.00]
     assert by_figure(base, [ns * 1.0005 for ns in base]).verdict == "same"
-    assert by_figure(base, [ns * 1.002 for ns in base]).verdict == "slower"
-    assert by_figure(base, [ns * 0.998 for ns in base]).verdict == "faster"
-    assert by_figure(base, [ns * 1.002 for ns in base], factor=1.01).verdict == "same"
+    assert by_figure(base, [ns * 1.003 for ns in base]).verdict == "slower"
+    assert by_figure(base, [ns * 0.997 for ns in base]).verdict == "faster"
+    assert by_figure(base, [ns * 1.003 for ns in base], factor=1.01).verdict == "same"
 
 
 def test_exact_figures_whose_passes_overlap_tell_nothing() -> None:
-    told = by_figure([100.0, 105.0, 110.0], [102.0, 107.0, 112.0])
+    told = by_figure([100.0, 105.0, 110.0], [102.0, 107.0, 112.0], takes_turns=True)
     assert told.verdict == "cant_tell"
     assert "differ" in told.reason
 
@@ -314,6 +315,41 @@ def test_changed_networks_may_be_compared_when_asked_for(tmp_path: Path) -> None
     found = compared(tmp_path, [ONE], slower([with_other(ONE, sha256=("ef" * 32,))], 0.9), other_models=True)
     assert verdicts(found) == {ONE.id: "faster"}
     assert any("other model files" in remark for remark in found.remarks)
+
+
+def other_file(one: Record, nearby: float, structure: str = "12" * 32) -> Record:
+    """Of the same network, but for other bytes, its weights `nearby` away in each sum."""
+    assert isinstance(one.artifact, MeasuredArtifact)
+    sums = tuple(value + nearby for value in one.artifact.fingerprint.sums)
+    return with_other(one, sha256=("ef" * 32,), fingerprint=Fingerprint(structure, sums))
+
+
+def test_model_files_that_differ_in_rounding_alone_are_compared_and_it_is_said_by_how_much(tmp_path: Path) -> None:
+    base, new = write_run(tmp_path / "base", [ONE]), write_run(tmp_path / "new", [other_file(ONE, 3e-8)])
+    result = run(base, new)
+    assert result.exit_code == EXIT_OK
+    assert result.stderr == (
+        "note: model files that differ in rounding alone in mobilenet-onnxruntime-t1: their weights by 3e-08 of "
+        "themselves at most (2e-06 is allowed), as on another machine\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        other_file(ONE, 3e-6),
+        other_file(ONE, 3e-8, structure="34" * 32),
+        other_file(ONE, 0.0),
+        with_other(other_file(ONE, 3e-8), op_counts={"Conv": 28}),
+        with_other(ONE, sha256=("ef" * 32,), fingerprint=Fingerprint("12" * 32, ())),
+    ],
+    ids=["weights differ by more", "another graph", "no weight differs", "other operators", "no sums"],
+)
+def test_model_files_that_differ_in_more_than_rounding_are_refused(tmp_path: Path, new: Record) -> None:
+    found = compared(tmp_path, [ONE], [new])
+    assert found.refusals == (
+        "other model files in mobilenet-onnxruntime-t1; --allow-other-models compares them all the same",
+    )
 
 
 def test_another_runtime_is_compared_and_said(tmp_path: Path) -> None:

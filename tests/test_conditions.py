@@ -12,7 +12,7 @@ from fake_adb import serving
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
-from synthetic import STATE
+from synthetic import BOARD, STATE
 
 from device.adb.device import AdbDevice
 from device.adb.server import Server
@@ -32,6 +32,7 @@ class Cooling:
         self.seconds = 0.0
         self.slept: list[float] = []
         self.heard: list[tuple[float | None, float]] = []
+        self.info = BOARD
 
     def state(self) -> DeviceState:
         celsius = self.celsius.pop(0) if len(self.celsius) > 1 else self.celsius[0]

@@ -12,12 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from programs import PATIENCE_S
 
 from device import probe
 from device.adb.device import AdbDevice
 from device.board import definitions, lifecycle
 from device.board.counting import COUNTED, OTHERS, Cache, Caches, CountingDevice, CountsWrong, with_counts
-from device.device import Device, OnBytes, OnEvent
+from device.device import Device, OnBytes, OnEvent, Opening
 from device.errors import RunnerCrashed
 from device.open import open_devices
 from device.records import DeviceState, Measurement, Pass, RunRequest
@@ -193,7 +194,7 @@ def refused(tmp_path: Path, *arguments: str, machine: str = "virt") -> str:
     """What the emulator says that must not start."""
     plugin = ",".join([str(emulators.plugin("qemu-system-arm")), *arguments])
     command = ["qemu-system-arm", "-M", machine, "-display", "none", "-plugin", plugin]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode != 0
     return done.stderr
 
@@ -331,7 +332,7 @@ def test_a_board_that_cannot_count_says_so_and_names_those_that_can() -> None:
     with pytest.raises(
         definitions.BoardUnavailable, match=r"board cortex-a7-smp cannot count: .*\(cortex-a7, cortex-a53\)"
     ):
-        open_devices("board:cortex-a7-smp", counting=True)
+        open_devices("board:cortex-a7-smp", Opening(counting=True))
 
 
 def measured(device: Device, request: RunRequest) -> Measurement:
@@ -350,7 +351,7 @@ def test_counts_repeat_from_boot_to_boot(request_tiny: RunRequest) -> None:
     assert request_tiny.settle_ms == 0
     runs = []
     for _boot in range(2):
-        (device,) = open_devices(f"board:{COUNTING_BOARD}", counting=True)
+        (device,) = open_devices(f"board:{COUNTING_BOARD}", Opening(counting=True))
         try:
             runs.append(measured(device, request_tiny))
             assert device.info.cache_model == str(BOARD_CACHES[COUNTING_BOARD])

@@ -109,6 +109,11 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
     served.close()
 
 
+def unpacked(package: str, arch: str) -> Path:
+    (folder,) = debian.ensure([(package, arch)])
+    return folder
+
+
 def pin(*pins: debian.Pin) -> None:
     debian._write(debian.LOCK, {"pins": [vars(each) for each in pins]})
 
@@ -124,7 +129,7 @@ def test_every_pin_has_a_sha256_and_a_place_in_the_pool() -> None:
 
 
 def test_every_pin_is_used() -> None:
-    sources = [path for folder in ("device", "toolchain") for path in (REPOSITORY / folder).glob("*.py")]
+    sources = [path for folder in ("device", "toolchain") for path in (REPOSITORY / folder).rglob("*.py")]
     text = "\n".join(path.read_text() for path in sources if path.is_file())
     unused = [each.name for each in debian.committed_pins() if each.package not in text]
     assert not unused
@@ -136,10 +141,10 @@ def test_the_lock_names_no_host() -> None:
 
 def test_a_pinned_package_is_fetched_unpacked_and_then_needs_no_mirror(mirror: Mirror) -> None:
     pin(mirror.add("1.0"))
-    folder = debian.unpacked("hello", "armhf")
+    folder = unpacked("hello", "armhf")
     assert (folder / "usr/share/hello").read_text() == "hello 1.0\n"
     mirror.file(mirror.pin).unlink()
-    assert debian.unpacked("hello", "armhf") == folder
+    assert unpacked("hello", "armhf") == folder
 
 
 def test_a_deb_that_was_tampered_with_on_the_mirror_is_refused(mirror: Mirror) -> None:
@@ -147,7 +152,7 @@ def test_a_deb_that_was_tampered_with_on_the_mirror_is_refused(mirror: Mirror) -
     pin(pinned)
     mirror.file(pinned).write_bytes(mirror.file(pinned).read_bytes() + b"x")
     with pytest.raises(debian.DebianError):
-        debian.unpacked("hello", "armhf")
+        unpacked("hello", "armhf")
     assert not list((debian.FOLDER / "unpacked").glob("*"))
 
 
@@ -156,10 +161,10 @@ def test_a_deb_that_was_tampered_with_in_the_cache_is_noticed_and_fetched_again(
 ) -> None:
     pinned = mirror.add("1.0")
     pin(pinned)
-    shutil.rmtree(debian.unpacked("hello", "armhf"))
+    shutil.rmtree(unpacked("hello", "armhf"))
     archive = debian.FOLDER / "archives" / f"{pinned.sha256}.deb"
     archive.write_bytes(archive.read_bytes() + b"x")
-    folder = debian.unpacked("hello", "armhf")
+    folder = unpacked("hello", "armhf")
     assert "sha256 differs" in capsys.readouterr().err
     assert (folder / "usr/share/hello").read_text() == "hello 1.0\n"
     assert hashlib.sha256(archive.read_bytes()).hexdigest() == pinned.sha256
@@ -192,17 +197,17 @@ def test_an_unpacked_package_that_was_tampered_with_is_noticed_and_unpacked_anew
     tamper: Callable[[Path], None],
 ) -> None:
     pin(mirror.add("1.0"))
-    folder = debian.unpacked("hello", "armhf")
+    folder = unpacked("hello", "armhf")
     mirror.file(mirror.pin).unlink()  # the archive is still in the cache
     tamper(folder)
     monkeypatch.setattr(seal, "_intact", set())  # as in another process
-    assert debian.unpacked("hello", "armhf") == folder
+    assert unpacked("hello", "armhf") == folder
     assert capsys.readouterr().err.count("is not as it was made (usr/share/") == 1
     files = [path for path in folder.rglob("*") if not path.is_dir()]
     assert sorted(files) == [folder / seal.NAME, folder / "usr/share/hello"]
     assert not (folder / "usr/share/hello").is_symlink()
     assert (folder / "usr/share/hello").read_text() == "hello 1.0\n"
-    assert debian.unpacked("hello", "armhf") == folder
+    assert unpacked("hello", "armhf") == folder
     assert capsys.readouterr().err == ""
 
 
@@ -213,7 +218,7 @@ def test_a_mirror_that_cannot_be_reached_is_one_line_that_names_the_variable(
     debian.KEYRING.touch()
     monkeypatch.setenv("DEBIAN_MIRROR", "http://127.0.0.1:1/")
     with pytest.raises(debian.DebianError) as caught:
-        debian.unpacked("hello", "armhf")
+        unpacked("hello", "armhf")
     message = str(caught.value)
     assert "\n" not in message
     assert "http://127.0.0.1:1/" in message
@@ -223,15 +228,16 @@ def test_a_mirror_that_cannot_be_reached_is_one_line_that_names_the_variable(
 def test_a_package_that_is_not_pinned_is_refused_with_the_command_that_pins_it(mirror: Mirror) -> None:
     pin(mirror.add("1.0"))
     with pytest.raises(debian.DebianError, match=r"--update-lock trixie/nothing:armhf"):
-        debian.unpacked("nothing", "armhf")
+        unpacked("nothing", "armhf")
 
 
 def test_a_package_pinned_from_two_suites_must_be_asked_for_by_suite(mirror: Mirror) -> None:
     pinned = mirror.add("1.0")
     pin(pinned, debian.Pin(**(vars(pinned) | {"suite": "bullseye"})))
     with pytest.raises(debian.DebianError, match="several suites"):
-        debian.unpacked("hello", "armhf")
-    assert debian.unpacked("hello", "armhf", suite="bullseye").is_dir()
+        unpacked("hello", "armhf")
+    (folder,) = debian.ensure([("hello", "armhf", "bullseye")])
+    assert folder.is_dir()
 
 
 needs_gpg = pytest.mark.skipif(shutil.which("gpg") is None, reason="signing a test index needs gnupg")
@@ -246,7 +252,7 @@ def test_a_pin_that_is_gone_is_replaced_by_what_the_signed_index_offers_and_stay
     mirror.file(gone).unlink()
     offered = mirror.add("1.1")
     mirror.publish(debian.KEYRING)
-    folder = debian.unpacked("hello", "armhf")
+    folder = unpacked("hello", "armhf")
     assert (folder / "usr/share/hello").read_text() == "hello 1.1\n"
     warning = capsys.readouterr().err
     assert warning.count("\n") == 1
@@ -256,7 +262,7 @@ def test_a_pin_that_is_gone_is_replaced_by_what_the_signed_index_offers_and_stay
     assert json.loads(debian.LOCK.read_text())["pins"][0]["version"] == "1.0"
     assert debian.pin_in_force("hello", "armhf") == offered
     mirror.file(offered).unlink()
-    assert debian.unpacked("hello", "armhf") == folder
+    assert unpacked("hello", "armhf") == folder
 
 
 @needs_gpg
@@ -268,7 +274,7 @@ def test_strict_pins_turn_a_replacement_into_an_error(mirror: Mirror, monkeypatc
     mirror.publish(debian.KEYRING)
     monkeypatch.setenv("DEBIAN_PINS", "strict")
     with pytest.raises(debian.DebianError, match="DEBIAN_PINS=strict"):
-        debian.unpacked("hello", "armhf")
+        unpacked("hello", "armhf")
 
 
 @needs_gpg
@@ -281,7 +287,7 @@ def test_an_index_that_does_not_match_its_signature_replaces_nothing(mirror: Mir
     index = mirror.folder / "dists/trixie/main/binary-armhf/Packages"
     index.write_text(index.read_text().replace("Description: test", "Description: evil"))
     with pytest.raises(debian.DebianError, match="cannot read trixie"):
-        debian.unpacked("hello", "armhf")
+        unpacked("hello", "armhf")
 
 
 @needs_gpg
@@ -293,7 +299,7 @@ def test_an_index_signed_by_another_key_replaces_nothing(mirror: Mirror) -> None
     mirror.publish(debian.KEYRING)
     shutil.copyfile("/usr/share/keyrings/debian-archive-keyring.gpg", debian.KEYRING)
     with pytest.raises(debian.DebianError, match="cannot read trixie"):
-        debian.unpacked("hello", "armhf")
+        unpacked("hello", "armhf")
 
 
 @needs_gpg

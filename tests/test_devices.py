@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from fake_adb import FakeAdb, Faults, serving
+from programs import PATIENCE_S
 
 from device import open as opening_devices
 from device.adb.server import Server, parse_server
 from device.device import Device, Opening
 from device.errors import DeviceUnavailable
 from device.open import choose
-from harness.measure.stop import Stop
+from harness.measure.device import Stop
 from harness.record import journal, plan
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXIT_OK, EXIT_USAGE
 from harness.run import main
@@ -136,7 +137,7 @@ def test_ctrl_c_ends_all_devices_and_keeps_what_is_finished(adb: FakeAdb, tmp_pa
                 assert process.poll() is None
                 time.sleep(0.05)
             process.terminate()
-            _, said = process.communicate(timeout=30)
+            _, said = process.communicate(timeout=PATIENCE_S)
         finally:
             process.kill()
     assert process.returncode == EXIT_CASE_FAILED
@@ -219,7 +220,7 @@ def test_a_kind_of_device_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
             "board", open_it, needs_lock=False, is_deterministic=lambda name: name == "shelf:3", listed=lambda _: SHELF
         ),
     )
-    assert opening_devices.open_devices("shelf:3", 2) == []
+    assert opening_devices.open_devices("shelf:3", Opening(2)) == []
     assert asked == [("shelf:3", 2)]
     assert [opening_devices.is_deterministic(name) for name in ("shelf:3", "shelf:3@worker", "shelf:4")] == [
         *(True, True, False)

@@ -17,6 +17,7 @@ import psutil
 import pytest
 from click.testing import CliRunner, Result
 from fake_adb import FakeAdb, Faults, serving
+from programs import HEARS_CTRL_C, PATIENCE_S
 
 from export.artifact import Artifact, ExportError
 from harness.farm import store
@@ -25,9 +26,8 @@ from harness.record.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXI
 from harness.record.record import Record
 from harness.run import main
 
+BOARD = "board:cortex-a7"
 TINY = ("--models", "clcnet-tiny", "--passes", "2")
-#: Choices, for two busy cores.
-UP_S, SOON_S = 60.0, 60.0
 
 #: Modelled times repeat to a few parts in 100,000 (README) but for what the board's kernel does meanwhile, some
 #: microseconds now and then, of the 4 ms that a pass of clcnet-tiny takes.
@@ -58,7 +58,7 @@ class Server:
     def end(self) -> None:
         self.process.terminate()
         try:
-            self.process.wait(SOON_S)
+            self.process.wait(PATIENCE_S)
         finally:
             self.process.kill()
             assert self.process.stdout is not None
@@ -106,7 +106,7 @@ def told(folder: Path) -> list[tuple[str, int, str]]:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + SOON_S
+    deadline_s = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline_s
         time.sleep(0.05)
@@ -134,11 +134,14 @@ def test_records_of_a_farm_are_stored_as_if_its_devices_hung_here(
 
 
 @pytest.mark.board
-@pytest.mark.timeout(600)
-def test_four_boards_on_two_workers_give_the_records_that_they_give_one_after_the_other(
-    scheduler: str, workers: Workers, tmp_path: Path
+@pytest.mark.parametrize(
+    "boards",
+    [("board:cortex-a53",), pytest.param(("board:cortex-a7", "board:cortex-a53"), marks=pytest.mark.long)],
+    ids=["one kind", "two kinds"],
+)
+def test_boards_on_two_workers_give_the_records_that_they_give_one_after_the_other(
+    scheduler: str, workers: Workers, tmp_path: Path, boards: tuple[str, ...]
 ) -> None:
-    boards = ("board:cortex-a7", "board:cortex-a53")
     for name in ("one", "two"):
         workers(name, *(word for board in boards for word in ("--device", board)))
     at_once = tmp_path / "at-once"
@@ -189,18 +192,19 @@ def started(adb: FakeAdb, count: int = 1) -> bool:
     return sum("--passes" in command for command in adb.commands) >= count
 
 
+@pytest.mark.parametrize("lose", [Server.kill, Server.end], ids=["killed", "ended"])
 def test_the_case_of_a_lost_worker_is_taken_again_once_a_worker_has_the_device(
-    scheduler: str, workers: Workers, adb: FakeAdb, tmp_path: Path
+    scheduler: str, workers: Workers, adb: FakeAdb, tmp_path: Path, lose: Callable[[Server], None]
 ) -> None:
     first = workers("one", "--device", "FIRST", port=adb.port)
     out = tmp_path / "run"
     adb.faults = HANGS
     with _running("--scheduler", scheduler, "--device", "FIRST", *TINY, "--out", str(out)) as process:
         until(lambda: started(adb))
-        first.kill()
+        lose(first)
         adb.faults = Faults()
         workers("one", "--device", "FIRST", port=adb.port)
-        _, said = process.communicate(timeout=SOON_S)
+        _, said = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == EXIT_OK, said
     assert "worker one is gone" in said
     assert told(out) == [("FIRST", 1, "worker_lost"), ("FIRST", 2, "ok")]
@@ -217,7 +221,7 @@ def test_a_worker_that_stays_away_is_given_up_and_holds_up_no_other(
     with _running(*options) as process:
         until(lambda: started(adb))
         first.kill()
-        _, said = process.communicate(timeout=SOON_S)
+        _, said = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == EXIT_CASE_FAILED
     assert "FIRST: no worker of the farm has it" in said
     assert sorted(told(out)) == [("FIRST", 1, "worker_lost"), ("host", 1, "ok")]
@@ -249,26 +253,47 @@ def test_ctrl_c_ends_the_session_on_the_worker_and_frees_the_device(
     with _running("--scheduler", scheduler, "--device", "FIRST", *TINY, "--out", str(tmp_path / "cut")) as process:
         until(lambda: started(adb))
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=SOON_S)
+        process.communicate(timeout=PATIENCE_S)
     assert process.returncode == EXIT_CASE_FAILED
     adb.faults = Faults()
     out = tmp_path / "run"
     assert run("--scheduler", scheduler, "--device", "FIRST", *TINY, "--out", str(out)).exit_code == EXIT_OK
 
 
-def test_the_device_of_a_run_that_is_killed_is_free_again_soon(
+def test_a_device_is_one_run_s_alone_and_free_again_soon_when_that_is_killed(
     scheduler: str, workers: Workers, adb: FakeAdb, tmp_path: Path
 ) -> None:
     workers("one", "--device", "FIRST", port=adb.port)
     adb.faults = HANGS
-    with _running("--scheduler", scheduler, "--device", "FIRST", *TINY, "--out", str(tmp_path / "killed")) as process:
+    options = ["--scheduler", scheduler, "--device", "FIRST", *TINY]
+    with _running(*options, "--out", str(tmp_path / "killed")) as process:
         until(lambda: started(adb))
+        result = run(*options, "--out", str(tmp_path / "refused"))
+        assert result.exit_code == EXIT_DEVICE_UNAVAILABLE
+        assert "another run has it" in result.stderr
         process.kill()
     adb.faults = Faults()
     out = tmp_path / "run"
-    result = run("--scheduler", scheduler, "--device", "FIRST", "--wait", str(int(SOON_S)), *TINY, "--out", str(out))
+    result = run(*options, "--wait", str(int(PATIENCE_S)), "--out", str(out))
     assert result.exit_code == EXIT_OK, result.stderr
     assert told(out) == [("FIRST", 1, "ok")]
+
+
+@pytest.mark.board
+@pytest.mark.timeout(600)
+def test_a_board_that_boots_for_a_run_that_is_killed_goes_away_again(
+    scheduler: str, workers: Workers, tmp_path: Path
+) -> None:
+    worker = workers("one", "--device", BOARD)
+    with _running("--scheduler", scheduler, *TINY, "--out", str(tmp_path / "killed")) as process:
+        until(lambda: _boards_of(worker) > 0)
+        process.kill()
+    until(lambda: _boards_of(worker) == 0)
+
+
+def _boards_of(worker: Server) -> int:
+    children = psutil.Process(worker.process.pid).children(recursive=True)
+    return sum(child.name().startswith("qemu-system") for child in children)
 
 
 def test_a_worker_of_other_code_is_refused(
@@ -308,7 +333,7 @@ def test_a_network_that_is_damaged_where_it_is_kept_is_removed_and_sent_anew(
 
 @contextlib.contextmanager
 def _running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "harness.run", *arguments]
+    command = [*HEARS_CTRL_C, sys.executable, "-m", "harness.run", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -347,7 +372,7 @@ def test_a_farm_with_tls_is_reached_with_its_certificates_alone(tmp_path: Path) 
                 run("--scheduler", address, *secure, "--device", "host", *TINY, "--out", str(out)).exit_code == EXIT_OK
             )
             with _running("--scheduler", address.replace("tls", "tcp"), "--list-devices") as without:
-                assert without.wait(SOON_S) == EXIT_DEVICE_UNAVAILABLE
+                assert without.wait(PATIENCE_S) == EXIT_DEVICE_UNAVAILABLE
         finally:
             worker.end()
     finally:

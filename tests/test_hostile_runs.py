@@ -49,7 +49,7 @@ def planned() -> plan.Plan:
         timeout_s=600.0,
         profile=False,
         counting=False,
-        lanes=1,
+        boards=1,
         checkpoints={"clcnet-a": "weights.pt"},
         device_infos={"board:cortex-a7": BOARD},
         networks={cases[0].id: ("ab" * 32,)},
@@ -213,7 +213,7 @@ def test_a_plan_with_any_json_in_place_of_a_value_is_refused_or_a_plan(tmp_path:
     except UsageError as error:
         refused_in_one_line(error)
         return
-    assert len(found.turns()) == len(found.order)
+    assert len(found.case_rounds()) == len(found.order)
     assert isinstance(plan.differences(planned(), found), list)
 
 

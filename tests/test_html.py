@@ -18,6 +18,7 @@ from axe_playwright_python.sync_playwright import Axe
 from pages import THROTTLED, in_precision, own_model, run_of, three_devices, write_run
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
+from programs import PATIENCE_S
 from synthetic import STATE, record, table6, throttled
 from synthetic_runs import PHONE
 
@@ -288,7 +289,7 @@ def test_the_same_records_give_the_same_bytes(runs: dict[str, Path], tmp_path: P
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET, timeout=PATIENCE_S * 1000)
         yield started
         started.close()
 
@@ -301,6 +302,7 @@ def opened(browser: Browser) -> Callable[..., Any]:
     def open_(path: Path, width: int = 1280, **options: Any) -> Iterator[Page]:
         context = browser.new_context(viewport={"width": width, "height": 900}, offline=True, **options)
         page = context.new_page()
+        page.set_default_timeout(PATIENCE_S * 1000)
         complaints: list[str] = []
         requests: list[str] = []
         page.on("console", lambda message: complaints.append(message.text))

@@ -10,14 +10,14 @@ from run_folders import write_run
 from synthetic import device, record
 
 from export.artifact import Artifact
+from harness.analyse import gains
 from harness.analyse.rows import table_rows
+from harness.cli.study import main
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE
 from harness.record.plan import Limits
 from harness.record.record import Record
-from harness.report import markdown, sections
 from harness.study import interleaved
-from harness.study.igc_report import REPORT_NAME
-from harness.study.igc_study import main
+from harness.study.igc_study import REPORT_NAME
 from harness.study.interleaved import Interleaved
 
 HOST = device("wall", "host", "host")
@@ -39,7 +39,7 @@ def study(on: object = HOST) -> list[Record]:
 
 
 def explained(records: list[Record]) -> str:
-    return markdown.blocks(sections.gains_explained(table_rows(records, Limits())))
+    return "\n".join(gains.explained(table_rows(records, Limits())))
 
 
 def test_a_gain_is_split_into_the_networks_part_and_the_kernels() -> None:
@@ -62,9 +62,7 @@ def test_only_modelled_time_comes_with_the_caution_about_in_order_cores() -> Non
 
 
 def test_nothing_is_explained_where_nothing_is_fused() -> None:
-    assert (
-        sections.gains_explained(table_rows([record("mobilenet", [100.0]), record("clcnet-a", [90.0])], Limits())) == []
-    )
+    assert gains.explained(table_rows([record("mobilenet", [100.0]), record("clcnet-a", [90.0])], Limits())) == []
 
 
 def test_mobilenet_on_the_runtimes_own_kernels_is_what_all_are_compared_with() -> None:
@@ -102,7 +100,7 @@ def test_a_report_is_remade_from_the_records_of_a_study(tmp_path: Path) -> None:
     write_run(tmp_path / "board-cortex-a7", study(device()))
     samples = {"mobilenet": [100_000_000, 110_000_000] * 3, "clcnet-a, fused": [60_000_000, 66_000_000] * 3}
     interleaved.write([Interleaved("1.32.0", 1, 3, {}, samples)], tmp_path)
-    result = CliRunner().invoke(main, ["--from", str(tmp_path)])
+    result = CliRunner().invoke(main, ["kernel", "--from", str(tmp_path)])
     assert result.exit_code == EXIT_OK, result.stderr
     text = (tmp_path / REPORT_NAME).read_text()
     for title in ("clcNet-A, grouped", "clcNet-A, depthwise", "clcNet-A, fused", "1.0 MobileNet-224, fused"):
@@ -119,13 +117,13 @@ def test_a_report_is_remade_from_the_records_of_a_study(tmp_path: Path) -> None:
 def test_a_failed_case_shows_as_failed_and_in_the_exit_code(tmp_path: Path) -> None:
     failed = record("clcnet-a", status="timed_out", error="no end", on=HOST, igc="fused")
     write_run(tmp_path / "host", [*study()[:4], failed])
-    result = CliRunner().invoke(main, ["--from", str(tmp_path)])
+    result = CliRunner().invoke(main, ["kernel", "--from", str(tmp_path)])
     assert result.exit_code == EXIT_CASE_FAILED
     assert "timed_out" in (tmp_path / REPORT_NAME).read_text()
 
 
 def test_a_folder_without_a_study_is_refused_in_one_line(tmp_path: Path) -> None:
-    result = CliRunner().invoke(main, ["--from", str(tmp_path / "nowhere")])
+    result = CliRunner().invoke(main, ["kernel", "--from", str(tmp_path / "nowhere")])
     assert result.exit_code == EXIT_USAGE
     assert result.stderr.count("\n") == 1
     assert "no study there" in result.stderr

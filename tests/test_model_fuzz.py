@@ -1,7 +1,4 @@
-"""Damaged and hostile model files: an error with its status, in time, and never a wrong output that counts as right.
-
-TENPASS_FUZZ_MODELS sets how many damaged files are run in the real runners.
-"""
+"""Damaged and hostile model files: an error with its status, in time, and never a wrong output that counts as right."""
 
 from __future__ import annotations
 
@@ -17,29 +14,32 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from programs import PATIENCE_S
 
 from device import bundle
 from device.host import HostDevice
 from device.records import DeviceState
 from device.statuses import EXIT_STATUSES
-from export.artifact import Artifact, describe
-from export.pipeline import export_model
+from export.artifact import Artifact
+from export.caffe2.formats import AS_CONVERTED
+from export.pipeline import ExportOptions, export_model
+from harness.measure.case import Run, measure
 from harness.measure.networks import ExportedNetwork
-from harness.measure.session import Run, measure
 from harness.record.case import Case
-from harness.record.plan import Turn
+from harness.record.plan import CaseRound
 from harness.record.record import Record
 from models import registry
 from toolchain import compile as compiling
 from toolchain import wheels
+from toolchain.files import describe
 from toolchain.paths import EXPORTS
 
-MODELS = int(os.environ.get("TENPASS_FUZZ_MODELS", "60"))
 TIMEOUT_S = 20.0
 MEMORY_BYTES = 12 << 30  # of address space: a size made huge must not take the machine's memory
 
@@ -106,20 +106,20 @@ class Source:
 
     name: str
     runtime: str
-    options: dict[str, str]
+    options: dict[str, Any]
 
 
 SOURCES = [
     Source("onnx", "onnxruntime", {}),
     Source("fused", "onnxruntime", {"igc": "fused"}),
-    Source("caffe2", "caffe2", {"format_name": "caffe2"}),
+    Source("caffe2", "caffe2", {"form": AS_CONVERTED}),
 ]
 
 
 @cache
 def exported(name: str) -> Artifact:
     [source] = [one for one in SOURCES if one.name == name]
-    return export_model(registry.get("clcnet-tiny"), EXPORTS, **source.options)
+    return export_model(registry.get("clcnet-tiny"), EXPORTS, ExportOptions(**source.options))
 
 
 def damaged(artifact: Artifact, folder: Path, dice: random.Random) -> Artifact:
@@ -153,11 +153,16 @@ class Host(HostDevice):
 
 def run(artifact: Artifact, runtime: str, host: HostDevice) -> Record:
     case = Case(artifact.model, runtime, format=artifact.format, igc=artifact.igc, warmup=0, passes=2)
-    return measure(Turn(case, 0, 0), ExportedNetwork(artifact), host, Run("fuzz", None, timeout_s=TIMEOUT_S))
+    return measure(CaseRound(case, 0, 0), ExportedNetwork(artifact), host, Run("fuzz", None, timeout_s=TIMEOUT_S))
 
 
+@pytest.mark.parametrize("models", [60, pytest.param(1000, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
 def test_a_damaged_model_file_ends_in_time_with_an_error_or_with_the_right_output(
-    tmp_path: Path, bounded_memory: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    bounded_memory: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    models: int,
 ) -> None:
     host = Host()
     monkeypatch.setattr(bundle, "build", cache(bundle.build))
@@ -166,7 +171,7 @@ def test_a_damaged_model_file_ends_in_time_with_an_error_or_with_the_right_outpu
     outcomes: Counter[tuple[str, str]] = Counter()
     messages: Counter[str] = Counter()
     slowest_s = 0.0
-    for seed in range(MODELS):
+    for seed in range(models):
         dice = random.Random(seed)
         source = SOURCES[seed % len(SOURCES)]
         artifact = damaged(exported(source.name), tmp_path / "artifact", dice)
@@ -179,12 +184,12 @@ def test_a_damaged_model_file_ends_in_time_with_an_error_or_with_the_right_outpu
             messages[f"{source.name} seed {seed}: {record.error}"] += 1
         check_believable(record, seed)
     with capsys.disabled():
-        if MODELS > 100:
+        if models > 100:
             print(
-                f"\n{MODELS} damaged files, slowest {slowest_s:.1f} s: {sorted(outcomes.items())}", *messages, sep="\n"
+                f"\n{models} damaged files, slowest {slowest_s:.1f} s: {sorted(outcomes.items())}", *messages, sep="\n"
             )
-    assert slowest_s < TIMEOUT_S + 10
-    assert sum(count for (_, status), count in outcomes.items() if status == "bad_model") > MODELS / 5
+    assert slowest_s < TIMEOUT_S + PATIENCE_S
+    assert sum(count for (_, status), count in outcomes.items() if status == "bad_model") > models / 5
 
 
 def check_believable(record: Record, seed: int) -> None:
@@ -265,7 +270,7 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Sani
 
     def run_model(model: Path) -> Sanitized:
         command = [str(program), "--model", str(model), *words]
-        done = subprocess.run(command, env=environment, capture_output=True, timeout=120, check=False)
+        done = subprocess.run(command, env=environment, capture_output=True, timeout=PATIENCE_S, check=False)
         stderr = done.stderr.decode(errors="replace")
         found = re.search(
             r"^.*(ERROR: AddressSanitizer|runtime error:|AddressSanitizer:DEADLYSIGNAL).*", stderr, re.M | re.S
@@ -463,13 +468,14 @@ def random_change(dice: random.Random) -> Callable[[onnx.ModelProto], None]:
     )
 
 
+@pytest.mark.parametrize("models", [15, pytest.param(250, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
 def test_nothing_in_a_model_file_makes_our_code_touch_what_is_not_its_own(
-    sanitized: Callable[[Path], Sanitized], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    sanitized: Callable[[Path], Sanitized], tmp_path: Path, capsys: pytest.CaptureFixture[str], models: int
 ) -> None:
     """Files damaged as bytes, and fused ones with other attributes and shapes."""
     path = tmp_path / "model.onnx"
     outcomes: Counter[str] = Counter()
-    for seed in range(MODELS // 4):
+    for seed in range(models):
         dice = random.Random(seed)
         if seed % 2:
             model = fused()
@@ -483,5 +489,5 @@ def test_nothing_in_a_model_file_makes_our_code_touch_what_is_not_its_own(
         assert not ended.blames_us, (seed, ended.report[-3000:])
         outcomes["in ONNX Runtime" if ended.report else str(ended.exit_status)] += 1
     with capsys.disabled():
-        if MODELS > 100:
-            print(f"\n{MODELS // 4} files under the sanitizers: {sorted(outcomes.items())}")
+        if models > 100:
+            print(f"\n{models} files under the sanitizers: {sorted(outcomes.items())}")

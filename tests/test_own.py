@@ -14,14 +14,13 @@ import pytest
 from click.testing import CliRunner, Result
 from onnx import TensorProto, helper, numpy_helper
 
-from device.records import OutputTensor
 from export import verify
-from export.artifact import ExportError, file_sha256, read_artifact
+from export.artifact import ExportError, read_artifact
 from export.onnx import simplify
 from export.own import model as owns
 from export.own.model import STEPS, OwnModel, export_own
 from export.precision import tolerance
-from export.tensors import TYPES, read_tensor
+from export.tensors import read_tensor
 from harness.analyse.warnings import warnings_of
 from harness.measure.networks import read_outputs
 from harness.measure.own_models import named
@@ -30,6 +29,8 @@ from harness.record import plan as plans
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE
 from harness.record.plan import Limits
 from harness.run import main
+from toolchain.files import file_sha256
+from toolchain.tensors import ELEMENT_BYTES, TensorType
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 Sizes = list[int | str | None]
@@ -124,11 +125,11 @@ def test_several_inputs_and_outputs_of_several_types_become_an_artifact(tmp_path
     path = saved(embedding(), tmp_path)
     made = export_own(own_of(path, {"sequence": 6}), tmp_path / "out")
     assert read_artifact(made.folder) == made
-    assert [(one.name, one.dtype, one.shape) for one in made.inputs] == [
+    assert [(one.name, one.type, one.shape) for one in made.inputs] == [
         ("ids", "int64", (1, 6)),
         ("mask", "bool", (1, 6)),
     ]
-    assert [(one.name, one.dtype, one.shape) for one in made.outputs] == [
+    assert [(one.name, one.type, one.shape) for one in made.outputs] == [
         ("hidden", "float32", (1, 6, 4)),
         ("best", "int64", (1, 6)),
     ]
@@ -254,7 +255,7 @@ def test_inputs_that_do_not_fit_are_one_clear_line(arrays: dict[str, np.ndarray]
 
 
 @quick
-@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("dtype", ELEMENT_BYTES)
 def test_inputs_are_drawn_by_type_the_same_each_time(dtype: str, tmp_path: Path) -> None:
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     node = helper.make_node("Identity", ["x"], ["y"])
@@ -483,12 +484,12 @@ def test_the_deviation_from_fp32_is_of_floating_point_outputs_alone() -> None:
 def test_outputs_of_several_types_are_read_one_after_the_other(tmp_path: Path) -> None:
     arrays = [RAMP, np.arange(5), np.array([True, False]), np.array(2.5, np.float16), np.zeros((0, 3), np.int8)]
     (tmp_path / "output").write_bytes(b"".join(one.tobytes() for one in arrays))
-    written = [OutputTensor(one.dtype.name, one.shape) for one in arrays]  # type: ignore[arg-type]
+    written = [TensorType(one.dtype.name, one.shape) for one in arrays]  # type: ignore[arg-type]
     for found, right in zip(read_outputs(tmp_path / "output", written), arrays, strict=True):
         assert (found.dtype, found.shape) == (right.dtype, right.shape)
         np.testing.assert_array_equal(found, right)
     with pytest.raises(ValueError, match=r"the output has 92 bytes, tensors of these shapes 88"):
-        read_outputs(tmp_path / "output", [OutputTensor("float32", (22,))])
+        read_outputs(tmp_path / "output", [TensorType("float32", (22,))])
 
 
 # On the command line

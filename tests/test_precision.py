@@ -12,17 +12,19 @@ from torch import nn
 
 from export import inputs, precision, verify
 from export.artifact import ExportError, read_artifact
+from export.caffe2.formats import AS_CONVERTED
 from export.calibration import Calibration
 from export.onnx.simplify import simplify
 from export.onnx.to_onnx import to_onnx
-from export.pipeline import STEPS, export_model
+from export.pipeline import STEPS, ExportOptions, export_model
 from export.precision import FP16, INT8, PrecisionError, convert
 from export.tensors import read_tensor
 from models import registry, weights
 from models.clcnet import CLCNet, Interlace
+from toolchain.tensors import Port
 
 TINY = registry.get("clcnet-tiny")
-PORT = inputs.Port("input", "float32", TINY.input_shape)
+PORT = Port("float32", TINY.input_shape, "input")
 
 lower_ones = pytest.mark.parametrize("name", [FP16, INT8])
 
@@ -34,7 +36,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @lower_ones
 def test_an_artifact_says_its_precision_and_keeps_the_fp32_outputs_beside_its_own(name: str, out: Path) -> None:
-    fp32, made = export_model(TINY, out), export_model(TINY, out, precision=name)
+    fp32, made = export_model(TINY, out), export_model(TINY, out, ExportOptions(precision=name))
     assert made.folder.name == f"clcnet-tiny.{name}"
     assert read_artifact(made.folder) == made
     assert (made.precision, fp32.precision) == (name, "fp32")
@@ -47,7 +49,7 @@ def test_an_artifact_says_its_precision_and_keeps_the_fp32_outputs_beside_its_ow
 
 @lower_ones
 def test_the_reference_is_the_file_itself_operator_by_operator(name: str, out: Path) -> None:
-    made = export_model(TINY, out, precision=name)
+    made = export_model(TINY, out, ExportOptions(precision=name))
     [x], [y] = (read_tensor(made.folder, one) for one in made.inputs), made.outputs
     found = verify.run_onnx_on(made.folder / "model.onnx", [x], optimized=False)
     np.testing.assert_array_equal(found["output"], read_tensor(made.folder, y))
@@ -55,25 +57,30 @@ def test_the_reference_is_the_file_itself_operator_by_operator(name: str, out: P
 
 @pytest.mark.parametrize(("name", "part"), [(FP16, 0.56), (INT8, 0.52)])
 def test_the_file_is_smaller(name: str, part: float, out: Path) -> None:
-    assert export_model(TINY, out, precision=name).model_size_bytes < part * export_model(TINY, out).model_size_bytes
+    assert (
+        export_model(TINY, out, ExportOptions(precision=name)).model_size_bytes
+        < part * export_model(TINY, out).model_size_bytes
+    )
 
 
 @lower_ones
 def test_ir_version_and_operator_set_stay_for_runtimes_that_are_older_than_the_tools(name: str, out: Path) -> None:
-    before, after = (onnx.load(export_model(TINY, out, precision=one).folder / "model.onnx") for one in ("fp32", name))
+    before, after = (
+        onnx.load(export_model(TINY, out, ExportOptions(precision=one)).folder / "model.onnx") for one in ("fp32", name)
+    )
     assert before.ir_version == after.ir_version
     assert [*before.opset_import] == [*after.opset_import]
 
 
 @lower_ones
 def test_inputs_and_outputs_stay_as_they_were(name: str, out: Path) -> None:
-    made, fp32 = export_model(TINY, out, precision=name), export_model(TINY, out)
+    made, fp32 = export_model(TINY, out, ExportOptions(precision=name)), export_model(TINY, out)
     assert made.inputs == fp32.inputs
-    assert [(one.name, one.dtype, one.shape) for one in made.outputs] == [("output", "float32", (1, 100))]
+    assert [(one.name, one.type, one.shape) for one in made.outputs] == [("output", "float32", (1, 100))]
 
 
 def test_int8_is_quantized_by_channel_on_both_sides(out: Path) -> None:
-    model = onnx.load(export_model(TINY, out, precision=INT8).folder / "model.onnx")
+    model = onnx.load(export_model(TINY, out, ExportOptions(precision=INT8)).folder / "model.onnx")
     values = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
     readers = {node.input[0]: node for node in model.graph.node if node.op_type == "DequantizeLinear"}
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
@@ -87,7 +94,7 @@ def test_int8_is_quantized_by_channel_on_both_sides(out: Path) -> None:
 
 
 def test_fp16_holds_no_float32_weight(out: Path) -> None:
-    model = onnx.load(export_model(TINY, out, precision=FP16).folder / "model.onnx")
+    model = onnx.load(export_model(TINY, out, ExportOptions(precision=FP16)).folder / "model.onnx")
     kinds = [one.data_type for one in model.graph.initializer]
     assert TensorProto.FLOAT16 in kinds
     assert TensorProto.FLOAT not in kinds
@@ -101,7 +108,9 @@ def lowered(network: nn.Module, name: str, folder: Path) -> precision.Lowered:
     to_onnx(network, TINY.input_shape, folder / "traced.onnx")
     simplify(folder / "traced.onnx", folder / "simplified.onnx")
     x = inputs.draw([PORT])["input"]
-    return precision.lowered("tiny", folder / "simplified.onnx", name, Calibration(), [PORT], [x], folder)
+    return precision.lowered(
+        precision.Network("tiny", folder / "simplified.onnx", [PORT], [x]), name, Calibration(), folder
+    )
 
 
 def seeded(*, without_interlace: int | None = None) -> CLCNet:
@@ -145,18 +154,21 @@ def test_given_data_calibrates_and_is_named_by_its_hash(tmp_path: Path) -> None:
     data = tmp_path / "images.npz"
     samples = 0.1 * np.random.default_rng(5).standard_normal((3, *TINY.input_shape), dtype=np.float32)
     np.savez(data, input=samples)
-    random = export_model(TINY, tmp_path / "out", precision=INT8)
-    made = export_model(TINY, tmp_path / "out", precision=INT8, calibration=data)
-    sha256 = Calibration.of(data).sha256
+    random = export_model(TINY, tmp_path / "out", ExportOptions(precision=INT8))
+    made = export_model(TINY, tmp_path / "out", ExportOptions(precision=INT8, calibration=data))
+    sha256 = Calibration.from_file(data).sha256
     assert made.calibration == f"images.npz sha256 {sha256} (3 samples)"
     assert sha256 is not None
     assert made.folder.name == f"clcnet-tiny.int8.{sha256[:12]}"
     assert made.model_files != random.model_files
     steps: list[str] = []
-    assert export_model(TINY, tmp_path / "out", precision=INT8, calibration=data, on_step=steps.append) == made
+    assert (
+        export_model(TINY, tmp_path / "out", ExportOptions(precision=INT8, calibration=data), on_step=steps.append)
+        == made
+    )
     assert steps == []
     np.savez(data, input=2 * samples)
-    export_model(TINY, tmp_path / "out", precision=INT8, calibration=data, on_step=steps.append)
+    export_model(TINY, tmp_path / "out", ExportOptions(precision=INT8, calibration=data), on_step=steps.append)
     assert steps == list(STEPS)
 
 
@@ -211,19 +223,19 @@ def test_a_file_that_is_no_npz_is_one_clear_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"format_name": "caffe2", "precision": INT8}, "Caffe2 runs no int8 here; ONNX Runtime does"),
+        ({"form": AS_CONVERTED, "precision": INT8}, "Caffe2 runs no int8 here; ONNX Runtime does"),
         ({"igc": "fused", "precision": FP16}, "igc fused computes in fp32 alone; for fp16 take another igc"),
     ],
 )
 def test_what_cannot_be_had_is_refused_in_words(options: dict[str, str], words: str, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=f"^clcnet-tiny: {words}"):
-        export_model(TINY, tmp_path, **options)  # type: ignore[arg-type]
+        export_model(TINY, tmp_path, ExportOptions(**options))  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("igc", ["grouped", "depthwise"])
 def test_other_ways_of_the_same_convolution_can_be_had_in_int8(igc: str, tmp_path: Path) -> None:
-    made = export_model(TINY, tmp_path, igc=igc, precision=INT8)
+    made = export_model(TINY, tmp_path, ExportOptions(igc=igc, precision=INT8))
     assert made.op_counts["QuantizeLinear"] > made.op_counts["Conv"]
 
 
@@ -243,7 +255,7 @@ PRODUCT = helper.make_node("MatMul", ["x", "w"], ["y"])
 
 def into(name: str, model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
     onnx.save(model, folder / "source.onnx")
-    samples = inputs.calibration_draws([inputs.Port("x", "float32", (2, 8))])
+    samples = inputs.calibration_draws([Port("float32", (2, 8), "x")])
     convert(folder / "source.onnx", folder / "target.onnx", name, samples, folder)
     return onnx.load(folder / "target.onnx")
 

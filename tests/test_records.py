@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from synthetic import record, table6
+from pages import run_of
+from synthetic import device, record, table6
 
 from harness.record import journal
 from harness.record.errors import UsageError
 from harness.record.journal import Journal
+from harness.record.plan import missing_cases
 
 
 def test_records_come_back_as_they_were_written(tmp_path: Path) -> None:
@@ -65,3 +68,18 @@ def test_a_damaged_record_is_refused_by_line_and_reason(tmp_path: Path, damage, 
     (tmp_path / journal.FILE_NAME).write_text(f"{first}\n{damage(second)}\n")
     with pytest.raises(UsageError, match=message):
         journal.read(tmp_path)
+
+
+def test_what_is_missing_of_a_plan_is_told_for_each_device_with_the_attempt_that_failed() -> None:
+    other = device("wall", "phone", "ABC")
+    ours, theirs = table6()[:2], [replace(one, device=other) for one in table6()[:2]]
+    planned = run_of([*ours, *theirs], devices=("board:cortex-a7", "the phone"), device_infos={"the phone": other})
+    failed = replace(theirs[0], status="crashed", error="signal SIGKILL")
+    assert missing_cases(planned, [*ours, *theirs]) == []
+    assert [
+        (one.device, one.case_round.id, one.record) for one in missing_cases(planned, [ours[1], failed, theirs[1]])
+    ] == [
+        ("board:cortex-a7", ours[0].id, None),
+        ("the phone", theirs[0].id, failed),
+    ]
+    assert missing_cases(planned, [*ours, failed, *theirs]) == []  # a later attempt ended well

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import signal
@@ -23,9 +22,6 @@ from test_replay import keep, recorded, rounds_of, steady
 from harness.record import journal, plan
 from harness.record.errors import EXIT_OK, EXIT_USAGE, UsageError
 from harness.run import main
-
-#: How many runs are killed; CI's full measure is 200.
-KILLS = int(os.environ.get("TENPASS_KILLS", "4"))
 
 
 def run(*arguments: str) -> Result:
@@ -182,7 +178,8 @@ def test_wherever_a_journal_is_cut_all_whole_records_come_back_and_nothing_else(
     assert journal.read(folder) == [*written[: min(content.count(b"\n"), 4)], written[-1]]
 
 
-def test_a_run_killed_at_any_moment_is_whole_after_it_is_taken_up_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [4, pytest.param(200, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
+def test_a_run_killed_at_any_moment_is_whole_after_it_is_taken_up_again(tmp_path: Path, kills: int) -> None:
     """By SIGKILL, on this machine: real runners, several times in one run; the moments differ from test to test."""
     generator = random.Random(4)
     options = ["--device", "host", "--models", "clcnet-tiny", "--threads", "1,2", "--rounds", "3", "--passes", "20"]
@@ -193,7 +190,7 @@ def test_a_run_killed_at_any_moment_is_whole_after_it_is_taken_up_again(tmp_path
     whole_s = time.monotonic() - began  # the moments are spread over all that a run does, its start included
     out, killed = tmp_path / "cut", 0
     arguments = [*options, "--seed", "7", "--out", str(out)]
-    while killed < KILLS:
+    while killed < kills:
         argv = [sys.executable, "-m", "harness.run", *arguments]
         with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             time.sleep(generator.uniform(0, whole_s))

@@ -16,23 +16,25 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from fake_adb import FakeAdb, serving
+from programs import HEARS_CTRL_C, PATIENCE_S
 
 from device.host import HostDevice
 from device.open import DEFAULT_BOARD, choose
-from export.artifact import Artifact, ExportError, describe
-from harness.cli import report
-from harness.measure import session
+from export.artifact import Artifact, ExportError
+from harness.cli.report import main as report_command
+from harness.measure import case
+from harness.measure.cases import Choices
 from harness.measure.networks import ExportedNetwork
 from harness.record import journal
 from harness.record.case import Case
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXIT_OK, EXIT_USAGE
-from harness.record.plan import Turn
+from harness.record.plan import CaseRound
 from harness.record.record import Record
-from harness.run import _passes as default_passes
 from harness.run import main
 from models import clcnet, registry, weights
 from toolchain import caffe2
 from toolchain.debian import DebianError
+from toolchain.files import describe
 
 
 def run(*arguments: str) -> Result:
@@ -107,7 +109,7 @@ def test_the_report_is_remade_from_the_records_alone(tmp_path: Path) -> None:
     made = {path.name: path.read_bytes() for path in out.iterdir() if path.name not in kept}
     for name in made:
         (out / name).unlink()
-    assert CliRunner().invoke(report.main, [str(out)]).exit_code == EXIT_OK
+    assert CliRunner().invoke(report_command, [str(out)]).exit_code == EXIT_OK
     assert {path.name: path.read_bytes() for path in out.iterdir() if path.name not in kept} == made
 
 
@@ -148,7 +150,7 @@ def test_a_checkpoint_changes_the_weights_and_is_named_in_the_record(tmp_path: P
 def test_ten_passes_are_timed_but_for_rounds_on_a_computer_that_are_to_be_compared(
     devices: list[str], rounds: int, passes: int
 ) -> None:
-    assert default_passes(devices, rounds) == passes
+    assert Choices(rounds=rounds).passes_on(devices) == passes
 
 
 # --- which device it takes
@@ -194,7 +196,7 @@ def test_without_a_mirror_that_has_caffe2_onnx_runtime_is_measured_all_the_same(
 
     monkeypatch.setattr(caffe2, "_packages", no_mirror)
     monkeypatch.setattr(caffe2, "FOLDER", tmp_path / "caffe2")
-    monkeypatch.setattr("harness.measure.prepare.EXPORTS", tmp_path / "export")
+    monkeypatch.setattr("harness.measure.networks.EXPORTS", tmp_path / "export")
     out = tmp_path / "run"
     result = run("--device", "host", "--runtime", "all", "--models", "clcnet-tiny", "--out", str(out))
     assert result.exit_code == EXIT_CASE_FAILED
@@ -280,7 +282,7 @@ def test_an_export_that_fails_does_not_stop_the_other_cases(tmp_path: Path, monk
             raise ExportError("mobilenet: the exported file does not compute what PyTorch does")
         return right(spec, *arguments, **options)
 
-    monkeypatch.setattr("harness.measure.prepare.export_model", failing)
+    monkeypatch.setattr("harness.measure.networks.export_model", failing)
     out = tmp_path / "run"
     result = run("--device", "host", "--models", "mobilenet,clcnet-tiny", "--passes", "2", "--out", str(out))
     assert result.exit_code == EXIT_CASE_FAILED
@@ -290,8 +292,8 @@ def test_an_export_that_fails_does_not_stop_the_other_cases(tmp_path: Path, monk
 
 
 def measured(artifact: Artifact) -> Record:
-    turn = Turn(Case(artifact.model, "onnxruntime", passes=2), round=0, order=0)
-    return session.measure(turn, ExportedNetwork(artifact), HostDevice(), session.Run("test", None, 60))
+    turn = CaseRound(Case(artifact.model, "onnxruntime", passes=2), round=0, order=0)
+    return case.measure(turn, ExportedNetwork(artifact), HostDevice(), case.Run("test", None, 60))
 
 
 def test_a_corrupted_onnx_file_fails_its_case_with_the_runtimes_reason(tiny: Artifact, tmp_path: Path) -> None:
@@ -323,10 +325,9 @@ def test_a_network_with_one_interlace_missing_fails_the_output_check(without_one
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_keeps_what_is_finished_and_makes_the_table_from_it(tmp_path: Path, ending: signal.Signals) -> None:
     out = tmp_path / "run"
-    options = ["--models", "clcnet-tiny,mobilenet", "--passes", "3000", "--out", str(out)]
+    options = ["--models", "clcnet-tiny,mobilenet", "--passes", "5000", "--out", str(out)]
     with subprocess.Popen(
-        # Whoever runs the tests in the background has Ctrl-C ignored, and so would have what they start.
-        ["env", "--default-signal=INT", sys.executable, "-m", "harness.run", "--device", "host", *options],
+        [*HEARS_CTRL_C, sys.executable, "-m", "harness.run", "--device", "host", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -337,7 +338,7 @@ def test_ctrl_c_keeps_what_is_finished_and_makes_the_table_from_it(tmp_path: Pat
         while process.poll() is None and not (out / journal.FILE_NAME).read_bytes():
             time.sleep(0.05)
         process.send_signal(ending)
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == EXIT_CASE_FAILED, stderr
     assert [record.case.model for record in journal.read(out)] == ["clcnet-tiny"]
     assert "clcNet-tiny" in stdout

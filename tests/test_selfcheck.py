@@ -13,20 +13,24 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from programs import PATIENCE_S
 from synthetic import BOARD, STATE, device
 
 from device import bundle as bundles
 from device.host import HostDevice
 from device.open import open_devices
-from device.records import DeviceInfo, DeviceState, InputTensor, Measurement, RunRequest
+from device.records import DeviceInfo, DeviceState, Measurement, RunRequest
 from device.wire import Event
 from export.artifact import Artifact
+from harness.cli.selfcheck import main as selfcheck_command
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE, HarnessError
+from harness.runtimes import NULL, build_bundle
 from harness.study import agreement, nullcase, selfcheck, selfcheck_report
 from harness.study.agreement import Agreement, Block
 from harness.study.nullcase import NullCase
 from harness.study.selfcheck import Selfcheck
 from toolchain import compile as compiling
+from toolchain.tensors import InputTensor
 
 NATIVE = compiling.native().abi
 HOST = replace(device("wall", "host", "host"), abi=NATIVE)
@@ -52,7 +56,7 @@ Run = Callable[..., Ended]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    built = bundles.build(NATIVE, bundles.NULL)
+    built = build_bundle(NATIVE, NULL)
 
     def run(model: str, *more: str) -> Ended:
         (tmp_path / "model").write_text(model)
@@ -60,7 +64,7 @@ def run(tmp_path: Path) -> Run:
         command = bundles.command(built, str(built.files[0].path.parent))
         command += ["--model", str(tmp_path / "model"), "--input", str(tmp_path / "input"), "--shape", "1"]
         command += ["--output", str(tmp_path / "output"), *more]
-        done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, timeout=PATIENCE_S, check=False)
         output = tmp_path / "output"
         values = np.fromfile(output, "<f4").tolist() if output.exists() else []
         return Ended(done.returncode, [json.loads(line) for line in done.stdout.splitlines()], values)
@@ -180,9 +184,9 @@ def test_the_counters_of_a_board_count_and_add_nothing_to_its_samples(tmp_path: 
         plain = nullcase.measure(board, tmp_path, "spin_ns 1000000", passes=5)
         counted = nullcase.measure(board, tmp_path, "spin_ns 1000000", passes=5, counters=True)
         request = RunRequest(
-            bundle=bundles.build(board.info.abi, bundles.NULL),
+            bundle=build_bundle(board.info.abi, NULL),
             model_files=(nullcase.file_with(tmp_path / "model.txt", b"spin_ns 1000000"),),
-            inputs=(InputTensor(nullcase.file_with(tmp_path / "input.bin", nullcase.INPUT), "float32", (1,)),),
+            inputs=(InputTensor("float32", (1,), nullcase.file_with(tmp_path / "input.bin", nullcase.INPUT)),),
             output_path=tmp_path / "output",
             passes=5,
             counters=True,
@@ -357,7 +361,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[[Selfcheck], None]:
 @pytest.mark.parametrize(("added_ns", "code"), [(100, EXIT_OK), (5000, EXIT_CASE_FAILED)])
 def test_a_target_missed_is_exit_code_1(added_ns: int, code: int, measured: Callable[[Selfcheck], None]) -> None:
     measured(checked(added_ns=added_ns))
-    ended = CliRunner().invoke(selfcheck.main, [])
+    ended = CliRunner().invoke(selfcheck_command, [])
     assert ended.exit_code == code
     assert "# What the harness itself costs" in ended.output
 
@@ -365,7 +369,7 @@ def test_a_target_missed_is_exit_code_1(added_ns: int, code: int, measured: Call
 def test_the_report_and_the_raw_samples_are_written(tmp_path: Path, measured: Callable[[Selfcheck], None]) -> None:
     measured(checked(both=apart(0.0)))
     folder = tmp_path / "new" / "folder"
-    assert CliRunner().invoke(selfcheck.main, ["--out", str(folder)]).exit_code == EXIT_OK
+    assert CliRunner().invoke(selfcheck_command, ["--out", str(folder)]).exit_code == EXIT_OK
     assert (folder / "selfcheck.md").read_text().startswith("# What the harness itself costs")
     raw = json.loads((folder / "selfcheck.json").read_text())
     assert raw["samples"][0]["samples_ns"] == [150] * 3
@@ -374,7 +378,7 @@ def test_the_report_and_the_raw_samples_are_written(tmp_path: Path, measured: Ca
 
 def test_a_folder_that_cannot_be_made_is_known_before_anything_is_measured(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    ended = CliRunner().invoke(selfcheck.main, ["--out", str(tmp_path / "file" / "folder")])
+    ended = CliRunner().invoke(selfcheck_command, ["--out", str(tmp_path / "file" / "folder")])
     assert ended.exit_code == EXIT_USAGE
     assert "could not be written" in ended.output
 

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 from pytest_regressions.file_regression import FileRegressionFixture
 
+from harness.cli.study import main as study
 from harness.record.errors import EXIT_OK, EXIT_USAGE
 from harness.report import csv as as_csv
 from harness.study import table5
@@ -135,7 +136,7 @@ def test_each_form_says_in_words_that_no_accuracy_is_measured(text: object) -> N
 
 
 def test_the_command_prints_the_tables_and_leaves_them_in_a_folder_that_it_makes(tmp_path: Path) -> None:
-    result = CliRunner().invoke(table5.main, ["--out", str(tmp_path / "new" / "folder")])
+    result = CliRunner().invoke(study, ["table5", "--out", str(tmp_path / "new" / "folder")])
     assert result.exit_code == EXIT_OK
     assert result.stdout == table5.for_terminal(rows())
     names = ["table5.md", "table5.csv", "table5.tex"]
@@ -147,7 +148,7 @@ def test_the_command_prints_the_tables_and_leaves_them_in_a_folder_that_it_makes
 
 def test_a_folder_that_cannot_be_written_is_a_usage_error_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    result = CliRunner().invoke(table5.main, ["--out", str(tmp_path / "file" / "out")])
+    result = CliRunner().invoke(study, ["table5", "--out", str(tmp_path / "file" / "out")])
     assert result.exit_code == EXIT_USAGE
     assert result.stderr == f"error: {tmp_path}/file/out: the report could not be written (Not a directory)\n"
 

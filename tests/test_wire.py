@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from device import wire
 from device.errors import DeviceError, RunnerFailed
-from device.records import Counters, NodeTime, OutputTensor, Pass, Profile
+from device.records import Counters, NodeTime, Pass, Profile
 from device.statuses import EXIT_STATUSES
 from device.wire import Transcript, WireError
 from toolchain.paths import REPOSITORY
+from toolchain.tensors import TensorType
 
 PROTOCOL = (REPOSITORY / "device/runner/PROTOCOL.md").read_text()
 
@@ -23,7 +24,7 @@ PROTOCOL = (REPOSITORY / "device/runner/PROTOCOL.md").read_text()
 PASS = 2  # where the first pass stands in the stream
 
 
-def stream(warmup: int = 1, passes: int = 2, profiled: int = 0) -> list[dict[str, Any]]:
+def stream(warmup: int = 1, passes: int = 2, profiled: int = 0, settled: bool | None = None) -> list[dict[str, Any]]:
     """A whole run's events; with `profiled` passes, of two nodes, at the end."""
 
     def ended(phase: str, index: int) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def stream(warmup: int = 1, passes: int = 2, profiled: int = 0) -> list[dict[str
     return [
         {
             "event": "hello",
-            "wire": 3,
+            "wire": 4,
             "runner": "0.1.0",
             "abi": "x86_64",
             "pid": 7,
@@ -71,7 +72,14 @@ def stream(warmup: int = 1, passes: int = 2, profiled: int = 0) -> list[dict[str
         *(ended("timed", index) for index in range(passes)),
         {"event": "output", "tensors": [{"type": "float32", "shape": [1, 10]}], "bytes": 40},
         *(profile if profiled else []),
-        {"event": "end", "warmup": warmup, "passes": passes, "peak_rss_bytes": 1000, "cpu_mask": 3},
+        {
+            "event": "end",
+            "warmup": warmup,
+            "settled": settled,
+            "passes": passes,
+            "peak_rss_bytes": 1000,
+            "cpu_mask": 3,
+        },
     ]
 
 
@@ -90,10 +98,31 @@ def test_a_whole_stream_becomes_a_measurement_with_every_sample() -> None:
     measured = read(lines(stream())).measurement()
     assert [sample.ns for sample in measured.samples] == [1000, 1001]
     assert [sample.ns for sample in measured.warmup] == [1000]
-    assert measured.outputs == (OutputTensor("float32", (1, 10)),)
+    assert measured.outputs == (TensorType("float32", (1, 10)),)
     assert measured.peak_rss_bytes == 1000
     assert measured.cpu_mask == 3
     assert (measured.machine, measured.cpu_features, measured.counters_error) == ("x86_64", ("avx2",), None)
+
+
+@pytest.mark.parametrize(("made", "settled"), [(1, True), (2, True), (4, True), (4, False)])
+def test_more_passes_to_warm_up_may_come_until_they_have_settled(made: int, settled: bool) -> None:
+    transcript = Transcript(warmup=1, more_warmup=3, passes=2)
+    list(transcript.receive(lines(stream(warmup=made, settled=settled))))
+    measured = transcript.measurement()
+    assert (len(measured.warmup), len(measured.samples), measured.settled) == (made, 2, settled)
+    again = Transcript(warmup=1, more_warmup=3, passes=2)
+    list(again.receive(b"".join(wire.lines(measured))))
+    assert again.measurement() == measured
+
+
+@pytest.mark.parametrize(
+    ("more", "made", "settled"),
+    [(3, 0, True), (3, 5, True), (3, 2, None), (3, 3, False), (0, 1, True), (0, 2, None)],
+)
+def test_other_passes_to_warm_up_than_were_asked_for_are_refused(more: int, made: int, settled: bool | None) -> None:
+    transcript = Transcript(warmup=1, more_warmup=more, passes=2)
+    with pytest.raises(WireError):
+        list(transcript.receive(lines(stream(warmup=made, settled=settled))))
 
 
 def test_several_outputs_are_read_in_their_order_each_with_its_type() -> None:
@@ -102,9 +131,9 @@ def test_several_outputs_are_read_in_their_order_each_with_its_type() -> None:
     next(event for event in events if event["event"] == "output").update(tensors=tensors, bytes=49)
     measured = read(lines(events)).measurement()
     assert measured.outputs == (
-        OutputTensor("int64", (2, 3)),
-        OutputTensor("bool", ()),
-        OutputTensor("float16", (0, 7)),
+        TensorType("int64", (2, 3)),
+        TensorType("bool", ()),
+        TensorType("float16", (0, 7)),
     )
     assert b"".join(wire.lines(measured)).count(b'"int64"') == 1
 
@@ -252,7 +281,7 @@ def test_a_missing_field_is_refused_in_every_event(data: st.DataObject) -> None:
 
 def test_another_wire_version_is_refused_with_what_to_do() -> None:
     events = stream()
-    for other in (2, 4):
+    for other in (3, 5):
         events[0]["wire"] = other
         with pytest.raises(WireError, match="rebuild the bundle"):
             read(lines(events))

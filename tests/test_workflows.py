@@ -18,9 +18,24 @@ MAKEFILE = (REPOSITORY / "Makefile").read_text()
 TARGETS = set(re.findall(r"^([a-z0-9-]+):.*## ", MAKEFILE, re.MULTILINE))
 
 #: What is no target of make: what a bare machine lacks, and keeping a result for the next time.
-OTHER_COMMANDS = ("apt-get ", "git config --global --add safe.directory ", "rm -rf results/farm-before", "cp -r ")
+OTHER_COMMANDS = (
+    "apt-get ",
+    "git config --global --add safe.directory ",
+    "mkdir -p build/pip",
+    'echo "PIP_CACHE_DIR=$GITHUB_WORKSPACE/build/pip" >> "$GITHUB_ENV"',
+    "rm -rf results/farm-before",
+    "cp -r ",
+)
+
+#: What may stand where in an expression (GitHub's table "Context availability"): of a step's own keys all of these may.
+IN_A_STEP = {"github", "vars", "runner"}
+IN_A_JOB = {"env": {"github", "vars"}, "if": {"github", "vars"}}
+IN_A_WORKFLOW = {"concurrency": {"github", "vars"}}
+#: Contexts whose paths are the host's, wherever the job runs (github.com/actions/runner/issues/2058).
+PATHS_OF_THE_HOST = ("github.workspace", "runner.workspace", "runner.temp", "runner.tool_cache", "github.action_path")
 
 workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+benching = pytest.mark.parametrize("path", [WORKFLOWS[0], WORKFLOWS[1]], ids=lambda path: path.stem)
 
 
 def content(path: Path) -> dict[str, Any]:
@@ -43,8 +58,82 @@ def made(path: Path, target: str) -> dict[str, str]:
     return dict(word.split("=", 1) for word in shlex.split(line)[2:])
 
 
-def test_there_are_a_workflow_for_ci_and_one_for_a_farm() -> None:
-    assert [path.stem for path in WORKFLOWS] == ["ci", "device-farm"]
+def expressions(value: object) -> list[str]:
+    """All that stands in ${{ }} below here."""
+    if isinstance(value, dict):
+        return [found for each in value.values() for found in expressions(each)]
+    if isinstance(value, list):
+        return [found for each in value for found in expressions(each)]
+    return re.findall(r"\$\{\{(.+?)\}\}", str(value))
+
+
+def contexts(value: object) -> set[str]:
+    """What the expressions below here speak of, texts and functions left out."""
+    bare = [re.sub(r"'[^']*'", "", expression) for expression in expressions(value)]
+    return {name for each in bare for name in re.findall(r"(?<![\w.])([a-z_]+)\.", each)}
+
+
+def test_there_are_a_workflow_for_ci_one_for_a_farm_and_one_for_each_night() -> None:
+    assert [path.stem for path in WORKFLOWS] == ["ci", "device-farm", "nightly"]
+
+
+@workflow
+def test_an_expression_uses_what_there_is_where_it_stands(path: Path) -> None:
+    whole = content(path)
+    for key in set(whole) - {"jobs", True}:
+        assert contexts(whole[key]) <= IN_A_WORKFLOW.get(key, set()), key
+    for job in whole["jobs"].values():
+        for key in set(job) - {"steps"}:
+            assert contexts(job[key]) <= IN_A_JOB.get(key, set()), key
+            assert "hashFiles" not in str(job[key])
+        assert contexts(job["steps"]) <= IN_A_STEP
+
+
+@workflow
+def test_no_path_is_the_hosts_where_a_job_runs_in_a_container(path: Path) -> None:
+    for job in content(path)["jobs"].values():
+        if "container" in job:
+            assert not [name for name in PATHS_OF_THE_HOST if any(name in one for one in expressions(job))]
+
+
+@workflow
+def test_what_pip_fetches_is_kept_where_the_parts_are(path: Path) -> None:
+    """As an absolute path, of the shell's own variable, in a folder that root has made: pip keeps nothing elsewhere."""
+    for job in content(path)["jobs"].values():
+        if "container" not in job:
+            continue
+        runs = [step.get("run", "") for step in job["steps"]]
+        (cache,) = (step["with"] for step in job["steps"] if "actions/cache@" in step.get("uses", ""))
+        assert cache["path"] == "build"
+        kept = 'mkdir -p build/pip\necho "PIP_CACHE_DIR=$GITHUB_WORKSPACE/build/pip" >> "$GITHUB_ENV"\n'
+        assert runs.index(kept) < next(number for number, run in enumerate(runs) if run.startswith("make "))
+        for file in ("pyproject.toml", "constraints.txt", "toolchain/*.lock.json"):
+            assert f"'{file}'" in cache["key"]
+
+
+@workflow
+def test_what_can_be_kept_once_has_a_name_for_each_attempt(path: Path) -> None:
+    """Artifacts' names and caches' keys are never given again; a run that is started again keeps its number."""
+    for step in steps(path):
+        if "upload-artifact@" in step.get("uses", ""):
+            assert "${{ github.run_attempt }}" in step["with"]["name"]
+        if "cache/save@" in step.get("uses", ""):
+            assert "${{ github.run_id }}-${{ github.run_attempt }}" in step["with"]["key"]
+
+
+def test_each_night_all_tests_are_run() -> None:
+    nightly = content(WORKFLOWS[2])
+    assert set(nightly[True]) == {"workflow_dispatch", "schedule"}
+    assert "make test-all" in commands(WORKFLOWS[2])
+    prepared = steps(WORKFLOWS[2])[:-1]
+    assert prepared == steps(WORKFLOWS[0])[: len(prepared)], "the same machine, prepared in the same way"
+
+
+def test_what_is_run_before_a_change_is_finished_is_the_short_tier_and_all() -> None:
+    recipes = {name: MAKEFILE.split(f"\n{name}: ")[1].split("\n\n")[0] for name in ("test", "test-all")}
+    assert "pytest $(ARGS)" in recipes["test"]
+    assert "pytest --all $(ARGS)" in recipes["test-all"]
+    assert "make test\n" in (REPOSITORY / ".ci" / "run").read_text()
 
 
 @workflow
@@ -57,7 +146,7 @@ def test_every_command_is_a_target_of_make_or_prepares_a_bare_machine(path: Path
             assert line.startswith(OTHER_COMMANDS), line
 
 
-@workflow
+@benching
 def test_options_that_are_handed_to_the_benchmark_are_options_it_has(path: Path) -> None:
     known = {name for option in bench.params for name in option.opts}
     given = [word for word in shlex.split(made(path, "bench")["ARGS"]) if word.startswith("--")]
@@ -65,7 +154,7 @@ def test_options_that_are_handed_to_the_benchmark_are_options_it_has(path: Path)
     assert set(given) <= known
 
 
-@workflow
+@benching
 def test_the_outcome_is_compared_shown_and_kept(path: Path) -> None:
     out = re.search(r"--out (\S+)", made(path, "bench")["ARGS"])
     assert out is not None

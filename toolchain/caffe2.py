@@ -5,8 +5,6 @@ algebra, oneDNN. In place of each of those libraries stands a stub, made here: i
 versions that the loader asks for, and the few data objects that it must resolve at once. Functions are resolved when
 they are first called, and a stub has none: a call that should never come ends the process with the loader's "symbol
 lookup error" and the function's name, never with a wrong result.
-
-    python -m toolchain.caffe2       have everything for every ABI
 """
 
 from __future__ import annotations
@@ -14,16 +12,14 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from toolchain import compile as compiling
 from toolchain import debian, seal
-from toolchain.compile import TOOLCHAINS, Toolchain
+from toolchain.compile import Toolchain
 from toolchain.debian import DebianError
-from toolchain.errors import ToolchainError
 from toolchain.paths import BUILD
 
 VERSION = "1.7.1"
@@ -258,21 +254,3 @@ def _make_stub(chain: Toolchain, path: Path, objects: list[str], versions: list[
         command = [f"{chain.triplet}-g++", "-x", "c", "-shared", "-nostdlib", "-fPIC", "-s", f"-Wl,-soname,{path.name}"]
         command += [f"-Wl,--version-script,{script}"] if versions else []
         compiling.output([*command, str(source), "-o", str(path)])
-
-
-def main() -> int:
-    """Have all of it; 0 when that is so, 3 when something cannot be had."""
-    try:
-        headers()
-        for abi in TOOLCHAINS:
-            found = libraries(abi)
-            megabytes = sum(path.stat().st_size for path in found.values()) / 1e6
-            print(f"caffe2: {VERSION} for {abi}, {len(found)} libraries, {megabytes:.1f} MB", file=sys.stderr)
-    except ToolchainError as error:
-        print(f"caffe2: {error}", file=sys.stderr)
-        return 3
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -24,6 +24,9 @@ from toolchain.paths import BUILD, RUNNER
 
 FOLDER = BUILD / "runner"
 
+#: Where our engines are; the runner is built once with each.
+ENGINES = RUNNER / "src" / "engines"
+
 #: Debian packages that hold the headers; they are the same for every architecture.
 HEADERS = ("libcli11-dev", "nlohmann-json3-dev", "doctest-dev", "libonnxruntime-dev")
 _HEADERS_ARCH = "amd64"
@@ -116,6 +119,22 @@ def compiled(
         jobs = str(os.cpu_count() or 1)
         output(["cmake", "--build", str(folder), "--target", target, "--parallel", jobs])
     return folder / (file or target)
+
+
+def engine(chain: Toolchain, source: Path, settings: Mapping[str, str]) -> Path:
+    """The runner with the engine in the C++ file `source`, which may lie anywhere; as `compiled` does it."""
+    elsewhere = {} if source.parent == ENGINES else {"TENPASS_ENGINE": str(source)}
+    return compiled(chain, engine_target(source), settings={**elsewhere, **settings})
+
+
+def engine_target(source: Path) -> str:
+    """The CMake target of the runner with this engine."""
+    return f"tenpass-{source.stem}"
+
+
+def engine_sources(source: Path) -> str:
+    """The text of an engine, and of the CMake file beside it, if it has one."""
+    return "".join(path.read_text() for path in (source, source.with_suffix(".cmake")) if path.exists())
 
 
 def recipe(chain: Toolchain) -> str:

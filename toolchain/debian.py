@@ -1,6 +1,6 @@
 """Debian packages, pinned by sha256 and unpacked below build/: no root, nothing of the system's is touched.
 
-`unpacked("adbd", "armhf")` is all most callers need. What is pinned, and from which suite, stands in
+`ensure([("adbd", "armhf")])` is all most callers need. What is pinned, and from which suite, stands in
 `debian.lock.json`; the mirror is the one this machine's own apt uses, or the URL in $DEBIAN_MIRROR.
 
 A pinned file needs no index: it is fetched by its path on the mirror and must have the pinned sha256.
@@ -10,16 +10,12 @@ local lock and stays fixed from then on. $DEBIAN_PINS=strict turns replacements 
 
 What lies unpacked is checked file by file before it is used (toolchain/seal.py), and unpacked anew if need be.
 
-    python -m toolchain.debian                              fetch and unpack every pin
-    python -m toolchain.debian --update-lock                pin what the mirror offers today
-    python -m toolchain.debian --update-lock trixie/adbd:armhf ...     and add these
+`python -m toolchain.debian` fetches and unpacks every pin.
 """
 
 from __future__ import annotations
 
-import argparse
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -32,8 +28,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import click
+
 from toolchain import seal
 from toolchain.errors import ToolchainError
+from toolchain.files import file_sha256
 from toolchain.paths import BUILD
 
 DEFAULT_SUITE = "trixie"
@@ -73,22 +72,13 @@ class Pin:
 # --- what callers use ---------------------------------------------------------------------------------
 
 
-def unpacked(package: str, arch: str, suite: str | None = None) -> Path:
-    """The folder in which the pinned package lies unpacked; fetched and checked first where need be.
-
-    `suite` ("bullseye") is needed only where a package is pinned from several.
-    Raises DebianError when the package is not pinned, or cannot be had.
-    """
-    return _ensure([_pinned(package, arch, suite)])[0]
-
-
 def ensure(packages: Iterable[tuple[str, str] | tuple[str, str, str]]) -> list[Path]:
-    """Like `unpacked` for several (package, arch) or (package, arch, suite), in one download."""
-    return _ensure([_pinned(*package) for package in packages])
+    """The folders in which pinned packages, (package, arch) or (package, arch, suite), lie unpacked.
 
-
-def _ensure(wanted: list[Pin]) -> list[Path]:
-    """The folders of pins of the committed lock."""
+    They are fetched and checked first where need be, in one download. The suite ("bullseye") is needed only where a
+    package is pinned from several. Raises DebianError when a package is not pinned, or cannot be had.
+    """
+    wanted = [_pinned(*package) for package in packages]
     pins = [_in_force(pin) for pin in wanted]
     if not all(seal.intact(_folder(pin)) for pin in pins):
         with _alone():
@@ -102,7 +92,7 @@ def committed_pins() -> tuple[Pin, ...]:
 
 
 def pin_in_force(package: str, arch: str, suite: str | None = None) -> Pin:
-    """The pin that `unpacked` uses: the committed one, or what has replaced it on this machine."""
+    """The pin that `ensure` uses: the committed one, or what has replaced it on this machine."""
     return _in_force(_pinned(package, arch, suite))
 
 
@@ -206,7 +196,7 @@ def _archive_is_sound(pin: Pin) -> bool:
     archive = _archive(pin)
     if not archive.exists():
         return False
-    if _sha256(archive) == pin.sha256:
+    if file_sha256(archive) == pin.sha256:
         return True
     print(f"debian: {archive} is not what was fetched (sha256 differs): fetching it again", file=sys.stderr)
     archive.unlink()
@@ -215,7 +205,7 @@ def _archive_is_sound(pin: Pin) -> bool:
 
 def _unpack(pin: Pin) -> None:
     """`dpkg-deb -x` into place in one step; the archive's sha256 is checked here, whoever put it there."""
-    if _sha256(_archive(pin)) != pin.sha256:
+    if file_sha256(_archive(pin)) != pin.sha256:
         raise DebianError(f"{_archive(pin)} is not {pin.name} {pin.version}: its sha256 differs; remove it")
     folder = _folder(pin)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -225,11 +215,6 @@ def _unpack(pin: Pin) -> None:
         if folder.exists():
             folder.rename(Path(scratch, "old"))
         Path(scratch, "content").rename(folder)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write(path: Path, content: object) -> None:
@@ -309,7 +294,7 @@ def _download(pins: list[Pin], mirrors: list[str]) -> list[Pin]:
             subprocess.run(helper, env=apt, capture_output=True, check=False)
             for pin in left:
                 file = Path(scratch, pin.sha256)
-                if file.is_file() and _sha256(file) == pin.sha256:
+                if file.is_file() and file_sha256(file) == pin.sha256:
                     file.replace(_archive(pin))
         left = [pin for pin in left if not _archive(pin).exists()]
         if not left:
@@ -469,33 +454,21 @@ def update_lock(added: Iterable[str] = ()) -> list[str]:
     ]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line; 0 when all is well, 3 when a package cannot be had."""
-    assert __doc__ is not None  # noqa: S101
-    parser = argparse.ArgumentParser(
-        prog="python -m toolchain.debian",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--update-lock", action="store_true", help="pin what the mirror offers today")
-    parser.add_argument("packages", nargs="*", metavar="suite/package:arch", help="more packages to pin")
-    options = parser.parse_args(arguments)
-    if options.packages and not options.update_lock:
-        parser.error("packages are named with --update-lock only")
+@click.command(help=__doc__, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--update-lock", "updates", is_flag=True, help="Pin what the mirror offers today.")
+@click.argument("packages", nargs=-1, metavar="[SUITE/PACKAGE:ARCH]...")
+def main(updates: bool, packages: tuple[str, ...]) -> None:
+    """With packages, which --update-lock must precede, these are pinned, too. Ends with 3 when one cannot be had."""
+    if packages and not updates:
+        raise click.UsageError("packages are named with --update-lock only")
     try:
-        if options.update_lock:
-            print("\n".join(update_lock(options.packages) or ["nothing has changed"]))
-        else:
-            print(
-                "\n".join(
-                    str(folder) for folder in ensure((pin.package, pin.arch, pin.suite) for pin in committed_pins())
-                )
-            )
+        pinned = ((pin.package, pin.arch, pin.suite) for pin in committed_pins())
+        lines = update_lock(packages) or ["nothing has changed"] if updates else map(str, ensure(pinned))
+        click.echo("\n".join(lines))
     except DebianError as error:
-        print(f"debian: {error}", file=sys.stderr)
-        return 3
-    return 0
+        click.echo(f"debian: {error}", err=True)
+        sys.exit(3)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

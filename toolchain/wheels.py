@@ -6,7 +6,6 @@ index it is configured for. Of each only the library is kept, below build/.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolchain.errors import BuildError
+from toolchain.files import file_sha256
 from toolchain.paths import BUILD
 
 FOLDER = BUILD / "wheels"
@@ -60,7 +60,7 @@ def library(abi: str) -> Path:
     wanted = pin(abi)
     path = FOLDER / wanted.wheel_sha256[:16] / LIBRARY
     if path.exists():
-        if _sha256(path) == wanted.library_sha256:
+        if file_sha256(path) == wanted.library_sha256:
             return path
         print(f"wheels: {path} is not the pinned file (sha256 differs): fetching it again", file=sys.stderr)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,14 +99,9 @@ def _complaint(stderr: str, folder: Path) -> str:
 
 
 def _require(path: Path, sha256: str, what: str) -> None:
-    found = _sha256(path)
+    found = file_sha256(path)
     if found != sha256:
         raise BuildError(
             f"{what} is not the pinned file: its sha256 is {found}, {LOCK.name} says {sha256}; "
             "look at the index it came from (`pip config list`) before anything else"
         )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -20,8 +20,9 @@ from device.adb import shell as adb_shell
 from device.adb.shell import Shell
 from device.device import OnBytes
 from device.errors import DeviceUnavailable, NoSpace, PushCorrupted, PushFailed
-from device.records import File, RunRequest
+from device.records import RunRequest
 from device.timeouts import Timeouts
+from toolchain.files import File
 
 REMOTE_ROOT = PurePosixPath("/data/local/tmp/tenpass")
 
@@ -73,9 +74,6 @@ class Cache:
             too_old.append(kept.pop(0))
         self._remove(too_old)
 
-    def _answer(self, script: str) -> str:
-        return self._shell.run(script).stdout.decode(errors="replace")
-
     def _missing(self, sets: tuple[tuple[File, ...], ...]) -> list[tuple[File, ...]]:
         """Those that the device does not have; the others are marked as used.
 
@@ -83,10 +81,10 @@ class Cache:
         """
         folders = {digest_of(files): files for files in sets}
         look = f'test -d $name && echo $name && echo {int(time.time())} > "$name/{_USED}"'
-        there = self._answer(
+        present = self._shell.ask(
             f"cd {REMOTE_ROOT} 2>/dev/null && for name in {' '.join(folders)}; do {look}; done"
         ).split()
-        return [files for name, files in folders.items() if name not in there]
+        return [files for name, files in folders.items() if name not in present]
 
     def _push_set(self, files: tuple[File, ...], on_bytes: OnBytes) -> int:
         """Carries the files over, checks what arrived, and only then gives their folder its name."""
@@ -105,7 +103,7 @@ class Cache:
                 # By stdin: given a name, the tools print it, each escaping line ends in its own way or not at all.
                 f'cd {partial} && for f in {names}; do {self._hash_tool} < "$f" || exit; done',
                 f"{self._name}: cannot read back what was pushed",
-                self._timeouts.transfer_s(size_bytes),
+                timeout_s=self._timeouts.transfer_s(size_bytes),
             )
             arrived = [line.split()[0] for line in answer.decode(errors="replace").splitlines() if line.strip()]
             sent = [_hexdigest(file, HASH_TOOLS[self._hash_tool]) for file in files]
@@ -131,12 +129,12 @@ class Cache:
 
         quoted = shlex.quote(str(target))
         # A full disk must not cut the stream: what cannot be written is read all the same, then told.
-        command = f"cat > {quoted} || {{ cat > /dev/null; exit 1; }}; chmod 755 {quoted}"
-        ended = self._shell.run(command, stdin=content(), timeout_s=self._timeouts.transfer_s(file.size_bytes))
-        if ended.exit_code != 0:
-            reason = ended.stderr.decode(errors="replace").strip()
-            kind = NoSpace if "space" in reason.lower() else PushFailed
-            raise kind(f"{self._name}: {_names((file,))} could not be pushed: {reason[:300]}")
+        self._shell.output_of(
+            f"cat > {quoted} || {{ cat > /dev/null; exit 1; }}; chmod 755 {quoted}",
+            f"{self._name}: {_names((file,))} could not be pushed",
+            stdin=content(),
+            timeout_s=self._timeouts.transfer_s(file.size_bytes),
+        )
 
     def _require_room(self, size_bytes: int) -> None:
         """Sees to `size_bytes` free on the device, and a little more to work with: what is not used goes, oldest first.
@@ -170,7 +168,7 @@ class Cache:
     def _cached(self) -> list[_Cached]:
         """What this run does not use, oldest use first. The device's words are not trusted: only our names count."""
         # /dev/null as well: of a single file, grep would not tell the name.
-        listing = self._answer(f"cd {REMOTE_ROOT} && {{ du -sk -- *; grep . */{_USED} /dev/null; }} 2>/dev/null")
+        listing = self._shell.ask(f"cd {REMOTE_ROOT} && {{ du -sk -- *; grep . */{_USED} /dev/null; }} 2>/dev/null")
         sizes = re.findall(r"^(\d{1,12})\s+([0-9a-f]{64})$", listing, re.MULTILINE | re.ASCII)
         used = dict(
             re.findall(rf"^([0-9a-f]{{64}})/{re.escape(_USED)}:(\d{{1,12}})$", listing, re.MULTILINE | re.ASCII)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import socket
 import subprocess
 import threading
 import time
@@ -12,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from device import lifeline, loopback
-from device.adb.server import Server
+from device.adb.server import Server, answers
 from device.errors import DeviceUnavailable
+from device.timeouts import Deadline
 from toolchain.paths import BOARDS
 
+_START_S = 10.0
 _server_lock = threading.Lock()
 _server: list[tuple[subprocess.Popen[bytes], Server]] = []
 
@@ -27,11 +28,11 @@ def private_server() -> Server:
             return _server[0][1]
         _server.clear()
         for _attempt in range(5):
-            port = loopback.free_port()
-            process = _start(port)
-            if _answers(process, port):
-                _server.append((process, Server(port)))
-                return Server(port)
+            server = Server(loopback.free_port())
+            process = _start(server.port)
+            if _answers(process, server):
+                _server.append((process, server))
+                return server
             lifeline.end(process)
         raise DeviceUnavailable(f"adb's server does not start; see {_log()}")
 
@@ -63,20 +64,17 @@ def _log() -> Path:
     return BOARDS / "adb" / "server.log"
 
 
-def _answers(process: subprocess.Popen[bytes], port: int, timeout_s: float = 10) -> bool:
-    deadline_s = time.monotonic() + timeout_s
-    while time.monotonic() < deadline_s and process.poll() is None:
-        try:
-            socket.create_connection((loopback.HOST, port), timeout=1).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
+def _answers(process: subprocess.Popen[bytes], server: Server) -> bool:
+    deadline = Deadline(_START_S)
+    while not deadline.passed and process.poll() is None:
+        if answers(server):
             return process.poll() is None
+        time.sleep(0.02)
     return False
 
 
 @atexit.register
-def _endprivate_server() -> None:
-    for process, _port in _server:
+def _end() -> None:
+    for process, _address in _server:
         lifeline.end(process)
     _server.clear()

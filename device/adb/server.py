@@ -15,9 +15,9 @@ import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
+from device import loopback
 from device.errors import (
     DeviceError,
     DeviceLost,
@@ -28,7 +28,7 @@ from device.errors import (
 )
 from device.timeouts import Deadline, Timeouts
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_LOOPBACK = (loopback.HOST, "localhost", "::1")
 _DEFAULT_PORT = 5037  # AOSP, adb.h: DEFAULT_ADB_PORT
 _ANSWERS_S = 5.0  # a choice: another machine may be far, and a server have its queue full for seconds
 _HOST_AND_PORT = re.compile(r"(\[(?P<ipv6>[0-9a-fA-F:.]+)\]|(?P<host>[A-Za-z0-9._-]+))(:(?P<port>\d{1,5}))?")
@@ -44,7 +44,7 @@ class Server:
     """Where an adb server listens. What is not on this machine is never started from here."""
 
     port: int
-    host: str = "127.0.0.1"
+    host: str = loopback.HOST
 
     @property
     def is_here(self) -> bool:
@@ -67,7 +67,7 @@ def default_server() -> Server:
     port = os.environ.get("ANDROID_ADB_SERVER_PORT") or str(_DEFAULT_PORT)
     if not _is_port(port):
         raise DeviceUnavailable(f"ANDROID_ADB_SERVER_PORT={port}: not a port number; unset it, or mend it")
-    return Server(int(port), os.environ.get("ANDROID_ADB_SERVER_ADDRESS") or "127.0.0.1")
+    return Server(int(port), os.environ.get("ANDROID_ADB_SERVER_ADDRESS") or loopback.HOST)
 
 
 def parse_server(text: str) -> Server:
@@ -115,9 +115,7 @@ class Connection:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_reason: object) -> None:
         self._answered()
         self._socket.close()
 
@@ -211,21 +209,16 @@ def listed(server: Server, limit_s: float = Timeouts.connect_s) -> list[Attached
 
 
 def attached(server: Server | None = None, limit_s: float = Timeouts.connect_s) -> list[Attached]:
-    """As `listed`, but the server is started when there is none. Raises DeviceUnavailable when there is no adb."""
-    server = server or default_server()
-    if not answers(server):
-        start(server, limit_s)
-    return listed(server, limit_s)
+    """As `listed`, of this machine's server where none is named; that is started when a phone hangs on USB.
 
-
-def attached_without_side_effects(server: Server | None = None) -> list[Attached]:
-    """As `attached`, but starts no adb server when there is none and no phone hangs on USB either.
-
-    A server that was named must be there: else raises ServerGone.
+    A server that is named must be there, or be startable: else raises DeviceUnavailable.
     """
-    if server is not None or answers(default_server()) or _adb_on_usb():
-        return attached(server)
-    return []
+    wanted = server or default_server()
+    if not answers(wanted):
+        if server is None and not _adb_on_usb():
+            return []
+        start(wanted, limit_s)
+    return listed(wanted, limit_s)
 
 
 def _adb_on_usb() -> bool:

@@ -84,11 +84,21 @@ class Shell:
         except (OSError, EOFError) as error:
             raise self._broken(str(error) or type(error).__name__) from None
 
+    def ask(self, script: str, timeout_s: float | None = None) -> str:
+        """What a script prints, as text, however it ends."""
+        return self.run(script, timeout_s=timeout_s).stdout.decode(errors="replace")
+
     def output_of(
-        self, command: str, otherwise: str, timeout_s: float | None = None, most_bytes: int = _MOST_ANSWER_BYTES
+        self,
+        command: str,
+        otherwise: str,
+        *,
+        stdin: Iterator[bytes] | None = None,
+        timeout_s: float | None = None,
+        most_bytes: int = _MOST_ANSWER_BYTES,
     ) -> bytes:
-        """The stdout of a command that must succeed. Raises PushFailed or NoSpace, which begin with `otherwise`."""
-        ended = self.run(command, timeout_s=timeout_s, most_bytes=most_bytes)
+        """As `run`, but for a command that must succeed. Raises PushFailed or NoSpace, which begin with `otherwise`."""
+        ended = self.run(command, stdin=stdin, timeout_s=timeout_s, most_bytes=most_bytes)
         if ended.exit_code != 0:
             reason = ended.stderr.decode(errors="replace").strip()[:300]
             kind = NoSpace if "no space" in reason.lower() else PushFailed

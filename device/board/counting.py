@@ -87,8 +87,8 @@ class CountingDevice:
         measurement = self._device.run(replace(request, counters=False), on_event)
         return with_counts(measurement, self._counts.read_text(), where=self.info.serial)
 
-    def reconnect(self, limit_s: float, *, reboot: bool = False) -> None:
-        self._device.reconnect(limit_s, reboot=reboot)
+    def reconnect(self, limit_s: float, *, reboot_after_s: float | None = None) -> None:
+        self._device.reconnect(limit_s, reboot_after_s=reboot_after_s)
 
     def close(self) -> None:
         self._device.close()
@@ -111,9 +111,9 @@ def _with(one: Pass, counts: dict[CountName, int]) -> Pass:
 
 def _parsed(line: str, where: str) -> dict[CountName, int]:
     try:
-        said = json.loads(line)
-        if said.keys() == {*COUNTED, OTHERS} and all(type(value) is int and value >= 0 for value in said.values()):
-            return {name: said[name] for name in COUNTED}
+        counts = json.loads(line)
+        if counts.keys() == {*COUNTED, OTHERS} and all(type(value) is int and value >= 0 for value in counts.values()):
+            return {name: counts[name] for name in COUNTED}
     except (ValueError, AttributeError):
         pass
     raise CountsWrong(f"{where}: the emulator wrote what are no counts: {line[:120]!r}; run it again")

@@ -56,7 +56,7 @@ def start(
             process.wait(timeout=0.2)  # a taken port shows at once
         if process.returncode is None or _PORT_TAKEN not in slot.log_path.read_bytes():
             return process, port
-    raise BoardUnavailable("no free port was found for the board on 127.0.0.1 in five attempts")
+    raise BoardUnavailable(f"no free port was found for the board on {loopback.HOST} in five attempts")
 
 
 def _command(described: BoardDefinition, image: board_image.Image, slot: Slot, port: int) -> list[str]:
@@ -71,7 +71,7 @@ def _command(described: BoardDefinition, image: board_image.Image, slot: Slot, p
         *(program_path(emulator, "qemu-system-arm"), "-M", machine, "-cpu", described.cpu),
         *("-smp", str(described.cores), "-m", f"{described.ram_bytes >> 20}M", *deterministic),
         *("-kernel", str(image.kernel), "-initrd", str(image.initramfs), "-append", kernel),
-        *("-netdev", f"user,id=net,restrict=on,ipv6=off,hostfwd=tcp:127.0.0.1:{port}-:{_ADBD_PORT}"),
+        *("-netdev", f"user,id=net,restrict=on,ipv6=off,hostfwd=tcp:{loopback.HOST}:{port}-:{_ADBD_PORT}"),
         *("-device", "virtio-net-device,netdev=net"),
         *("-drive", f"if=none,id=data,format=raw,file={_escaped(slot.disk)}"),
         *("-device", "virtio-blk-device,drive=data"),

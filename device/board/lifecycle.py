@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from device import lifeline, loopback
@@ -23,9 +20,9 @@ from device.adb.private import private_server
 from device.adb.server import Server
 from device.adb.shell import Shell
 from device.board import disk, emulator
-from device.board import image as board_image
 from device.board.definitions import BoardDefinition, BoardUnavailable, definition
 from device.board.disk import Slot
+from device.board.image import Image, image
 from device.errors import DeviceUnavailable
 from device.timeouts import Deadline
 
@@ -34,25 +31,23 @@ _STARTED = b"adbd started"
 _ADB_ANSWERS_S = 5.0  # the private adb server, which is at hand
 
 
-@dataclass
 class Board:
-    """A board that is up: an adb device `serial` at the private adb server on `adb_server`.
+    """A board that is up: an adb device `serial` at the private adb server `adb_server`.
 
-    `counts_path` is where the emulator's counts go (see `CountingDevice`); None when it does not count.
+    `log_path` is its console's, `counts_path` where the emulator's counts go (see `CountingDevice`); None when it does
+    not count. Making one boots it, within `limit_s`.
     """
 
-    definition: BoardDefinition
-    serial: str
-    adb_server: Server
-    kernel_version: str
-    log_path: Path
-    counts_path: Path | None
-    _emulator: subprocess.Popen[bytes] = field(repr=False)
-    _slot: Slot = field(repr=False)
-    _image: board_image.Image = field(repr=False)
-    _plugin: Path | None = field(repr=False)
-    _changing: threading.Lock = field(default_factory=threading.Lock, repr=False)
-    _given_up: threading.Event = field(default_factory=threading.Event, repr=False)
+    def __init__(
+        self, described: BoardDefinition, image: Image, slot: Slot, plugin: Path | None, limit_s: float
+    ) -> None:
+        self.definition, self._image, self._slot, self._plugin = described, image, slot, plugin
+        self.log_path, self.counts_path = slot.log_path, slot.counts_path if plugin else None
+        self.kernel_version = image.kernel_version
+        self._changing, self._given_up = threading.Lock(), threading.Event()
+        self.adb_server = private_server()
+        self._known_to: Server | None = None
+        self._start(Deadline(limit_s))
 
     @property
     def slot(self) -> int:
@@ -77,20 +72,15 @@ class Board:
             if self._given_up.is_set():
                 raise BoardUnavailable(f"the board {self.definition.name} has been switched off")
             deadline = Deadline(limit_s)
-            server = private_server()
+            self.adb_server = private_server()
             if again or not self.alive():
                 lifeline.end(self._emulator)
-                _disconnect(self.serial, server)
+                _disconnect(self.serial, self.adb_server)
                 disk.prepare(self._slot.disk)
-                self._emulator, self.serial = _up(
-                    self.definition, self._image, self._slot, self._plugin, server, deadline, self._given_up
-                )
-            elif server != self.adb_server:  # another server, which knows nothing yet
-                _wait_for_adb(
-                    self.definition, self._emulator, self.log_path, self.serial, server, deadline, self._given_up
-                )
-            self.adb_server = server
-            return self.serial, server
+                self._start(deadline)
+            elif self._known_to != self.adb_server:  # another server, which knows nothing yet
+                self._wait_for_adb(deadline)
+            return self.serial, self.adb_server
 
     def close(self) -> None:
         """Write /data to its disk, and switch off. Once closed, nothing happens any more."""
@@ -107,14 +97,45 @@ class Board:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_reason: object) -> None:
         self.close()
+
+    def _start(self, deadline: Deadline) -> None:
+        """Starts the emulator and waits for adb to reach it. When it fails, no emulator stays."""
+        self._emulator, port = emulator.start(self.definition, self._image, self._slot, self._plugin)
+        self.serial = f"{loopback.HOST}:{port}"
+        try:
+            self._wait_for_adb(deadline)
+        except BaseException:
+            lifeline.end(self._emulator)
+            raise
+
+    def _wait_for_adb(self, deadline: Deadline) -> None:
+        """Return when adb says "device". The port answers before the guest listens: adbd must say so first."""
+        name = self.definition.name
+        while not deadline.passed:
+            if self._given_up.is_set():
+                raise BoardUnavailable(f"the board {name} is no longer wanted")
+            if not self.alive():
+                status = self._emulator.returncode
+                raise BoardUnavailable(
+                    f"the board {name} ended while booting (status {status}): {console_end(self.log_path)}"
+                )
+            if _STARTED in self.log_path.read_bytes():
+                adb_server.rejoin(self.serial, self.adb_server, deadline.left_s(_ADB_ANSWERS_S))
+                with contextlib.suppress(DeviceUnavailable):
+                    adb_server.require_usable(self.serial, self.adb_server, deadline.left_s(_ADB_ANSWERS_S))
+                    self._known_to = self.adb_server
+                    return
+            time.sleep(0.05)
+        raise BoardUnavailable(
+            f"the board {name} was not up in time (TENPASS_BOOT_TIMEOUT_S sets how long to wait): "
+            f"{console_end(self.log_path)}"
+        )
 
 
 def boot(
-    name: str, on_step: Callable[[str], None] | None = None, timeout_s: float | None = None, *, count: bool = False
+    name: str, on_step: Callable[[str], None] = lambda _: None, timeout_s: float | None = None, *, count: bool = False
 ) -> Board:
     """Boot the board called `name` and wait until adb reaches it.
 
@@ -124,53 +145,17 @@ def boot(
     the board's console when it does not come up, with the package to install when the emulator is missing, and for a
     board that cannot count.
     """
-    step = on_step or (lambda _step: None)
     described = definition(name)
-    plugin = emulator.plugin(described, step) if count else None
-    image = board_image.image(described.architecture, step)
+    plugin = emulator.plugin(described, on_step) if count else None
+    built = image(described.architecture, on_step)
     limit_s = _boot_timeout_s() if timeout_s is None else timeout_s
-    server = private_server()
-    step(f"booting {described.title}")
+    on_step(f"booting {described.title}")
     slot = Slot.take(described.name)
-    given_up = threading.Event()
     try:
-        process, serial = _up(described, image, slot, plugin, server, Deadline(limit_s), given_up)
+        return Board(described, built, slot, plugin, limit_s)
     except BaseException:
         slot.close()
         raise
-    return Board(
-        described,
-        serial,
-        server,
-        image.kernel_version,
-        slot.log_path,
-        slot.counts_path if plugin else None,
-        process,
-        slot,
-        image,
-        plugin,
-        _given_up=given_up,
-    )
-
-
-def _up(
-    described: BoardDefinition,
-    image: board_image.Image,
-    slot: Slot,
-    plugin: Path | None,
-    server: Server,
-    deadline: Deadline,
-    given_up: threading.Event,
-) -> tuple[subprocess.Popen[bytes], str]:
-    """Starts the emulator and waits for adb to reach it: the process, and the serial. When it fails, nothing stays."""
-    process, port = emulator.start(described, image, slot, plugin)
-    try:
-        serial = f"{loopback.HOST}:{port}"
-        _wait_for_adb(described, process, slot.log_path, serial, server, deadline, given_up)
-    except BaseException:
-        lifeline.end(process)
-        raise
-    return process, serial
 
 
 def _boot_timeout_s() -> float:
@@ -181,35 +166,8 @@ def _boot_timeout_s() -> float:
         raise BoardUnavailable(f"TENPASS_BOOT_TIMEOUT_S={given!r} is not a number of seconds") from None
 
 
-def _wait_for_adb(
-    described: BoardDefinition,
-    process: subprocess.Popen[bytes],
-    log: Path,
-    serial: str,
-    server: Server,
-    deadline: Deadline,
-    given_up: threading.Event,
-) -> None:
-    """Return when adb says "device". The port answers before the guest listens: adbd must say so first."""
-    while not deadline.passed:
-        if given_up.is_set():
-            raise BoardUnavailable(f"the board {described.name} is no longer wanted")
-        if process.poll() is not None:
-            raise BoardUnavailable(
-                f"the board {described.name} ended while booting (status {process.returncode}): {end_of(log)}"
-            )
-        if _STARTED in log.read_bytes():
-            adb_server.rejoin(serial, server, deadline.left_s(_ADB_ANSWERS_S))
-            with contextlib.suppress(DeviceUnavailable):
-                adb_server.require_usable(serial, server, deadline.left_s(_ADB_ANSWERS_S))
-                return
-        time.sleep(0.05)
-    raise BoardUnavailable(
-        f"the board {described.name} was not up in time (TENPASS_BOOT_TIMEOUT_S sets how long to wait): {end_of(log)}"
-    )
-
-
-def end_of(log: Path) -> str:
+def console_end(log: Path) -> str:
+    """The end of a board's console, in words."""
     lines = log.read_text(errors="replace").split("\n")
     last = " | ".join(line.strip() for line in lines if line.strip())[-600:]
     return f'its console ends with "{last}", all of it is in {log}'

@@ -24,7 +24,8 @@ def to_onnx(network: nn.Module, input_shape: Sequence[int], path: Path, opset: i
     """Writes `network`, as it is in evaluation, to `path` as ONNX for inputs of exactly `input_shape`.
 
     The tracing exporter is used because the newer one (`dynamo=True`) cannot write opset 9, and a network has to
-    come from one exporter for all runtimes.
+    come from one exporter for all runtimes. It folds nothing: a BatchNorm stays one (`PRESERVE`; `EVAL` folds it in
+    float32), for what becomes a constant is computed in one place, `export.simplify`, alike on any CPU.
     """
     import torch
 
@@ -39,7 +40,8 @@ def to_onnx(network: nn.Module, input_shape: Sequence[int], path: Path, opset: i
             path,
             dynamo=False,
             opset_version=opset,
-            do_constant_folding=True,
+            do_constant_folding=False,
+            training=torch.onnx.TrainingMode.PRESERVE,
             input_names=[INPUT_NAME],
             output_names=[OUTPUT_NAME],
         )

@@ -13,7 +13,7 @@ from export.own.foreign import open_foreign
 if TYPE_CHECKING:
     import onnx
 
-    from export.inputs import Port
+    from toolchain.tensors import ElementType, Port
 
 #: Domains of operators that every ONNX Runtime has: ONNX's own, and its classic machine learning.
 _DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
@@ -79,22 +79,22 @@ def inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
     return [port for port in model.graph.input if port.name not in constants]
 
 
-def _element_type(path: Path, what: str, port: onnx.ValueInfoProto) -> str:
+def _element_type(path: Path, what: str, port: onnx.ValueInfoProto) -> ElementType:
     """numpy's name of the type of a port. Raises ExportError for what is no tensor, or of a type that is not run."""
     import numpy as np
     from onnx import TensorProto, helper
 
-    from export.tensors import TYPES
+    from toolchain.tensors import ELEMENT_BYTES
 
     kind = port.type.WhichOneof("value") or "nothing"
     number = int(port.type.tensor_type.elem_type)
-    known = {int(helper.np_dtype_to_tensor_dtype(np.dtype(name))): name for name in TYPES}
+    known = {int(helper.np_dtype_to_tensor_dtype(np.dtype(name))): name for name in ELEMENT_BYTES}
     if kind == "tensor_type" and number in known:
         return known[number]
     types = {value: name.lower() for name, value in TensorProto.DataType.items()}
     found = types.get(number, "unknown") if kind == "tensor_type" else kind.split("_")[0]
     raise ExportError(
-        f"{path}: its {what} {port.name!r} is of type {found}; only tensors of {', '.join(TYPES)} are run"
+        f"{path}: its {what} {port.name!r} is of type {found}; only tensors of {', '.join(ELEMENT_BYTES)} are run"
     )
 
 
@@ -122,7 +122,7 @@ def fix(model: onnx.ModelProto, name: str, dims: Mapping[str, int], given: Mappi
     """
     open_ones = free(model)
     if unknown := [key for key in dims if not is_called([(one.key, one.place) for one in open_ones], key)]:
-        raise ExportError(f"{name}: no input has a free dimension {unknown[0]!r}; {_told(open_ones)}")
+        raise ExportError(f"{name}: no input has a free dimension {unknown[0]!r}; {_description(open_ones)}")
     for port in inputs(model):
         if not port.type.tensor_type.HasField("shape"):
             raise ExportError(f"{name}: its input {port.name!r} has no shape at all; export it with one")
@@ -130,7 +130,7 @@ def fix(model: onnx.ModelProto, name: str, dims: Mapping[str, int], given: Mappi
     batches = {one.key for one in open_ones if one.axis == 0 and one.key not in sizes}
     if missing := [one for one in open_ones if one.key not in sizes and one.key not in batches]:
         how = " ".join(f"--dim '{key}=SIZE'" for key in dict.fromkeys(one.key for one in missing))
-        raise ExportError(f"{name}: {_told(open_ones)}; give those without a size one: {how}")
+        raise ExportError(f"{name}: {_description(open_ones)}; give those without a size one: {how}")
     by_name = {port.name: port for port in inputs(model)}
     for one in open_ones:
         by_name[one.port].type.tensor_type.shape.dim[one.axis].dim_value = sizes.get(one.key, 1)
@@ -158,7 +158,7 @@ def _sizes(
     return sizes
 
 
-def _told(open_ones: Sequence[Free]) -> str:
+def _description(open_ones: Sequence[Free]) -> str:
     if not open_ones:
         return "all its sizes are fixed"
     keys = dict.fromkeys(one.key for one in open_ones)
@@ -178,13 +178,13 @@ def _forget_shapes(model: onnx.ModelProto) -> None:
 
 def ports(model: onnx.ModelProto) -> list[Port]:
     """What has to be given, once all sizes are fixed."""
-    from export.inputs import Port
+    from toolchain.tensors import Port
 
     return [
         Port(
-            port.name,
             _element_type(Path(), "input", port),
             tuple(size.dim_value for size in port.type.tensor_type.shape.dim),
+            port.name,
         )
         for port in inputs(model)
     ]

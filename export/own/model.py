@@ -5,21 +5,26 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export.artifact import PRECISIONS, Artifact, ExportError, describe, file_sha256
+from export.artifact import PRECISIONS, Artifact, ExportError
 from export.calibration import Calibration
+from export.formats import ONNX
 from export.own import graph
 from export.own.foreign import admit_constants, open_foreign
 from export.recipe import sha256_of, tool_versions
 from export.store import naming, stored
+from toolchain.files import describe, file_sha256
 from toolchain.paths import REPOSITORY
 
 if TYPE_CHECKING:
-    from export.inputs import Port
+    from numpy.typing import NDArray
+
+    from export.verify import Deviation
+    from toolchain.tensors import Port
 
 STEPS = ("open", "run", "simplify", "convert", "verify", "store")
 
@@ -65,7 +70,7 @@ def export_own(
     says, that has operators or types that cannot be run everywhere, or free dimensions without a size; for inputs that
     do not fit; for outputs that are not finite; and where a precision cannot be had.
     """
-    data = Calibration.of((calibration or _given(own)) if precision == PRECISIONS[-1] else None)
+    data = Calibration.from_file((calibration or _given(own)) if precision == PRECISIONS[-1] else None)
     require_unchanged(own)
     recipe = sha256_of(
         {
@@ -114,25 +119,47 @@ def _external_sha256(own: OwnModel) -> str | None:
     return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
 
 
-def _make(
-    own: OwnModel,
-    precision: str,
-    data: Calibration,
-    recipe_sha256: str,
-    workspace: Path,
-    on_step: Callable[[str], None],
-) -> Artifact:
-    """A verified artifact in a new folder in `workspace`, still without its manifest."""
+@dataclass(frozen=True)
+class _Opened:
+    """A user's file as it was opened, its sizes fixed, in `file`: what it is given, and what it computes then.
+
+    `reference` are its outputs without ONNX Runtime's optimizations, `tolerance` how far others may be from them.
+    """
+
+    file: Path
+    ports: list[Port]
+    values: dict[str, NDArray[Any]]
+    reference: dict[str, NDArray[Any]]
+    computes_in: str
+    opset: int
+    notes: tuple[str, ...]
+
+    @property
+    def inputs(self) -> list[NDArray[Any]]:
+        return [*self.values.values()]
+
+    @property
+    def tolerance(self) -> float:
+        from export import precision as precisions
+
+        return precisions.tolerance(self.computes_in)
+
+    def deviation(self, file: Path) -> Deviation:
+        """How far what `file` computes is from the reference. Raises ExportError for other outputs."""
+        from export import verify
+
+        found = verify.run_onnx_on(file, self.inputs)
+        if [*found] != [*self.reference]:
+            raise ExportError(f"its outputs are {', '.join(found)}, not {', '.join(self.reference)}")
+        return verify.deviations([*found.values()], self.reference, self.tolerance, may_be_constant=True)
+
+
+def _open(own: OwnModel, target: Path, on_step: Callable[[str], None]) -> _Opened:
+    """Opens the file, fixes its sizes, writes it to `target` and runs it. Raises ExportError."""
     import onnx
 
-    from export import inputs, tensors, verify
+    from export import inputs, verify
     from export import precision as precisions
-    from export.onnx import cost
-    from export.onnx.simplify import count_operators
-
-    new = workspace / "new"
-    new.mkdir()
-    original, simplified, target = workspace / "original.onnx", workspace / "simplified.onnx", new / "model.onnx"
 
     on_step("open")
     model = graph.opened(Path(own.path))
@@ -140,83 +167,97 @@ def _make(
     notes = graph.fix(model, own.name, own.dims, {name: found.shape for name, found in arrays.items()})
     ports = graph.ports(model)
     values = inputs.draw(ports) if own.inputs is None else inputs.read_inputs(Path(own.inputs), ports)
-    given = [*values.values()]
-    onnx.save(model, original)
-
+    onnx.save(model, target)
     on_step("run")
     with naming(own.name, "running it in ONNX Runtime here (should its sizes, --dim, or inputs, --input, be others?)"):
-        reference = verify.run_onnx_on(original, given, optimized=False)
+        reference = verify.run_onnx_on(target, [*values.values()], optimized=False)
     precisions.require_finite(own.name, "for these inputs", reference)
-    computes_in = precisions.found_in(model)
-    tolerance = precisions.tolerance(computes_in)
+    opset = max((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), default=0)
+    return _Opened(target, ports, values, reference, precisions.found_in(model), opset, tuple(notes))
 
-    def right(file: Path) -> verify.Deviation:
-        found = verify.run_onnx_on(file, given)
-        if [*found] != [*reference]:
-            raise ExportError(f"its outputs are {', '.join(found)}, not {', '.join(reference)}")
-        return verify.deviations([*found.values()], reference, tolerance, may_be_constant=True)
+
+def _make(
+    own: OwnModel, precision: str, data: Calibration, recipe: str, workspace: Path, on_step: Callable[[str], None]
+) -> Artifact:
+    """A verified artifact in a new folder in `workspace`, still without its manifest."""
+    import onnx
+
+    from export import fingerprint, tensors
+    from export import precision as precisions
+    from export.onnx import cost
+    from export.onnx.simplify import count_operators
+
+    new = workspace / "new"
+    new.mkdir()
+    target = new / "model.onnx"
+    opened = _open(own, workspace / "original.onnx", on_step)
+    notes = [*opened.notes]
 
     on_step("simplify")
-    reason = _simplify(original, simplified, ports, right)
-    file = simplified if reason is None else original
-    if reason is not None:
+    file = workspace / "simplified.onnx"
+    if reason := _simplify(opened, file):
+        file = opened.file
         notes.append(f"not simplified ({reason})")
 
     on_step("convert")
     in_fp32, lowered = onnx.load(file), None
     if precision != PRECISIONS[0]:
-        lowered = precisions.lowered(own.name, file, precision, data, ports, given, workspace)
-        file, tolerance = lowered.model, precisions.tolerance(precision)
-    elif computes_in != PRECISIONS[0]:
-        notes.append(f"in {computes_in} as it came")
+        network = precisions.Network(own.name, file, opened.ports, opened.inputs)
+        lowered = precisions.lowered(network, precision, data, workspace)
+        file = lowered.model
+    elif opened.computes_in != PRECISIONS[0]:
+        notes.append(f"in {opened.computes_in} as it came")
     file.replace(target)
 
     on_step("verify")
-    if lowered is not None:
-        found = lowered.here
-    else:
-        with naming(own.name, "running it in ONNX Runtime here, optimized"):
-            found = right(target)
-        if found.failure:
-            raise ExportError(
-                f"{own.name}: ONNX Runtime here does not compute the same with and without its optimizations: "
-                f"{found.failure}"
-            )
+    found = lowered.here if lowered else _verified(own.name, opened, target)
     notes.append("random inputs" if own.inputs is None else f"inputs {Path(own.inputs).name}")
     return Artifact(
         model=own.name,
         weights=OWN_WEIGHTS,
-        format="onnx",
+        format=ONNX.name,
         igc=None,
         folder=new,
         model_files=(describe(target),),
+        fingerprint=fingerprint.of_file(target),
         onnx_size_bytes=target.stat().st_size,
-        inputs=tensors.write_tensors(values, new, "input"),
-        outputs=tensors.write_tensors(reference if lowered is None else lowered.outputs, new, "output"),
-        opset=max((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), default=0),
+        inputs=tensors.write_tensors(opened.values, new, "input"),
+        outputs=tensors.write_tensors(lowered.outputs if lowered else opened.reference, new, "output"),
+        opset=opened.opset,
         op_counts=count_operators(target),
         mult_adds=cost.mult_adds(in_fp32),
         params=cost.params(in_fp32),
         max_abs_error=found.max_abs_error or 0.0,
         output_spread=found.spread or 0.0,
-        recipe_sha256=recipe_sha256,
+        recipe_sha256=recipe,
         tool_versions=tool_versions(),
-        tolerance=tolerance,
+        tolerance=precisions.tolerance(precision) if lowered else opened.tolerance,
         precision=precision,
-        calibration=None if lowered is None else lowered.calibration,
-        fp32_outputs=() if lowered is None else tensors.write_tensors(reference, new, "fp32-output"),
+        calibration=lowered.calibration if lowered else None,
+        fp32_outputs=tensors.write_tensors(opened.reference, new, "fp32-output") if lowered else (),
         source=f"{Path(own.path).name}, sha256 {own.sha256}; {'; '.join(notes)}",
     )
 
 
-def _simplify(source: Path, target: Path, ports: Sequence[Port], right: Callable[[Path], Any]) -> str | None:
-    """Writes a simpler equivalent of `source` to `target`, in a process of its own, for a file may bring it down.
+def _verified(name: str, opened: _Opened, target: Path) -> Deviation:
+    """How far ONNX Runtime's optimizations are from the reference. Raises ExportError when it is too far."""
+    with naming(name, "running it in ONNX Runtime here, optimized"):
+        found = opened.deviation(target)
+    if found.failure:
+        raise ExportError(
+            f"{name}: ONNX Runtime here does not compute the same with and without its optimizations: {found.failure}"
+        )
+    return found
+
+
+def _simplify(opened: _Opened, target: Path) -> str | None:
+    """Writes a simpler equivalent of the file to `target`, in a process of its own, for a file may bring it down.
 
     None, or why there is none: it could not be made, takes other inputs, or does not compute the same.
     """
     import onnx
 
-    command = [sys.executable, "-m", "export.onnx.simplify", str(source.resolve()), str(target.resolve())]
+    command = [sys.executable, "-m", "export.onnx.simplify", str(opened.file.resolve()), str(target.resolve())]
     try:
         done = subprocess.run(
             command, cwd=REPOSITORY, capture_output=True, text=True, timeout=_SIMPLIFY_TIMEOUT_S, check=False
@@ -227,17 +268,17 @@ def _simplify(source: Path, target: Path, ports: Sequence[Port], right: Callable
         last = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]
         return f"onnxsim failed: {last[:200]}"
     model = onnx.load(target)
-    before = onnx.load(source, load_external_data=False)
+    before = onnx.load(opened.file, load_external_data=False)
     model.ir_version = before.ir_version
     admit_constants(model)
     del model.opset_import[:]
     model.opset_import.extend(before.opset_import)
-    if graph.ports(model) != list(ports):
+    if graph.ports(model) != opened.ports:
         return "then it takes other inputs"
     try:
         onnx.checker.check_model(model)
         onnx.save(model, target)
-        found = right(target)
+        found = opened.deviation(target)
     except Exception as error:
         return f"then it does not run: {' '.join(str(error).split())[:200]}"
     return f"then it computes something else: {found.failure}" if found.failure else None

@@ -14,7 +14,8 @@ from harness.analyse.rows import BASELINE, Row
 from harness.analyse.statistics import Ratio, ratio, shown_ratio
 from harness.record.titles import MEANING_OF_TIME, group_title
 from harness.record.units import milliseconds
-from models import registry
+from harness.runtimes import is_papers
+from models import paper, registry
 
 #: Ratios this near to the paper's are said to agree. A choice: the paper prints four digits and no spread.
 AGREES_WITHIN = 0.05
@@ -172,7 +173,8 @@ def the_paper(ranking: Ranking) -> str:
     if not ranking.is_ranked or in_paper.keys() <= {BASELINE} or baseline is None or not baseline.speed_ms:
         return ""
     name, (title, ms) = min(in_paper.items(), key=lambda item: item[1][1])
-    source = "The paper (Table 6: Caffe2, a phone with Cortex-A7)"
+    device = paper.table6_device()
+    source = f"The paper (Table 6: {device.runtime}, a phone with {device.core_part})"
     text = f"{source} has {ms / baseline.speed_ms:.3f} of MobileNet's time for {title}"
     if len(in_paper) > 1:
         fastest = ranking.fastest.spec.name if ranking.fastest.spec else None
@@ -183,7 +185,7 @@ def the_paper(ranking: Ranking) -> str:
         agrees = abs(row.relative / row.paper_relative - 1) <= AGREES_WITHIN
         word = "agrees" if agrees else "does not agree"
         text += f": that {word} with {row.relative:.3f} here, within {AGREES_WITHIN:.0%}"
-    elif row.record.case.runtime != "caffe2":
+    elif not is_papers(row.record.case.runtime):
         text += "; another runtime and processor than here"
     return text + "."
 

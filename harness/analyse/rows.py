@@ -14,6 +14,7 @@ from harness.analyse.warnings import CaseWarning
 from harness.record.plan import Limits
 from harness.record.record import Record
 from harness.record.titles import model_title, network_spec
+from harness.runtimes import is_papers
 from models import registry
 from models.spec import ModelSpec
 
@@ -31,8 +32,8 @@ class Row:
 
     Figures are of the rounds that ended well. `ratio` is this row's median divided by MobileNet's in fp32 in the same
     round, on the same device, runtime, provider and threads; `fp32_ratio` is this row's over the same network's in
-    fp32; `paper_relative` is the ratio of the paper's own times. The paper ran Caffe2: its figures stand beside the
-    Caffe2 rows where there are any, else beside all; and it ran grouped convolutions, in fp32.
+    fp32; `paper_relative` is the ratio of the paper's own times. The paper's figures stand beside the rows of the
+    runtime that it ran where there are any, else beside all; and it ran grouped convolutions, in fp32.
     `limits` are what the run asked of its conditions.
     """
 
@@ -90,7 +91,8 @@ def table_rows(records: Sequence[Record], limits: Limits) -> list[Row]:
     """
     baselines = _beside(groups.comparable(records), is_baseline)
     in_fp32 = _beside(groups.across_precisions(records), lambda record: record.case.precision == "fp32")
-    with_paper = {"caffe2"} & {record.case.runtime for record in records} or {record.case.runtime for record in records}
+    measured = {record.case.runtime for record in records}
+    with_paper = {name for name in measured if is_papers(name)} or measured
     return [
         _row(
             tuple(rounds),

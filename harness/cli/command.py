@@ -12,6 +12,9 @@ import click
 
 from harness.record.errors import EXIT_CASE_FAILED, EXPECTED, exit_code
 
+#: The settings of every command.
+CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
 
 def guarded(command: Callable[..., int]) -> Callable[..., None]:
     """Runs `command`, which returns an exit code; an expected error is told on stderr and exits with its code.

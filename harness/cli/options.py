@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import click
 
 from device.adb.server import Server, parse_server
 from device.cores import parse_cpus
+from harness import runtimes
+
+#: Every name, in an option that has it.
+ALL = "all"
 
 
 class Cpus(click.ParamType[str]):
@@ -36,18 +41,28 @@ class AdbServer(click.ParamType[Server]):
 
 
 class Names(click.ParamType[tuple[str, ...]]):
-    """Some of `known`, separated by commas."""
+    """Some of `known`, which may be a function, separated by commas; or `all`, where that is one of them."""
 
     name = "names"
 
-    def __init__(self, known: Sequence[str]) -> None:
-        self.known = known
+    def __init__(self, known: Sequence[str] | Callable[[], Sequence[str]]) -> None:
+        self.known = known if callable(known) else lambda: known
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        known = self.known()
         names = tuple(dict.fromkeys(name.strip() for name in str(value).split(",")))
-        if unknown := [name for name in names if name not in self.known]:
-            self.fail(f"{unknown[0]!r} is not one of {', '.join(self.known)}", param, ctx)
-        return names
+        if unknown := [name for name in names if name not in known]:
+            self.fail(f"{unknown[0]!r} is not one of {', '.join(known)}", param, ctx)
+        return tuple(name for name in known if name != ALL) if ALL in names else names
+
+
+class Texts(click.ParamType[tuple[str, ...]]):
+    """Words, separated by commas."""
+
+    name = "texts"
+
+    def convert(self, value: object, _param: click.Parameter | None, _ctx: click.Context | None) -> tuple[str, ...]:
+        return tuple(filter(None, (text.strip() for text in str(value).split(","))))
 
 
 class Numbers(click.ParamType[tuple[int, ...]]):
@@ -65,6 +80,48 @@ class Numbers(click.ParamType[tuple[int, ...]]):
         if wrong:
             self.fail(f"{wrong[0]!r} is no number from {self.least} to {self.most}", param, ctx)
         return tuple(int(text) for text in texts)
+
+
+def runtime_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that choose runtimes, their execution providers, and among the formats of each.
+
+    They come as `runtimes`, `providers`, and `formats`: what was chosen by the runtime's name.
+    """
+
+    def keep(runtime: str, ctx: click.Context, _param: click.Parameter, value: str) -> None:
+        ctx.params.setdefault("formats", {})[runtime] = value
+
+    for runtime in reversed(runtimes.offered()):
+        if runtime.option is not None:
+            command = click.option(
+                f"--{runtime.name}-{runtime.option.name}",
+                type=click.Choice(list(runtime.formats)),
+                default=next(iter(runtime.formats)),
+                show_default=True,
+                help=runtime.option.help,
+                expose_value=False,
+                callback=partial(keep, runtime.name),
+            )(command)
+    names = [runtime.name for runtime in runtimes.offered()]
+    papers = next(runtime.name for runtime in runtimes.offered() if runtime.is_papers)
+    command = click.option(
+        "--runtime",
+        "runtimes",
+        type=Names(lambda: [*(runtime.name for runtime in runtimes.offered()), ALL]),
+        default=names[0],
+        show_default=True,
+        help=f"What runs the networks: {', '.join(names)}, or several, separated by commas, or all; {papers} is "
+        "what the paper ran.",
+    )(command)
+    return click.option(
+        "--provider",
+        "providers",
+        type=Names(runtimes.providers),
+        default=runtimes.CPU,
+        show_default=True,
+        help=f"The runtime's execution provider: {', '.join(runtimes.providers())}, or several, separated by commas. "
+        "What it cannot run, the CPU's does.",
+    )(command)
 
 
 def tls_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -106,8 +106,8 @@ def _points(measured: Sequence[tuple[Run, tuple[Record, ...]]], factor: float, e
 def _other(then: Sequence[Record], now: Sequence[Record]) -> list[str]:
     """What makes two points no points of one line."""
     device = two_runs.device_differences(then[0].device, now[0].device)
-    files = two_runs.networks(then) != two_runs.networks(now)
-    return [*(["device"] if device else []), *(["model files"] if files else [])]
+    files = two_runs.changed_network(then, now)
+    return [*(["device"] if device else []), *(["model files"] if files and not files.is_rounding else [])]
 
 
 def _other_runtime(then: Sequence[Record], now: Sequence[Record]) -> list[str]:

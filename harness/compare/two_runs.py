@@ -8,12 +8,13 @@ from itertools import chain
 from pathlib import Path
 
 from device.records import Counters, DeviceInfo, Pass
+from export import fingerprint
 from harness.analyse import groups, preemption, slower, statistics, warnings
 from harness.analyse.slower import EXACT_FACTOR, FACTOR, Told, Verdict
 from harness.record import journal
 from harness.record import plan as plans
 from harness.record.plan import Limits, Plan
-from harness.record.record import Record
+from harness.record.record import MeasuredArtifact, Record
 
 #: What a figure is: the time of a pass, or the instructions that an emulator counted in it.
 TIME, INSTRUCTIONS = "time_ns", "instructions"
@@ -99,9 +100,11 @@ def compare(
     exact_factor: float = EXACT_FACTOR,
     other_models: bool = False,
 ) -> Comparison:
-    """`other_models`: networks may have changed, as when one was rewritten."""
+    """`other_models`: networks may have changed, as when one was rewritten; by rounding alone they always may."""
     pairs = _pairs(base.records, new.records)
-    other = _changed_networks(pairs)
+    changed = _changed_networks(pairs)
+    rounded = [one for one in changed if one.is_rounding]
+    other = [one.id for one in changed if not one.is_rounding]
     refusals = _refusals(base, new, pairs, [] if other_models else other)
     if refusals:
         return Comparison(base, new, tuple(refusals), (), (), factor, exact_factor)
@@ -109,7 +112,7 @@ def compare(
         base,
         new,
         refusals=(),
-        remarks=tuple(dict.fromkeys(_remarks(pairs, other))),
+        remarks=tuple(dict.fromkeys(_remarks(pairs, other, rounded))),
         cases=tuple(compare_case(then, now, factor, exact_factor) for then, now in pairs),
         factor=factor,
         exact_factor=exact_factor,
@@ -176,9 +179,50 @@ def _shown(value: object) -> str:
     return "unknown" if value is None else str(value)
 
 
-def _changed_networks(pairs: Sequence[_Pair]) -> list[str]:
-    """The ids of cases whose model files have other bytes; what never got as far as files is not among them."""
-    return [then[0].id for then, now in pairs if networks(then) and networks(now) and networks(then) != networks(now)]
+@dataclass(frozen=True)
+class ChangedNetwork:
+    """A case whose model files have other bytes. `difference` is how far their weights are apart, each tensor's as a
+    part of itself; None where they differ in more than weights, or that cannot be told."""
+
+    id: str
+    difference: float | None
+    rounding: float  # the largest difference that rounding makes
+
+    @property
+    def is_rounding(self) -> bool:
+        """Without a difference in their weights, it is something else that makes the files differ."""
+        return self.difference is not None and 0 < self.difference <= self.rounding
+
+
+def _changed_networks(pairs: Sequence[_Pair]) -> list[ChangedNetwork]:
+    """What never got as far as files is not among them."""
+    return [
+        changed for then, now in pairs if networks(then) and networks(now) and (changed := changed_network(then, now))
+    ]
+
+
+def changed_network(then: Sequence[Record], now: Sequence[Record]) -> ChangedNetwork | None:
+    """How the model files of these rounds of one case differ, the most that any two do; None where they are the same.
+
+    The bytes depend on the machine where a kernel of the CPU's had a part in a weight (`export.fingerprint`).
+    """
+    if networks(then) == networks(now):
+        return None
+    found = [
+        _difference(one.artifact, other.artifact)
+        for one in then
+        for other in now
+        if one.artifact and other.artifact and one.artifact.sha256 != other.artifact.sha256
+    ]
+    known = [difference for difference in found if difference is not None]
+    rounding = fingerprint.ROUNDING.get(then[0].case.precision, fingerprint.ROUNDING["fp32"])
+    return ChangedNetwork(then[0].id, max(known) if len(known) == len(found) else None, rounding)
+
+
+def _difference(one: MeasuredArtifact, other: MeasuredArtifact) -> float | None:
+    if (one.format, one.op_counts) != (other.format, other.op_counts):
+        return None  # of Caffe2's nets, the fingerprint is that of the ONNX file they were made from
+    return fingerprint.difference(one.fingerprint, other.fingerprint)
 
 
 def networks(rounds: Sequence[Record]) -> frozenset[tuple[str, ...]]:
@@ -192,8 +236,14 @@ def _named(names: Iterable[str]) -> str:
     return ", ".join([*different[:_MOST_NAMED], *more]) or "none"
 
 
-def _remarks(pairs: Sequence[_Pair], other_networks: Sequence[str]) -> Iterator[str]:
+def _remarks(pairs: Sequence[_Pair], other_networks: Sequence[str], rounded: Sequence[ChangedNetwork]) -> Iterator[str]:
     """What differs and may be compared all the same: as a rule, what the comparison is about."""
+    if rounded:
+        most = max(rounded, key=lambda one: one.difference or 0.0)
+        yield (
+            f"model files that differ in rounding alone in {_named(one.id for one in rounded)}: their weights by "
+            f"{most.difference:.1g} of themselves at most ({most.rounding:g} is allowed), as on another machine"
+        )
     if other_networks:
         yield f"other model files in {_named(other_networks)} (--allow-other-models)"
     for then, now in ((groups.measured(then), groups.measured(now)) for then, now in pairs):
@@ -206,6 +256,7 @@ def _remarks(pairs: Sequence[_Pair], other_networks: Sequence[str]) -> Iterator[
             yield f"another build of the runner with {versions[0]}"
         for what in ("passes", "warmup"):
             counts = [getattr(rounds[0].case, what) for rounds in (then, now)]
+            counts = ["until they settled" if count is None else count for count in counts]
             if counts[0] != counts[1]:
                 yield f"{what}: {counts[0]} then, {counts[1]} now"
         if len(then) != len(now):
@@ -233,7 +284,7 @@ def compare_case(
         return ComparedCase(base, new, verdict, is_worse, reason)
     counted = _instructions(then), _instructions(now)
     if counted[0] and counted[1]:
-        figure, told = INSTRUCTIONS, slower.by_figure(*counted, factor=exact_factor)
+        figure, told = INSTRUCTIONS, slower.by_figure(*counted, factor=exact_factor, takes_turns=_takes_turns(now))
     else:
         figure, told = TIME, _by_time(then, now, factor, exact_factor)
     return ComparedCase(base, new, told.verdict, told.verdict == "slower", told.reason, figure, told)
@@ -256,9 +307,14 @@ def _not_compared(base: Sequence[Record], new: Sequence[Record]) -> tuple[Verdic
 def _by_time(then: Sequence[Record], now: Sequence[Record], factor: float, exact_factor: float) -> Told:
     base, new = ([groups.timed_passes([record]) for record in rounds] for rounds in (then, now))
     if now[0].device.clock == "instructions":
-        return slower.by_figure(list(chain(*_times(base))), list(chain(*_times(new))), factor=exact_factor)
+        before, after = (list(chain(*_times(passes))) for passes in (base, new))
+        return slower.by_figure(before, after, exact_factor, takes_turns=_takes_turns(now))
     times = preemption.without if preemption.is_told([*then, *now]) else _times
     return slower.by_rounds(times(base), times(new), factor)
+
+
+def _takes_turns(rounds: Sequence[Record]) -> bool:
+    return rounds[0].case.threads > 1
 
 
 def _times(rounds: Sequence[Sequence[Pass]]) -> list[list[int]]:

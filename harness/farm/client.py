@@ -8,8 +8,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from distributed import Client
 
@@ -17,9 +16,16 @@ from device.errors import DeviceNotChosen, DeviceUnavailable
 from device.open import ALL
 from export.artifact import MANIFEST_NAME, Artifact
 from harness.farm import store
+from harness.farm.connect import reason
 from harness.farm.worker import RESOURCE
 
 _LOOK_EVERY_S = 1.0
+
+
+class WorkerLost(DeviceUnavailable):
+    """The worker that had the device is no longer there, or says nothing."""
+
+    status = "worker_lost"
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,9 @@ class Place:
         return self.full_name.partition("@")[0]
 
 
+NOWHERE = Place("", "", "")
+
+
 class Farm:
     """A farm's devices, by the client of its scheduler at `address`."""
 
@@ -48,15 +57,6 @@ class Farm:
         self._looked_s = float("-inf")
         self._looking = threading.Lock()
         self._sending: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with contextlib.suppress(Exception):  # the scheduler may be gone
-            self.client.close()
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -98,19 +98,25 @@ class Farm:
             raise DeviceUnavailable(f"the farm has no device {unknown[0]!r}; it has {listed}")
         return tuple(dict.fromkeys(wanted))
 
-    def find(self, device: str, last: Place | None) -> Place | None:
+    def find(self, device: str, last: Place) -> Place | None:
         """Where a device is now; of several with its name, where it was last. None: nowhere, or nobody knows which."""
         found = [place for place in self.places if device in (place.full_name, place.local_name)]
-        again = [place for place in found if last is not None and place.worker == last.worker]
+        again = [place for place in found if place.worker == last.worker]
         return again[0] if again else found[0] if len(found) == 1 else None
 
     def send(self, network: Artifact, place: Place, on_step: Callable[[str], None]) -> str:
-        """Puts a network into the store of the device's worker, if it lacks it; what it is called there."""
+        """Puts a network into the store of this place's worker, if it lacks it; what it is called there.
+
+        Raises WorkerLost.
+        """
         name = store.name_of(network)
-        with self._sending[place.address]:  # one after the other: the devices of a worker share its store
-            if self.client.run(store.lacks, name, workers=[place.address])[place.address]:
-                on_step(f"{network.model} to {place.worker}")
-                files = {MANIFEST_NAME, *(file.name for file in network.files)}
-                content = {file: (network.folder / file).read_bytes() for file in files}
-                self.client.run(store.put, name, content, workers=[place.address])
+        files = {MANIFEST_NAME, *(file.name for file in network.files)}
+        try:
+            with self._sending[place.address]:  # one after the other: the devices of a worker share its store
+                if self.client.run(store.lacks, name, workers=[place.address])[place.address]:
+                    on_step(f"{network.model} to {place.worker}")
+                    content = {file: (network.folder / file).read_bytes() for file in files}
+                    self.client.run(store.put, name, content, workers=[place.address])
+        except Exception as error:  # Dask's own, of many kinds
+            raise WorkerLost(f"worker {place.worker} takes no files ({reason(error)})") from None
         return name

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from device.errors import DeviceUnavailable
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 _CONNECT_S = 15.0  # a choice: for the scheduler to answer
 
 
-def connect(address: str, **tls: str | None) -> Farm:
+@contextlib.contextmanager
+def connected(address: str, **tls: str | None) -> Iterator[Farm]:
     """The farm at that address. Raises UsageError where the extra `farm` is not installed, DeviceUnavailable."""
     try:
         from distributed import Client
@@ -29,9 +32,14 @@ def connect(address: str, **tls: str | None) -> Farm:
     credentials = security(**tls)
     require_scheduler(address)
     try:
-        return Farm(Client(address, security=credentials, timeout=_CONNECT_S, set_as_default=False), address)
+        client = Client(address, security=credentials, timeout=_CONNECT_S, set_as_default=False)
     except (OSError, ValueError, RuntimeError, TypeError) as error:
         raise _unreachable(address, error) from None
+    try:
+        yield Farm(client, address)
+    finally:
+        with contextlib.suppress(Exception):  # the scheduler may be gone
+            client.close()
 
 
 def require_scheduler(address: str) -> None:

@@ -15,20 +15,19 @@ from uuid import uuid4
 
 from distributed import Future, KilledWorker
 
-from device.errors import DeviceBusy, DeviceError, DeviceUnavailable
+from device.errors import DeviceBusy, DeviceError
 from device.records import DeviceInfo
 from device.timeouts import Deadline
 from export.artifact import Artifact, ExportError
 from harness.farm import worker
-from harness.farm.client import Farm, Place
-from harness.farm.connect import reason
-from harness.measure import lanes, session
-from harness.measure.prepare import Files, files_of
-from harness.measure.session import Run
-from harness.measure.sessions import Listener, Session, Stage, Watcher
-from harness.measure.stop import Stop
+from harness.farm.client import NOWHERE, Farm, Place, WorkerLost
+from harness.measure import case
+from harness.measure.case import Run
+from harness.measure.device import Listener, Session, Stop, measure_all
+from harness.measure.networks import Files, files_of
+from harness.measure.progress import Stage, Watcher
 from harness.record import plan as plans
-from harness.record.plan import Plan, Turn
+from harness.record.plan import CaseRound, Plan
 from harness.record.record import Record
 
 _LOOK_EVERY_S = 1.0
@@ -36,17 +35,11 @@ _CLOSES_S = 20.0  # a choice: for a device, at the end
 _FETCH_S = 60.0  # a choice: for a result that is there
 
 
-class WorkerLost(DeviceError):
-    """The worker that had the device is no longer there, or says nothing."""
-
-    status = "worker_lost"
-
-
 def session_on(
     farm: Farm,
     plan: Plan,
     device: str,
-    turns: Sequence[Turn],
+    turns: Sequence[CaseRound],
     networks: Mapping[Files, Artifact | ExportError],
     *,
     wait_s: float,
@@ -59,9 +52,9 @@ def session_on(
             info = found.open(plan.timeouts.reconnect_s, wait_s)
             plans.require_same_device(plan, device, info)
             listener.met(info)
-            boards = [Board(found, number) for number in range(plan.lanes)]
+            boards = [Board(found, number) for number in range(plan.boards)]
             keep, say = listener.keep, listener.watcher.say
-            lanes.measure_all(plan, turns, boards, lambda turn, board: board.measure(turn), keep, say, stop)
+            measure_all(plan, turns, boards, lambda turn, board: board.measure(turn), keep, say, stop)
 
     return take
 
@@ -70,7 +63,7 @@ def session_on(
 class FarmDevice:
     """The plan's device of this name, while the run has it. `open` it first; `close` may come from any thread.
 
-    `info` is what it is, once it was open.
+    `info` and `place` are what it is and where, once it was open.
     """
 
     farm: Farm
@@ -80,15 +73,15 @@ class FarmDevice:
     watcher: Watcher
     stop: Stop
     info: DeviceInfo = field(init=False)
+    place: Place = NOWHERE
     _opening: threading.Lock = field(default_factory=threading.Lock)
-    _place: Place | None = None
     _opened: Future[worker.Opened] | None = None
     _stages: dict[str, Stage] = field(default_factory=dict)
 
     def open(self, limit_s: float, wait_s: float) -> DeviceInfo:
         """What the device is, once it is open on the worker that has it.
 
-        Waits so long at most for a worker to have it, and for another run with it to end. Raises DeviceUnavailable,
+        Waits so long at most for a worker to have it, and for another run with it to end. Raises WorkerLost,
         DeviceBusy, and what else opening it raises.
         """
         gone, busy = Deadline(limit_s), Deadline(wait_s)
@@ -97,54 +90,35 @@ class FarmDevice:
                 try:
                     opened: worker.Opened = self._result(self._task_that_opens(), stage)
                     break
-                except DeviceBusy:
-                    if busy.passed:
+                except (WorkerLost, DeviceBusy) as error:
+                    limit = busy if isinstance(error, DeviceBusy) else gone
+                    if limit.passed or self.stop.wait(_LOOK_EVERY_S):
                         raise
-                except WorkerLost:
-                    if gone.passed or self.stop.is_set():
-                        words = f"{self.name}: no worker of the farm has it; --resume takes what is left"
-                        raise DeviceUnavailable(words) from None
-                self.stop.wait(_LOOK_EVERY_S)
         self.info = replace(opened.info, serial=self.name)
         return self.info
 
     def close(self) -> None:
         """Gives the device back; a case that runs on it ends."""
         opened, self._opened = self._opened, None
-        if opened is None or self._place is None:
-            return
-        with contextlib.suppress(Exception):  # then Dask lets go of it, as nobody wants it any more
-            if opened.status == "finished" and self._place in self.farm.places:
-                self._submit(worker.close, opened, share=0).result(_CLOSES_S)
-            self.farm.client.unsubscribe_topic(self._place.resource)
-            opened.cancel()
+        if opened is not None:
+            with contextlib.suppress(Exception):  # then Dask lets go of it, as nobody wants it any more
+                self.farm.client.unsubscribe_topic(self.place.resource)
+                if opened.status == "finished":
+                    self._submit(worker.close, opened, share=0).result(_CLOSES_S)
 
     def do(self, task: Callable[..., Any], *arguments: Any, stage: Stage | None = None) -> Any:
         """What a task says that has its share of the open device to itself. Raises WorkerLost, and what it raises."""
         if self._opened is None:
             raise WorkerLost(f"{self.name} is closed")
-        parts = 1 << (self.plan.lanes - 1).bit_length()  # halves add up exactly
+        parts = 1 << (self.plan.boards - 1).bit_length()  # halves add up exactly
         return self._result(self._submit(task, self._opened, *arguments, share=1 / parts), stage)
-
-    def send(self, network: Artifact, stage: Stage) -> str:
-        """The network's name in the store of the worker, which has it then. Raises WorkerLost."""
-        try:
-            return self.farm.send(network, self._known_place, stage.detail)
-        except Exception as error:  # Dask's own, of many kinds
-            raise WorkerLost(f"worker {self._known_place.worker} takes no files ({reason(error)})") from None
-
-    @property
-    def _known_place(self) -> Place:
-        assert self._place is not None, "it was never opened"  # noqa: S101
-        return self._place
 
     def _task_that_opens(self) -> Future[worker.Opened]:
         """The one there is, which Dask runs again on a worker that comes back; another when that failed, or would."""
-        last, place = self._place, self.farm.find(self.name, self._place)
+        place = self.farm.find(self.name, self.place)
         if place is None:
-            raise WorkerLost(f"no worker has {self.name}")
-        self._place = place
-        has_moved = last is not None and last.resource != place.resource
+            raise WorkerLost(f"{self.name}: no worker of the farm has it")
+        has_moved, self.place = place.resource != self.place.resource, place
         if self._opened is None or self._opened.status in ("error", "cancelled") or has_moved:
             self.farm.client.subscribe_topic(place.resource, self._show)
             plan = replace(self.plan, devices=(place.local_name,), order=(), device_infos={})
@@ -152,21 +126,18 @@ class FarmDevice:
         return self._opened
 
     def _submit(self, task: Callable[..., Any], *arguments: Any, share: float) -> Future[Any]:
-        try:
-            return self.farm.client.submit(
-                task,
-                *arguments,
-                key=f"tenpass-{task.__name__}-{uuid4().hex}",
-                resources={self._known_place.resource: share},
-                priority=0 if share else 1,  # what frees a device does not wait for another
-                pure=False,
-            )
-        except Exception as error:  # Dask's own, of many kinds: the scheduler is gone
-            raise WorkerLost(f"worker {self._known_place.worker} is out of reach ({reason(error)})") from None
+        return self.farm.client.submit(
+            task,
+            *arguments,
+            key=f"tenpass-{task.__name__}-{uuid4().hex}",
+            resources={self.place.resource: share},
+            priority=0 if share else 1,  # what frees a device does not wait for another
+            pure=False,
+        )
 
     def _result(self, task: Future[Any], stage: Stage | None) -> Any:
         """What the task says. Raises WorkerLost when its worker is gone, and what the task raises."""
-        place = self._known_place
+        place = self.place
         if stage is not None:
             self._stages[str(task.key)] = stage
         try:
@@ -198,23 +169,23 @@ class Board:
     device: FarmDevice
     number: int
 
-    def measure(self, turn: Turn) -> Record:
+    def measure(self, turn: CaseRound) -> Record:
         """The record of a case; one that says so when the worker was lost."""
         device, plan = self.device, self.device.plan
         run = Run(plan.run, plan.commit, plan.timeout_s, plan.limits, plan.profile)
         network = device.networks[files_of(turn.case)]
         if isinstance(network, ExportError):
-            return session.failed(turn, device.info, run, "export_failed", str(network))
-        with device.watcher.stage(turn.id, total=turn.case.warmup + turn.case.passes) as stage:
+            return case.failed(turn, device.info, run, "export_failed", str(network))
+        with device.watcher.stage(turn.id, total=case.certain_passes(turn.case)) as stage:
             try:
-                name = device.send(network, stage)
+                name = device.farm.send(network, device.place, stage.detail)
                 record: Record = device.do(worker.measure, self.number, turn, run, name, stage=stage)
             except DeviceError as error:
-                return session.failed(turn, device.info, run, error.status, str(error))
+                return case.failed(turn, device.info, run, error.status, str(error))
         return replace(record, device=replace(record.device, serial=device.name))
 
-    def reconnect(self, limit_s: float, *, reboot: bool = False) -> None:
+    def reconnect(self, limit_s: float, *, reboot_after_s: float | None = None) -> None:
         """Waits until the device can be used again, on whichever worker has it then. Raises DeviceUnavailable."""
         limit = Deadline(limit_s)
         self.device.open(limit_s, limit_s)
-        self.device.do(worker.reconnect, self.number, limit.left_s(), reboot)
+        self.device.do(worker.reconnect, self.number, limit.left_s(), reboot_after_s)

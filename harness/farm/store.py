@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from export.artifact import MANIFEST_NAME, Artifact, ExportError, file_sha256, read_artifact
+from export.artifact import MANIFEST_NAME, Artifact, ExportError, read_artifact
+from toolchain.files import file_sha256
 from toolchain.paths import BUILD
 
 FOLDER = BUILD / "farm"

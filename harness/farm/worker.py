@@ -24,11 +24,11 @@ from device.device import Device
 from device.errors import DeviceBusy, DeviceLost
 from device.records import DeviceInfo
 from harness.farm import store
-from harness.measure import prepare, sessions
+from harness.measure.case import Run, measure_and_show
+from harness.measure.device import Attachment, opened
 from harness.measure.networks import Bundles, ExportedNetwork
-from harness.measure.session import Run
 from harness.record.errors import UsageError
-from harness.record.plan import Plan, Turn
+from harness.record.plan import CaseRound, Plan
 from harness.record.record import Record
 from toolchain.paths import REPOSITORY
 
@@ -60,7 +60,6 @@ class Opened:
     """An open device of a worker's: the key of the task that opened it, and what the device is."""
 
     key: str
-    resource: str
     info: DeviceInfo
 
 
@@ -117,27 +116,27 @@ def open_device(resource: str, plan: Plan, sources: str) -> Opened:
     if any(held.resource == resource for held in here.held.values()):
         raise DeviceBusy(f"device {name}: another run has it on the farm; --wait SECONDS waits for it")
     bundles, closing = Bundles(), contextlib.ExitStack()
-    opening = prepare.opened(plan, name, _Progress(resource), bundles, server=here.server)
+    opening = opened(plan, name, _Progress(resource), bundles, Attachment(here.server))
     devices = closing.enter_context(opening)
     here.held[key] = _Held(devices, bundles, resource, closing)
-    return Opened(key, resource, devices[0].info)
+    return Opened(key, devices[0].info)
 
 
-def measure(opened: Opened, board: int, turn: Turn, run: Run, artifact: str) -> Record:
+def measure(opened: Opened, board: int, turn: CaseRound, run: Run, artifact: str) -> Record:
     """The record of a case on one of the boards (0: a phone), by the same code as where the device hangs here."""
     held = _held(opened)
-    return sessions.measure_and_show(
+    return measure_and_show(
         turn,
         lambda _: ExportedNetwork(store.get(artifact), held.bundles),
         held.devices[board],
         run,
-        _Progress(opened.resource),
+        _Progress(held.resource),
     )
 
 
-def reconnect(opened: Opened, board: int, limit_s: float, reboot: bool) -> None:
+def reconnect(opened: Opened, board: int, limit_s: float, reboot_after_s: float | None) -> None:
     """Waits until a device that was lost can be used again. Raises DeviceUnavailable."""
-    _held(opened).devices[board].reconnect(limit_s, reboot=reboot)
+    _held(opened).devices[board].reconnect(limit_s, reboot_after_s=reboot_after_s)
 
 
 def close(opened: Opened) -> None:

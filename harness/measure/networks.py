@@ -1,32 +1,38 @@
-"""What is measured: a network that was exported here, or, in harness/measure/replay.py, the recording of one."""
+"""The network of a case: exported here, and checked against the reference. Recorded ones are in replay.py."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from device import bundle
-from device.records import Bundle, DeviceInfo, File, InputTensor, Measurement, OutputTensor, RunRequest
+from device.records import Bundle, DeviceInfo, Measurement, RunRequest
 from export import tensors
-from export.artifact import Artifact, ArtifactFile
+from export.artifact import Artifact, ExportError
+from export.own.model import export_own
+from export.pipeline import ExportOptions, export_model
 from export.verify import Deviation, deviations, largest_part
+from harness import runtimes
+from harness.measure.progress import Watcher
 from harness.record.case import Case
+from harness.record.plan import CaseRound, Plan
 from harness.record.record import MeasuredArtifact, MeasuredBundle, OutputCheck
+from models import registry
+from toolchain.paths import EXPORTS
+from toolchain.tensors import TensorType
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from device.records import ElementType
 
-
-class Subject(Protocol):
+class Network(Protocol):
     """A network ready to be measured, and the knowledge of what its output must be."""
 
     @property
@@ -44,15 +50,14 @@ class Bundles:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._found: dict[tuple[str, str], Bundle] = {}
+        self._found: dict[tuple[str, str, str], Bundle] = {}
 
     def get(self, abi: str, runtime: str, provider: str, on_step: Callable[[str], None] = lambda _: None) -> Bundle:
         """Built first, where need be; `on_step` hears of that. Raises BundleError."""
-        runtime = bundle.bundle_runtime(runtime, provider)
         with self._lock:
-            if (abi, runtime) not in self._found:
-                self._found[abi, runtime] = bundle.build(abi, runtime, on_step)
-            return self._found[abi, runtime]
+            if (abi, runtime, provider) not in self._found:
+                self._found[abi, runtime, provider] = runtimes.build_bundle(abi, runtime, provider, on_step)
+            return self._found[abi, runtime, provider]
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ class ExportedNetwork:
             format=exported.format,
             weights=exported.weights,
             sha256=tuple(file.sha256 for file in exported.model_files),
+            fingerprint=exported.fingerprint,
             size_bytes=exported.model_size_bytes,
             onnx_size_bytes=exported.onnx_size_bytes,
             opset=exported.opset,
@@ -86,11 +92,11 @@ class ExportedNetwork:
         used = self.bundles.get(case.abi or device.abi, case.runtime, case.provider)
         request = RunRequest(
             bundle=used,
-            model_files=tuple(_local(self.exported, file) for file in self.exported.model_files),
-            inputs=input_tensors(self.exported),
+            model_files=self.exported.local_model_files,
+            inputs=self.exported.input_tensors,
             output_path=output,
         )
-        return request, _measured_bundle(used)
+        return request, measured_bundle(used)
 
     def check(self, output: Path, measurement: Measurement) -> OutputCheck:
         exported = self.exported
@@ -112,14 +118,7 @@ class ExportedNetwork:
         )
 
 
-def input_tensors(artifact: Artifact) -> tuple[InputTensor, ...]:
-    """The artifact's reference inputs as the runner is given them."""
-    return tuple(
-        InputTensor(_local(artifact, one.file), cast("ElementType", one.dtype), one.shape) for one in artifact.inputs
-    )
-
-
-def read_outputs(path: Path, written: Sequence[OutputTensor]) -> list[NDArray[Any]]:
+def read_outputs(path: Path, written: Sequence[TensorType]) -> list[NDArray[Any]]:
     """The tensors that a runner wrote one after the other. Raises ValueError when the file has more or fewer bytes."""
     content = path.read_bytes()
     due_bytes = sum(one.size_bytes for one in written)
@@ -134,11 +133,65 @@ def read_outputs(path: Path, written: Sequence[OutputTensor]) -> list[NDArray[An
     return values
 
 
-def _local(artifact: Artifact, file: ArtifactFile) -> File:
-    return File(file.name, artifact.folder / file.name, file.sha256, file.size_bytes)
-
-
-def _measured_bundle(used: Bundle) -> MeasuredBundle:
+def measured_bundle(used: Bundle) -> MeasuredBundle:
     listing = "\n".join(sorted(f"{file.sha256}  {file.name}" for file in used.files))
     digest = hashlib.sha256(listing.encode()).hexdigest()
     return MeasuredBundle(used.abi, used.runtime, used.runtime_version, digest, used.size_bytes, used.simd)
+
+
+#: Model, format, igc, precision: cases that differ in nothing of these run the same files.
+Files = tuple[str, str, str | None, str]
+
+#: The network of a case; raises ExportError where there is none.
+Networks = Callable[[CaseRound], Network]
+
+
+def networks_of(artifacts: Mapping[Files, Artifact | ExportError], bundles: Bundles) -> Networks:
+    """The network of each case, from what was exported of it."""
+
+    def network(one: CaseRound) -> Network:
+        made = artifacts[files_of(one.case)]
+        if isinstance(made, ExportError):
+            raise made
+        return ExportedNetwork(made, bundles)
+
+    return network
+
+
+def plan_with_networks(plan: Plan, networks: Networks) -> Plan:
+    """The plan with the files of each case's network."""
+    found = {}
+    for one in plan.case_rounds():
+        with contextlib.suppress(ExportError):
+            found[one.case.id] = networks(one).artifact.sha256
+    return replace(plan, networks=found)
+
+
+def files_of(case: Case) -> Files:
+    return (case.model, case.format, case.igc, case.precision)
+
+
+def exported(plan: Plan, watcher: Watcher) -> dict[Files, Artifact | ExportError]:
+    """Each model in each format and form, or why there is none: an export that fails does not stop the others."""
+    made: dict[Files, Artifact | ExportError] = {}
+    with watcher.stage("export", total=len(plan.cases)) as stage:
+        for case in plan.cases:
+            files = files_of(case)
+            if files not in made:
+                stage.detail(", ".join(part for part in files if part))
+                try:
+                    made[files] = _exported_case(plan, case)
+                except ExportError as error:
+                    made[files] = error
+            stage.advance()
+    return made
+
+
+def _exported_case(plan: Plan, case: Case) -> Artifact:
+    calibration = Path(plan.calibrations[case.model]) if case.model in plan.calibrations else None
+    for own in plan.own_models:
+        if own.name == case.model:
+            return export_own(own, EXPORTS, precision=case.precision, calibration=calibration)
+    weights = Path(plan.checkpoints[case.model]) if case.model in plan.checkpoints else None
+    options = ExportOptions(weights, runtimes.formats()[case.format], case.igc, case.precision, calibration)
+    return export_model(registry.get(case.model), EXPORTS, options)

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export.artifact import ExportError, file_sha256
+from export.artifact import ExportError
 from export.checkpoints import files_by_model
 from export.own.graph import free_dimensions, is_called
 from export.own.model import OwnModel
 from export.own.model import require_unchanged as unchanged
 from harness.record.errors import UsageError
 from models import registry
+from toolchain.files import file_sha256
 
 if TYPE_CHECKING:
     from harness.record.plan import Plan

@@ -1,20 +1,63 @@
-"""Progress on stderr while the harness works; silent when stderr is no terminal."""
+"""How a run tells of its progress: on stderr while it works, nothing when that is no terminal, or not at all."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
 
+from rich import progress as rich_progress
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
 )
+
+
+class Stage(Protocol):
+    """Something that takes a while, as it is shown."""
+
+    def advance(self, steps: int = 1) -> None: ...
+
+    def detail(self, text: str) -> None: ...
+
+
+class Watcher(Protocol):
+    """Who is told how the cases of a device go, from whichever thread."""
+
+    def say(self, words: str) -> None: ...
+
+    def stage(self, description: str, total: int | None = None) -> AbstractContextManager[Stage]: ...
+
+
+class Progress(Watcher, Protocol):
+    """Who is told how a run goes. `of_devices` gives each device's watcher; numbers are of its cases to go."""
+
+    def of_devices(self, cases: Mapping[str, int]) -> Mapping[str, Watcher]: ...
+
+
+class Silence:
+    """Tells nobody."""
+
+    def say(self, words: str) -> None:
+        pass
+
+    @contextmanager
+    def stage(self, description: str, total: int | None = None) -> Iterator[Silence]:  # noqa: ARG002
+        yield self
+
+    def advance(self, steps: int = 1) -> None:
+        pass
+
+    def detail(self, text: str) -> None:
+        pass
+
+    def of_devices(self, cases: Mapping[str, int]) -> Mapping[str, Silence]:
+        return dict.fromkeys(cases, self)
 
 
 class Display:
@@ -22,7 +65,7 @@ class Display:
 
     def __init__(self) -> None:
         self.console = Console(stderr=True)
-        self._progress = Progress(
+        self._progress = rich_progress.Progress(
             SpinnerColumn(finished_text="[green]✓[/]"),
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -38,19 +81,19 @@ class Display:
         with self._progress:
             yield self
 
-    def of_devices(self, turns: Mapping[str, int]) -> dict[str, Display | DeviceLine]:
-        """What each device's session is shown by: of several, each has one line, with so many turns to go."""
-        if len(turns) == 1:
-            return dict.fromkeys(turns, self)
-        return {device: DeviceLine(self, self._progress, device, total) for device, total in turns.items()}
+    def of_devices(self, cases: Mapping[str, int]) -> Mapping[str, Watcher]:
+        """Of several devices each has one line."""
+        if len(cases) == 1:
+            return dict.fromkeys(cases, self)
+        return {device: DeviceLine(self, self._progress, device, total) for device, total in cases.items()}
 
     def say(self, words: str) -> None:
         """A line that stays."""
         self.console.print(words, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
-    def stage(self, description: str, total: int | None = None) -> Iterator[Stage]:
-        stage = Stage(self._progress, description, total)
+    def stage(self, description: str, total: int | None = None) -> Iterator[Line]:
+        stage = Line(self._progress, description, total)
         try:
             yield stage
         finally:
@@ -58,11 +101,11 @@ class Display:
 
 
 class DeviceLine:
-    """The one line of a device among several: how many of its turns are done, and what it is at."""
+    """The one line of a device among several: how many of its cases are done, and what it is at."""
 
-    def __init__(self, display: Display, progress: Progress, device: str, turns: int) -> None:
+    def __init__(self, display: Display, progress: rich_progress.Progress, device: str, cases: int) -> None:
         self._display, self._device = display, device
-        self._line = Stage(progress, device, turns)
+        self._line = Line(progress, device, cases)
 
     def say(self, words: str) -> None:
         """A line that stays."""
@@ -70,7 +113,7 @@ class DeviceLine:
 
     @contextmanager
     def stage(self, description: str, total: int | None = None) -> Iterator[PartOfLine]:
-        """With a `total` it is a turn, and counts when it has ended."""
+        """With a `total` it is a case, and counts when it has ended."""
         yield PartOfLine(self._line, description, total)
         if total is not None:
             self._line.advance()
@@ -80,7 +123,7 @@ class DeviceLine:
 class PartOfLine:
     """What a device is at just now."""
 
-    def __init__(self, line: Stage, description: str, total: int | None) -> None:
+    def __init__(self, line: Line, description: str, total: int | None) -> None:
         self._line, self._description, self._total = line, description, total
         self._steps = 0
 
@@ -93,10 +136,10 @@ class PartOfLine:
         self._line.detail(f"{self._description}{so_far}: {text}")
 
 
-class Stage:
+class Line:
     """A line of the display."""
 
-    def __init__(self, progress: Progress, description: str, total: int | None) -> None:
+    def __init__(self, progress: rich_progress.Progress, description: str, total: int | None) -> None:
         self._progress = progress
         self._task = progress.add_task(description, total=total, detail="")
 

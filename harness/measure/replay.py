@@ -4,7 +4,7 @@ Everything of a run is at work but the hardware: order and rounds, waiting for a
 statistics, tables. The conditions may be recorded ones or made up, such as a phone that throttles. What cannot be done
 again, pushing files and checking an output, is taken from the recording.
 
-`replay:FOLDER?drift=0.02` makes each case that is played 2 % slower than it would have been one turn before: a device
+`replay:FOLDER?drift=0.02` makes each case that is played 2 % slower than it would have been one case before: a device
 that slows down as it warms up, to try an order of measurement on.
 """
 
@@ -19,11 +19,16 @@ from urllib.parse import parse_qsl
 from device import wire
 from device.device import OnBytes, OnEvent
 from device.errors import DeviceError
-from device.records import Bundle, DeviceInfo, DeviceState, File, Measurement, Pass, RunRequest
+from device.open import Opener, register
+from device.records import Bundle, DeviceInfo, DeviceState, Measurement, Pass, RunRequest
+from export.artifact import ExportError
+from harness.measure.networks import Network, Networks
 from harness.record import journal
 from harness.record.case import Case
 from harness.record.errors import UsageError
+from harness.record.plan import CaseRound
 from harness.record.record import MeasuredArtifact, MeasuredBundle, OutputCheck, Record
+from toolchain.files import File
 
 PREFIX = "replay:"
 
@@ -42,22 +47,9 @@ class NotRecorded(DeviceError):
     status = "not_recorded"
 
 
-class RecordedTime:
-    """Waiting takes no time here: the recording has waited already."""
-
-    def __init__(self) -> None:
-        self._now_s = 0.0
-
-    def monotonic(self) -> float:
-        return self._now_s
-
-    def sleep(self, seconds: float) -> None:
-        self._now_s += seconds
-
-
 @dataclass(frozen=True)
 class Recording:
-    """The records of a run, and how much slower each turn is played than the one before it."""
+    """The records of a run, and how much slower each case is played than the one before it."""
 
     records: tuple[Record, ...]
     drift: float = 0.0
@@ -76,9 +68,9 @@ class Recording:
         return records[min(round_, len(records) - 1)]
 
 
-def is_one(name: str) -> bool:
+def is_recording(device: str) -> bool:
     """Whether a device of this name is a recording."""
-    return name.startswith(PREFIX)
+    return device.startswith(PREFIX)
 
 
 def read(name: str) -> Recording:
@@ -97,6 +89,19 @@ def read(name: str) -> Recording:
     if options or not -1 < drift < 1:
         raise UsageError(f"{name}: after the ? only drift=NUMBER between -1 and 1 may stand, such as drift=0.02")
     return Recording(tuple(records), drift)
+
+
+def networks(device: str) -> Networks:
+    """The network of each case, as it was recorded. Raises UsageError for what is no recording."""
+    recording = read(device)
+
+    def network(one: CaseRound) -> Network:
+        record = recording.of(one.case, one.round)
+        if record.artifact is None:
+            raise ExportError(record.error or "the recording has nothing of its network")
+        return RecordedNetwork(record, one.round)
+
+    return network
 
 
 @dataclass(frozen=True)
@@ -123,9 +128,9 @@ class RecordedNetwork:
         if used is None:
             raise RecordedFailure(self.record.status, self.record.error or "it failed before anything was run")
         # The device looks at the name alone, which says what of the recording is meant.
-        named = File(_name(case.id, self.round), output, "", 0)
+        named = File(_name(case.id, self.round), "", 0, output)
         request = RunRequest(
-            bundle=Bundle(used.abi, used.runtime, used.runtime_version, (), used.simd),
+            bundle=Bundle(used.abi, used.runtime, used.runtime_version, runner="", files=(), simd=used.simd),
             model_files=(named,),
             inputs=(),
             output_path=output,
@@ -151,7 +156,7 @@ class ReplayDevice:
         self._records = {_name(record.id, record.round): record for record in recording.records}
         self._playing: Record | None = None
         self._ran = False
-        self._turns = 0
+        self._played = 0
 
     @property
     def info(self) -> DeviceInfo:
@@ -176,16 +181,16 @@ class ReplayDevice:
         record = self._now_playing()
         if record.measurement is None:
             raise RecordedFailure(record.status, record.error or "nothing was measured")
-        recorded = _slowed(record.measurement, 1 + self._drift * self._turns)
-        self._turns, self._ran = self._turns + 1, True
+        recorded = _slowed(record.measurement, 1 + self._drift * self._played)
+        self._played, self._ran = self._played + 1, True
         profile_passes = recorded.profile.passes if recorded.profile else 0
-        transcript = wire.Transcript(warmup=request.warmup, passes=request.passes, profile_passes=profile_passes)
+        transcript = wire.Transcript.of(replace(request, profile_passes=profile_passes))
         for line in wire.lines(recorded):
             for event in transcript.receive(line):
                 on_event(event)
         return _with_emulated_counts(transcript.measurement(), recorded)
 
-    def reconnect(self, limit_s: float, *, reboot: bool = False) -> None:
+    def reconnect(self, limit_s: float, *, reboot_after_s: float | None = None) -> None:
         pass  # what was lost in a recording stays lost
 
     def close(self) -> None:
@@ -218,3 +223,6 @@ def _with_emulated_counts(measured: Measurement, recorded: Measurement) -> Measu
         warmup=counted(measured.warmup, recorded.warmup),
         samples=counted(measured.samples, recorded.samples),
     )
+
+
+register(PREFIX, Opener("replay", lambda name, _opening: [ReplayDevice(read(name))], needs_lock=False))

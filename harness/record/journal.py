@@ -72,7 +72,7 @@ class Journal:
 
 
 def read(folder: Path, on_torn: Callable[[str], None] = lambda _: None) -> list[Record]:
-    """The records of a run, in the order they were made; of a turn that was taken again, the last one.
+    """The records of a run, in the order they were made; of a case that was taken again, the last one.
 
     A torn last line, of a record that never became whole, is left out; `on_torn` hears of it in words. Raises
     UsageError, naming the line, for what is not a run's folder or was damaged.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -17,16 +17,16 @@ from export.own.model import OwnModel
 from harness.record import bounded
 from harness.record.case import Case
 from harness.record.errors import UsageError
-from harness.record.record import MOST_ROUNDS, SCHEMA_VERSION
+from harness.record.record import MOST_ROUNDS, SCHEMA_VERSION, Record
 
 FILE_NAME = "plan.json"
 
-#: A choice: a plan of a million turns has some 30 MB.
+#: A choice: a plan of a million case rounds has some 30 MB.
 MOST_FILE_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Turn:
+class CaseRound:
     """One case in one round: a process of its own. `order` is its place in the run; rounds and places from 0."""
 
     case: Case
@@ -43,9 +43,9 @@ class Turn:
 class Plan:
     """The cases, and what they share. `command` runs them again.
 
-    `order` is what was measured when: a round and the id of a case for each turn. Where it was shuffled, `seed`
-    shuffles it again. Each of `devices` takes all of that, at the same time as the others; `lanes` boards of one device
-    share its turns. `checkpoints` are files by model, `calibrations` those that int8 is calibrated with;
+    `order` is what was measured when: a round and the id of a case each. Where it was shuffled, `seed`
+    shuffles it again. Each of `devices` takes all of that, at the same time as the others; `boards` of one device share
+    its cases. `checkpoints` are files by model, `calibrations` those that int8 is calibrated with;
     `own_models` are the user's files, which cases name as models. `counting` boards count instructions. `device_infos`
     and `networks` (the sha256 of each case's model files; none where the export failed) are what the plan met when it
     began, so that a run which is taken up again can tell whether they are still the same; a device that was never met
@@ -69,7 +69,7 @@ class Plan:
     timeout_s: float
     profile: bool
     counting: bool
-    lanes: int
+    boards: int
     checkpoints: dict[str, str]
     device_infos: dict[str, DeviceInfo] = field(default_factory=dict)
     networks: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -86,16 +86,40 @@ class Plan:
     def rounds(self) -> int:
         return len({round_ for round_, _ in self.order})
 
-    def turns(self) -> list[Turn]:
+    def case_rounds(self) -> list[CaseRound]:
         """All that is to be measured, in its order."""
         cases = {case.id: case for case in self.cases}
-        return [Turn(cases[id_], round_, place) for place, (round_, id_) in enumerate(self.order)]
+        return [CaseRound(cases[id_], round_, place) for place, (round_, id_) in enumerate(self.order)]
+
+
+@dataclass(frozen=True)
+class MissingCase:
+    """A case round that has not ended well on `device`, as the plan names it.
+
+    `record` is of its last attempt, which failed; None: it was never measured.
+    """
+
+    device: str
+    case_round: CaseRound
+    record: Record | None
+
+
+def missing_cases(plan: Plan, records: Iterable[Record]) -> list[MissingCase]:
+    """What of the plan the records lack, device by device, in the order of measurement."""
+    last = {(record.device.serial, record.round, record.id): record for record in records}
+    found = []
+    for device in plan.devices:
+        for one in plan.case_rounds():
+            record = last.get((plan.serial(device), one.round, one.case.id))
+            if record is None or record.status != "ok":
+                found.append(MissingCase(device, one, record))
+    return found
 
 
 def differences(recorded: Plan, now: Plan) -> list[str]:
     """What of two plans is not the same, in words; what differs between any two runs (time, commit) does not count."""
     names = (
-        *("devices", "cases", "order", "limits", "timeout_s", "profile", "counting", "lanes"),
+        *("devices", "cases", "order", "limits", "timeout_s", "profile", "counting", "boards"),
         *("checkpoints", "calibrations"),
     )
     found = [

@@ -8,6 +8,7 @@ from functools import cache
 from pydantic import ConfigDict, TypeAdapter
 
 from device.records import DeviceInfo, DeviceState, Measurement
+from export.fingerprint import Fingerprint
 from harness.record.case import Case
 
 SCHEMA_VERSION = 4
@@ -19,7 +20,8 @@ MOST_ROUNDS = 100_000
 class MeasuredArtifact:
     """What of the exported network a reader needs to know it again.
 
-    `size_bytes` is of the files that were pushed, `onnx_size_bytes` of the ONNX file they were made from. `mult_adds`
+    `fingerprint` is that of the ONNX file they were made from: it tells by how much another one differs.
+    `size_bytes` is of the files that were pushed, `onnx_size_bytes` of that ONNX file. `mult_adds`
     is None where an operator's cannot be told. `source` names the file of a user's own model and its sha256, None for
     a network of the registry; `calibration` says on which data int8 was calibrated.
     """
@@ -27,6 +29,7 @@ class MeasuredArtifact:
     format: str
     weights: str
     sha256: tuple[str, ...]
+    fingerprint: Fingerprint
     size_bytes: int
     onnx_size_bytes: int
     opset: int

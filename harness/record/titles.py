@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import cast
-
-from device.records import PROVIDERS, Clock, Provider
+from device.records import Clock
 from harness.record.record import Record
+from harness.runtimes import CPU, RUNTIMES, formats
 from models import registry
 from models.spec import ModelError, ModelSpec
 
@@ -32,8 +31,9 @@ def runtime_title(record: Record) -> str:
 
     Of a provider other than the CPU's it says how much of the network that really took: "xnnpack (45 of 60 nodes)".
     """
-    applies = record.artifact is None or "Conv:DEPTHWISE_3x3" in record.artifact.op_counts
-    nowhere = "" if applies or not _engine(record) else " (applies nowhere)"
+    form, artifact = formats().get(record.case.format), record.artifact
+    is_lost = form and form.marks and artifact and form.marks not in artifact.op_counts
+    nowhere = " (applies nowhere)" if is_lost else ""
     threads = [threads_title(record)] if record.case.threads > 1 else []
     return ", ".join([_runtime(record) + nowhere + _taken(record), *threads, *_place(record)])
 
@@ -41,7 +41,7 @@ def runtime_title(record: Record) -> str:
 def case_runtime_title(record: Record) -> str:
     """What was asked to run the network, the same on all devices, whose versions of it may differ."""
     threads = [threads_title(record)] if record.case.threads > 1 else []
-    return ", ".join([record.case.runtime + _engine(record) + _provider(record), *threads, *_place(record)])
+    return ", ".join([record.case.runtime + _format(record) + _provider(record), *threads, *_place(record)])
 
 
 def case_title(record: Record) -> str:
@@ -61,24 +61,28 @@ def threads_title(record: Record) -> str:
 
 def _runtime(record: Record) -> str:
     version = record.measurement.runtime_version if record.measurement else ""
-    return f"{record.case.runtime} {version}".strip() + _engine(record) + _provider(record)
+    return f"{record.case.runtime} {version}".strip() + _format(record) + _provider(record)
 
 
 def _provider(record: Record) -> str:
-    return "" if record.case.provider == "cpu" else f", {record.case.provider}"
+    return "" if record.case.provider == CPU else f", {record.case.provider}"
 
 
-def _engine(record: Record) -> str:
-    return ", DEPTHWISE_3x3" if record.case.format == "caffe2-depthwise" else ""
+def _format(record: Record) -> str:
+    runtime = RUNTIMES.get(record.case.runtime)
+    choice = runtime.choice(record.case.format) if runtime else None
+    return f", {choice}" if choice else ""
 
 
 def _taken(record: Record) -> str:
     """How many nodes the provider took, as its profile says; nothing where it was the CPU's, or that is not known."""
     measured = record.measurement
-    if record.case.provider == "cpu" or measured is None or measured.profile is None:
+    if record.case.provider == CPU or measured is None or measured.profile is None:
         return ""
     providers = [node.provider for node in measured.profile.nodes if node.provider is not None]
-    name = PROVIDERS.get(cast("Provider", record.case.provider), record.case.provider)
+    runtime = RUNTIMES.get(record.case.runtime)
+    asked = runtime.providers.get(record.case.provider) if runtime else None
+    name = asked.title if asked else record.case.provider
     return f" ({providers.count(name)} of {len(providers)} nodes)" if providers else ""
 
 

@@ -14,6 +14,7 @@ from harness.record.titles import MEANING_OF_TIME, case_runtime_title, runtime_t
 from harness.record.units import NOTHING, milliseconds
 from harness.report import document
 from harness.report.document import Cell, Data, Table, Value
+from harness.runtimes import files_titles
 
 Rows: TypeAlias = Sequence[Row]
 
@@ -23,8 +24,8 @@ class Column:
     """A column: `key` names it for programs, with the unit of its exact value, at `path` in a row or made of one.
 
     `heading` names it for people, with the `unit` of its text: a template for the value `over` a number, rounded as the
-    paper rounds, or a function; no heading: it is for programs alone. `is_shown`: whether a table of these rows has it.
-    `is_brief`: a terminal has room for it.
+    paper rounds, or a function. No heading: it is for programs alone; no key: for people alone. `is_shown`: whether a
+    table of these rows has it. `is_brief`: a terminal has room for it.
     """
 
     key: str
@@ -79,7 +80,8 @@ def _cell(column: Column, row: Row, fastest: Collection[int]) -> Cell:
 
 def data(rows: Rows) -> Data:
     """The table as programs read it."""
-    return Data(tuple(one.key for one in COLUMNS), tuple(tuple(one.value(row) for one in COLUMNS) for row in rows))
+    found = [one for one in COLUMNS if one.key]
+    return Data(tuple(one.key for one in found), tuple(tuple(one.value(row) for one in found) for row in rows))
 
 
 def overview(rows: Rows, caption: str = "") -> Table:
@@ -133,13 +135,16 @@ def _onnx_size(row: Row) -> str:
     return f"{onnx_bytes(row.record) / 1e6:.1f} MB" if row.record.artifact else NOTHING
 
 
-def _nets_size(row: Row) -> str:
-    artifact = row.record.artifact if row.record.case.runtime == "caffe2" else None
-    return f"{artifact.size_bytes / 1e6:.1f} MB" if artifact else NOTHING
+def _files_column(runtime: str, title: str) -> Column:
+    """The size of what a runtime loads in place of the ONNX file, for people: programs have pushed_model_bytes."""
 
+    def size_bytes(row: Row) -> int | None:
+        return row.record.artifact.size_bytes if row.record.artifact and row.record.case.runtime == runtime else None
 
-def _has_nets(rows: Rows) -> bool:
-    return any(_nets_size(row) != NOTHING for row in rows)
+    return Column(
+        *("", size_bytes, title, "{:.1f} MB", 1e6),
+        is_shown=lambda rows: any(size_bytes(row) is not None for row in rows),
+    )
 
 
 def _check(row: Row) -> str:
@@ -200,7 +205,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("mult_adds", "record.artifact.mult_adds", "Mult-Adds", "{:.0f}M", 1e6, is_brief=True),
     Column("params", "record.artifact.params", "Params", "{:.2f}M", 1e6),
     Column("onnx_size_bytes", "record.artifact.onnx_size_bytes", "ONNX size", _onnx_size),
-    Column("pushed_model_bytes", "record.artifact.size_bytes", "Caffe2 nets", _nets_size, is_shown=_has_nets),
+    Column("pushed_model_bytes", "record.artifact.size_bytes"),
+    *(_files_column(runtime, title) for runtime, title in files_titles().items()),
     Column("passes", "summary.count"),
     Column("mean_ns", "summary.mean_ns", _mean_heading, _mean_cell, unit="ms", is_brief=True),
     Column("median_ns", "summary.median_ns", "Median", _median, unit="ms"),

@@ -16,6 +16,7 @@ from harness.record.titles import case_title, group_title
 from harness.record.units import NOTHING, milliseconds
 from harness.report.conditions import shown
 from harness.report.document import Block, Group, Line, Table, emphasis, paragraph, table_of, text_table
+from harness.runtimes import files_titles
 
 #: Spreads below this are shown in parts per million. A choice: 0.0 % would say nothing of them.
 IN_PPM_BELOW = 1e-3
@@ -123,7 +124,7 @@ def _size(size: Size) -> Line:
         "Model": size.title,
         "Params, here": f"{size.params / 1e6:.2f}M",
         "ONNX, here": _megabytes(size.onnx_megabytes),
-        "Caffe2 nets, here": _megabytes(size.nets_megabytes),
+        **{f"{title}, here": _megabytes(size.files_megabytes.get(title)) for title in files_titles().values()},
         "ONNX, paper": _megabytes(paper),
         "Params, paper": f"{paper_params / 1e6:.2f}M" if paper_params else NOTHING,
         "at 4 bytes": _megabytes(paper_params * 4 / 1e6 if paper_params else None),

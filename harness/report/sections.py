@@ -10,13 +10,14 @@ from harness.analyse import fleet, gains, groups, ranking
 from harness.analyse.ranking import AGREES_WITHIN, Ranking
 from harness.analyse.rows import BASELINE, MOST_SIDE_BY_SIDE, Row, by_device, is_baseline
 from harness.analyse.statistics import shown_ratio
-from harness.record.plan import Plan, sequential
+from harness.record.plan import Plan, missing_cases, sequential
 from harness.record.record import Record
 from harness.record.titles import MEANING_OF_TIME, case_runtime_title, runtime_title
 from harness.record.units import milliseconds
 from harness.report import columns, measured, plots, time_spent
 from harness.report import document as doc
 from harness.report.versions import versions
+from models.paper import table6_device
 
 MOST_IN_TITLE = 4  # a choice: of more devices the title says how many
 
@@ -176,7 +177,7 @@ def _what_was_measured(plan: Plan, records: Sequence[Record]) -> doc.Group:
     how = (
         f"{_order(plan)} Mean of the timed passes is the paper's figure (section 5.3); spread is the median absolute "
         "deviation; the output check compares the device's output with PyTorch's (largest difference over the output's "
-        "spread). Paper figures are those of its Table 6 (BLU Advance 5.2, Cortex-A7 at 1.3 GHz, Caffe2)."
+        f"spread). Paper figures are those of its Table 6 ({table6_device().title})."
     )
     return doc.Group("What was measured, and how", (*_bullets(lines), doc.paragraph(how)))
 
@@ -204,25 +205,18 @@ def _order(plan: Plan) -> str:
 # --- what went wrong ----------------------------------------------------------------------------------
 
 
-def serials(plan: Plan, name: str) -> set[str]:
-    """What the records call the device that the plan has by this name: a replay's are those of the recorded one."""
-    info = plan.device_infos.get(name)
-    return {name} if info is None else {name, info.serial}
+#: What is said of a case that the run's end has left out.
+NOT_MEASURED = "not measured: the run ended before it"
 
 
 def failures(plan: Plan, records: Sequence[Record]) -> list[str]:
     """A line for each case and round of each device that did not end well, with its reason."""
     lines = []
-    for device in plan.devices:
-        names, is_only = serials(plan, device), len(plan.devices) == 1
-        of_device = {(one.round, one.id): one for one in records if is_only or one.device.serial in names}
-        where = f" on {device}" if len(plan.devices) > 1 else ""
-        for turn in plan.turns():
-            record = of_device.get((turn.round, turn.case.id))
-            if record is None:
-                lines.append(f"{turn.id}{where}: not measured: the run ended before it")
-            elif record.status != "ok":
-                lines.append(f"{turn.id}{where}: {record.status}: {record.error or 'no reason was given'}")
+    for missing in missing_cases(plan, records):
+        where = f" on {missing.device}" if len(plan.devices) > 1 else ""
+        failed = missing.record
+        why = f"{failed.status}: {failed.error or 'no reason was given'}" if failed else NOT_MEASURED
+        lines.append(f"{missing.case_round.id}{where}: {why}")
     return lines
 
 

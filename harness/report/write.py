@@ -58,7 +58,7 @@ def write(folder: Path) -> Written:
 def _in_order(plan: Plan, records: Sequence[Record]) -> list[Record]:
     """By device, case and round, in the plan's order."""
     places = {case.id: place for place, case in enumerate(plan.cases)}
-    devices = {serial: place for place, name in enumerate(plan.devices) for serial in sections.serials(plan, name)}
+    devices = {plan.serial(name): place for place, name in enumerate(plan.devices)}
 
     def place(record: Record) -> tuple[int, int, int]:
         return devices.get(record.device.serial, len(devices)), places.get(record.id, len(places)), record.round

@@ -43,7 +43,7 @@ def measure(
     artifact: Artifact, *, blocks: int, passes: int, warmup: int, on_block: Callable[[int], None] = lambda _: None
 ) -> Agreement:
     """One thread each. Raises DeviceError's children where the runner fails."""
-    import onnxruntime
+    from export.onnx import session
 
     measured = []
     with tempfile.TemporaryDirectory(prefix="tenpass-") as folder:
@@ -58,7 +58,7 @@ def measure(
                 runner_ns = _in_runner(request)
             measured.append(Block(runner_first, runner_ns, python_ns))
             on_block(index)
-    return Agreement(artifact.model, request.bundle.runtime_version, onnxruntime.__version__, warmup, measured)
+    return Agreement(artifact.model, request.bundle.runtime_version, session.version(), warmup, measured)
 
 
 def ratio(agreement: Agreement) -> Ratio:
@@ -76,19 +76,14 @@ def ratio(agreement: Agreement) -> Ratio:
 
 
 def _request(artifact: Artifact, output: Path, *, passes: int, warmup: int) -> RunRequest:
-    from device import bundle
-    from device.records import File, RunRequest
-    from export.artifact import ArtifactFile
-    from harness.measure.networks import input_tensors
+    from device.records import RunRequest
+    from harness import runtimes
     from toolchain import compile as compiling
 
-    def local(file: ArtifactFile) -> File:
-        return File(file.name, artifact.folder / file.name, file.sha256, file.size_bytes)
-
     return RunRequest(
-        bundle=bundle.build(compiling.native().abi),
-        model_files=tuple(local(file) for file in artifact.model_files),
-        inputs=input_tensors(artifact),
+        bundle=runtimes.build_bundle(compiling.native().abi),
+        model_files=artifact.local_model_files,
+        inputs=artifact.input_tensors,
         output_path=output,
         passes=passes,
         warmup=warmup,
@@ -111,23 +106,16 @@ def _in_python(request: RunRequest) -> list[int]:
 
 
 def _passes_in_python(request: RunRequest) -> list[int]:
-    """The timed passes of `request`, with the options that device/runner/src/engines/onnxruntime.cpp sets."""
+    """The timed passes of `request`, with the options that the runner sets."""
     import os
 
     import numpy as np
-    import onnxruntime
 
     from device.host import go_first
+    from export.onnx.session import open_session
 
     go_first(os.getpid())  # as the runner does
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = request.threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    session = onnxruntime.InferenceSession(
-        str(request.model_files[0].path), options, providers=["CPUExecutionProvider"]
-    )
+    session = open_session(request.model_files[0].path, threads=request.threads)
     values = np.fromfile(request.inputs[0].file.path, "<f4").reshape(request.inputs[0].shape)
     inputs = {session.get_inputs()[0].name: values}
     samples_ns = []

@@ -1,81 +1,79 @@
 """How should an interlaced grouped convolution be computed? All ways, on each device, beside MobileNet and ShuffleNet.
 
-Measures through harness.run, a folder for each device below --out, and on this machine also pass by pass in turn; then
-writes igc-study.md, igc-study.csv and plots from the records there. With --from FOLDER it measures nothing and remakes
-them.
+Measures on each device in a folder of its own, and on this machine also pass by pass in turn; igc-study.md,
+igc-study.csv and plots are made from the records there.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
+from device.open import opener_of
 from export.artifact import IGC
-from harness.cli.command import guarded
-from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE
+from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, EXPECTED, UsageError, exit_code
 from models import registry
-from toolchain.paths import REPOSITORY, RESULTS
 
 if TYPE_CHECKING:
     from export.artifact import Artifact
+    from harness.measure.progress import Progress
 
-
+REPORT_NAME, SUMMARY_NAME = "igc-study.md", "igc-summary.md"
 HOST = "host"
 
 #: Boards repeat to a few parts in 100,000, and take seconds for a pass.
 PASSES_ON_BOARDS, PASSES_ON_HARDWARE, TURNS_ON_HOST = 3, 30, 60
 
 
-@click.command(help=__doc__, context_settings={"max_content_width": 100})
-@click.option(
-    "--devices",
-    default=f"{HOST},board:cortex-a7,board:cortex-a53",
-    show_default=True,
-    metavar="NAMES",
-    help="Where to measure, separated by commas: adb serials, board:NAME, host.",
-)
-@click.option(
-    "--models",
-    default=",".join(registry.PAPER_TABLE6),
-    show_default=True,
-    metavar="NAMES",
-    help="Networks, separated by commas.",
-)
-@click.option("--threads", default="1,2", show_default=True, metavar="NUMBERS", help="Counts of threads.")
-@click.option("--out", type=click.Path(path_type=Path), help="Default: results/<time>-igc-study.")
-@click.option("--from", "source", type=click.Path(path_type=Path), help="The folder of an earlier study to report on.")
-@guarded
-def main(devices: str, models: str, threads: str, out: Path | None, source: Path | None) -> int:
-    if source is not None:
-        return _report(source)
-    folder = out or RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-igc-study"
+@dataclass(frozen=True)
+class Report:
+    """The study in words, the files that were written, and whether some case of it failed."""
+
+    text: str
+    files: tuple[Path, ...]
+    has_failures: bool
+
+
+def measure(
+    devices: Iterable[str], models: Sequence[str], threads: Sequence[int], folder: Path, progress: Progress
+) -> int:
+    """Measures on each device, with its records and report in a folder of its own; the worst exit code.
+
+    Raises UsageError for what makes no sense; a device that cannot be had holds up no other.
+    """
+    from harness.api import benchmark
+    from harness.report.write import write
+
     worst = EXIT_OK
-    for device in dict.fromkeys(devices.split(",")):
-        click.echo(f"igc study: {device}", err=True)
-        worst = max(worst, _measure(device.strip(), models, threads, folder))
-        if worst == EXIT_USAGE:
-            return worst
-    if HOST in devices.split(","):
-        click.echo("igc study: this machine, pass by pass in turn", err=True)
-        _interleave([registry.get(name.strip()).name for name in models.split(",")], folder)
-    return max(worst, _report(folder))
-
-
-def _measure(device: str, models: str, threads: str, folder: Path) -> int:
-    from device.open import opener_of
-
-    passes = PASSES_ON_BOARDS if opener_of(device).kind == "board" else PASSES_ON_HARDWARE
-    command = [sys.executable, "-m", "harness.run", "--device", device, "--models", models]
-    command += ["--igc", ",".join(IGC), "--fuse-separable", "--threads", threads, "--passes", str(passes)]
-    out = (folder / device.replace(":", "-")).resolve()
-    command += ["--out", str(out.relative_to(REPOSITORY) if out.is_relative_to(REPOSITORY) else out)]
-    return subprocess.run(command, cwd=REPOSITORY, check=False).returncode
+    for device in devices:
+        progress.say(f"igc study: {device}")
+        out = folder / device.replace(":", "-")
+        passes = PASSES_ON_BOARDS if opener_of(device).kind == "board" else PASSES_ON_HARDWARE
+        try:
+            results = benchmark(
+                list(models),
+                device=device,
+                out=out,
+                progress=progress,
+                igc=IGC,
+                fuse_separable=True,
+                threads=tuple(threads),
+                passes=passes,
+            )
+        except UsageError:
+            raise
+        except EXPECTED as error:
+            progress.say(f"failed: {device}: {error}")
+            worst = max(worst, exit_code(error))
+        else:
+            write(out)
+            worst = max(worst, EXIT_CASE_FAILED if results.missing else EXIT_OK)
+        if device == HOST:
+            progress.say("igc study: this machine, pass by pass in turn")
+            _interleave([registry.get(name).name for name in models], folder)
+    return worst
 
 
 def _interleave(models: Sequence[str], folder: Path) -> None:
@@ -107,25 +105,18 @@ def _name(model: str, igc: str | None) -> str:
 
 
 def _artifact(model: str, igc: str | None) -> Artifact:
-    from export.pipeline import export_model
+    from export.pipeline import ExportOptions, export_model
     from toolchain.paths import EXPORTS
 
-    return export_model(registry.get(model), EXPORTS, igc=igc)
+    return export_model(registry.get(model), EXPORTS, ExportOptions(igc=igc))
 
 
-def _report(folder: Path) -> int:
+def write_report(folder: Path) -> Report:
     """Remakes the report of the study in `folder` from its records. Raises UsageError where there is none."""
     from harness.report import markdown
     from harness.study import igc_report, interleaved
 
     by_device = igc_report.read(folder)
     files = igc_report.write(by_device, folder)
-    click.echo(markdown.rendered(igc_report.document(by_device, interleaved.read(folder))))
-    for path in files:
-        click.echo(str(path), err=True)
     failed = any(row.record.status != "ok" for rows in by_device.values() for row in rows)
-    return EXIT_CASE_FAILED if failed else EXIT_OK
-
-
-if __name__ == "__main__":
-    main()
+    return Report(markdown.rendered(igc_report.document(by_device, interleaved.read(folder))), tuple(files), failed)

@@ -42,19 +42,13 @@ def measure(
 ) -> Interleaved:
     """Runs the ONNX artifacts, by the names they are shown by, `passes` times in turn."""
     import numpy as np
-    import onnxruntime
 
     from export import tensors
-    from export.clc.rewrite import operators_for
+    from export.onnx.session import open_session, version
 
     sessions, inputs = {}, {}
     for name, artifact in artifacts.items():
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        model = artifact.folder / artifact.model_files[0].name
-        if library := operators_for(model):
-            options.register_custom_ops_library(str(library))
-        sessions[name] = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        sessions[name] = open_session(artifact.local_model_files[0].path, threads=threads)
         inputs[name] = {
             one.name: np.ascontiguousarray(tensors.read_tensor(artifact.folder, one)) for one in artifact.inputs
         }
@@ -68,7 +62,7 @@ def measure(
                 samples[name].append(spent_ns)
         on_pass()
     digests = {name: artifact.model_files[0].sha256 for name, artifact in artifacts.items()}
-    return Interleaved(onnxruntime.__version__, threads, warmup, digests, samples)
+    return Interleaved(version(), threads, warmup, digests, samples)
 
 
 def ratio(measured: Interleaved, name: str, baseline: str) -> Ratio:

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import numpy as np
+
+from device.device import Device
+from device.records import DeviceInfo, Measurement, RunRequest
+from export.fingerprint import Fingerprint
+from harness import runtimes
+from harness.measure import case
+from harness.measure.case import Run
+from harness.measure.networks import measured_bundle
+from harness.record.case import Case
 from harness.record.errors import HarnessError
+from harness.record.plan import CaseRound
+from harness.record.record import MeasuredArtifact, MeasuredBundle, OutputCheck
+from toolchain.files import File, local_file
+from toolchain.tensors import InputTensor
 
-if TYPE_CHECKING:
-    from device.device import Device
-    from device.records import File, Measurement
+TIMEOUT_S = 600.0
 
 #: Its one input, which it does not look at: a float32.
 INPUT = bytes(4)
@@ -46,64 +57,77 @@ class NullCase:
         return sum(ns for phase, ns in self.phases_ns.items() if phase != "passes")
 
 
+@dataclass
+class NullNetwork:
+    """The null runtime's model, the text of its file. `folder` is for the files; `told_ns` is there after `check`."""
+
+    model: str
+    folder: Path
+    told_ns: list[int] = field(default_factory=list)
+
+    @property
+    def artifact(self) -> MeasuredArtifact:
+        model = self.model.encode()
+        return MeasuredArtifact(
+            format=runtimes.NULL,
+            weights="none",
+            sha256=(hashlib.sha256(model).hexdigest(),),
+            fingerprint=Fingerprint("", ()),
+            size_bytes=len(model),
+            onnx_size_bytes=0,
+            opset=0,
+            op_counts={},
+            mult_adds=0,
+            params=0,
+            export_max_abs_error=0.0,
+            tool_versions={},
+        )
+
+    def prepare(self, case: Case, device: DeviceInfo, output: Path) -> tuple[RunRequest, MeasuredBundle]:
+        bundle = runtimes.build_bundle(case.abi or device.abi, runtimes.NULL)
+        request = RunRequest(
+            bundle=bundle,
+            model_files=(file_with(self.folder / "model.txt", self.model.encode()),),
+            inputs=(InputTensor("float32", (1,), file_with(self.folder / "input.bin", INPUT)),),
+            output_path=output,
+        )
+        return request, measured_bundle(bundle)
+
+    def check(self, output: Path, measurement: Measurement) -> OutputCheck:
+        """The output is what each pass, also of warm-up, tells: one number each."""
+        self.told_ns = np.fromfile(output, "<f4").round().astype(int).tolist()
+        passes, shape = len(measurement.warmup) + len(measurement.samples), measurement.outputs[0].shape
+        failure = None
+        if shape != (1, passes) or len(self.told_ns) != passes:
+            failure = f"of {passes} passes its output tells of {len(self.told_ns)}; make parts builds the runtime anew"
+        return OutputCheck(None, None, None, tolerance=0.0, failure=failure)
+
+
 def measure(device: Device, folder: Path, model: str, *, passes: int, counters: bool = False) -> NullCase:
-    """Runs the `model` (the text of its file) on `device`, with all that session.measure does for a case.
+    """Measures the `model` (the text of its file) on `device` as any other case.
 
-    `folder` is for the files. Raises DeviceError's children, HarnessError for an output that is not the passes'.
+    `folder` is for the files. Raises HarnessError when the case fails.
     """
-    import numpy as np
-
-    from device import bundle
-    from device.records import InputTensor, RunRequest
-    from harness.measure.session import BOARD_SETTLE_MS, Phases
-
-    phases = Phases()
-    phases.enter("prepare")
-    request = RunRequest(
-        bundle=bundle.build(device.info.abi, bundle.NULL),
-        model_files=(file_with(folder / "model.txt", model.encode()),),
-        inputs=(InputTensor(file_with(folder / "input.bin", INPUT), "float32", (1,)),),
-        output_path=folder / "output",
-        passes=passes,
-        settle_ms=BOARD_SETTLE_MS if device.info.clock == "instructions" else 0,
-        counters=counters,
-    )
-    phases.enter("push")
-    pushed_bytes = device.push(request, lambda _bytes: None)
-    phases.enter("state")
-    device.state()
-    phases.enter("launch")
-    measurement = device.run(request, phases.follow)
-    phases.enter("state")
-    device.state()
-    phases.enter("check")
-    told_ns = np.fromfile(request.output_path, "<f4").round().astype(int).tolist()
-    _require_all(measurement, told_ns, request.warmup + passes)
-    phases.leave()
+    network = NullNetwork(model, folder)
+    one = CaseRound(Case(model, runtimes.NULL, runtimes.NULL, passes=passes), round=0, order=0)
+    run = Run("selfcheck", commit=None, timeout_s=TIMEOUT_S, counters=counters)
+    record = case.measure(one, network, device, run)
+    if record.status != "ok" or record.measurement is None:
+        raise HarnessError(f"the null runtime's case {model!r}: {record.status}: {record.error}")
     _name, _space, nominal_ns = model.partition(" ")
     return NullCase(
         model=model,
         nominal_ns=int(nominal_ns or 0),
-        samples_ns=[sample.ns for sample in measurement.samples],
-        told_ns=told_ns[request.warmup :],
+        samples_ns=[sample.ns for sample in record.measurement.samples],
+        told_ns=network.told_ns[len(record.measurement.warmup) :],
         counted=counters,
-        counters_error=measurement.counters_error,
-        phases_ns=phases.ns,
-        pushed_bytes=pushed_bytes,
+        counters_error=record.measurement.counters_error,
+        phases_ns=record.phases_ns,
+        pushed_bytes=record.pushed_bytes,
     )
 
 
-def _require_all(measurement: Measurement, told_ns: list[int], passes: int) -> None:
-    if measurement.outputs[0].shape != (1, passes) or len(told_ns) != passes:
-        raise HarnessError(
-            f"the null runtime made {passes} passes, its output tells of {len(told_ns)} "
-            f"({measurement.outputs[0].shape}); make parts builds it anew"
-        )
-
-
 def file_with(path: Path, content: bytes) -> File:
-    """Puts `content` there, and describes the file for a request."""
-    from device.records import File
-
+    """Writes a file and describes it."""
     path.write_bytes(content)
-    return File(path.name, path, hashlib.sha256(content).hexdigest(), len(content))
+    return local_file(path)

@@ -1,23 +1,18 @@
 """What does the harness itself cost? Asked of a runtime that computes nothing, and of ONNX Runtime's Python API.
 
 On any device: what the harness adds to a sample, and what a case takes beyond its passes. On this machine also whether
-the runner agrees with Python. Exit codes are those of harness.run; 1 is a target missed.
+the runner agrees with Python.
 """
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
-from harness.cli.command import guarded
-from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK
-from harness.report.files import writing
+from harness import runtimes
 
 if TYPE_CHECKING:
     from device.device import Device
@@ -25,7 +20,6 @@ if TYPE_CHECKING:
     from harness.study.agreement import Agreement
     from harness.study.nullcase import NullCase
 
-REPORT_NAME, RAW_NAME = "selfcheck.md", "selfcheck.json"
 HOST = "host"
 
 #: What a pass of these takes is known: the null runtime measures it inside.
@@ -51,35 +45,14 @@ class Selfcheck:
     agreement: Agreement | None
 
 
-@click.command(help=__doc__, context_settings={"max_content_width": 100})
-@click.option(
-    "--device", "name", default=HOST, show_default=True, metavar="SERIAL", help="host, board:NAME or an adb serial."
-)
-@click.option("--out", type=click.Path(path_type=Path), help=f"Folder for {REPORT_NAME} and {RAW_NAME}. Default: none.")
-@guarded
-def main(name: str, out: Path | None) -> int:
-    from harness.study.selfcheck_report import markdown, verdicts
-
-    if out is not None:
-        with writing(out):  # before it has taken minutes
-            out.mkdir(parents=True, exist_ok=True)
-    checked = measure(name, lambda step: click.echo(f"selfcheck: {step}", err=True))
-    report = markdown(checked)
-    click.echo(report)
-    if out is not None:
-        with writing(out):
-            (out / REPORT_NAME).write_text(report)
-            (out / RAW_NAME).write_text(json.dumps(asdict(checked), indent=1) + "\n")
-    return EXIT_CASE_FAILED if any(verdict.met is False for verdict in verdicts(checked)) else EXIT_OK
-
-
 def measure(name: str, on_step: OnStep) -> Selfcheck:
     """Measures on the device of that name. Raises DeviceError's children."""
+    from device.device import Opening
     from device.open import open_devices, reserve
 
     with reserve(name):
         agreement = _agreement(on_step) if name == HOST else None
-        (device,) = open_devices(name, on_step=on_step)
+        (device,) = open_devices(name, Opening(on_step=on_step))
         try:
             with tempfile.TemporaryDirectory(prefix="tenpass-") as folder:
                 return _measure(device, Path(folder), agreement, on_step)
@@ -88,10 +61,9 @@ def measure(name: str, on_step: OnStep) -> Selfcheck:
 
 
 def _measure(device: Device, folder: Path, agreement: Agreement | None, on_step: OnStep) -> Selfcheck:
-    from device import bundle
     from harness.study import nullcase
 
-    bundle.build(device.info.abi, bundle.NULL, on_step)  # no part of a case
+    runtimes.build_bundle(device.info.abi, runtimes.NULL, on_step=on_step)  # no part of a case
     cases = []
     for number in range(CASES):
         on_step(f"a case of nothing, {number + 1} of {CASES}")
@@ -130,7 +102,3 @@ def _agreement(on_step: OnStep) -> Agreement:
         warmup=WARMUP_OF_A_BLOCK,
         on_block=lambda index: on_step(f"{AGREEMENT_MODEL} in the runner and in Python, {index + 1} of {BLOCKS}"),
     )
-
-
-if __name__ == "__main__":
-    main()

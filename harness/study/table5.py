@@ -11,10 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
-from harness.cli.command import guarded
-from harness.record.errors import EXIT_OK
 from harness.record.units import NOTHING
 from harness.report import csv, latex, terminal
 from harness.report import markdown as as_markdown
@@ -184,24 +180,3 @@ def write(rows: Sequence[Row], folder: Path) -> list[Path]:
         for name, text in texts.items():
             (folder / name).write_text(text)
     return [folder / name for name in texts]
-
-
-@click.command(help=__doc__)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="FOLDER",
-    help="Write table5.md, table5.csv and table5.tex there, too.",
-)
-@guarded
-def main(out: Path | None) -> int:
-    table = counted_rows()
-    click.echo(for_terminal(table), nl=False)
-    if out is not None:
-        for path in write(table, out):
-            click.echo(str(path), err=True)
-    return EXIT_OK
-
-
-if __name__ == "__main__":
-    main(prog_name="python -m harness.study.table5")

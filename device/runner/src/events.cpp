@@ -9,7 +9,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;  // fields in the order of PROTOCOL.md
 
-constexpr int kWireVersion = 3;
+constexpr int kWireVersion = 4;
+constexpr std::int64_t kHold_ns = 250'000'000;
+constexpr std::size_t kUsuallyHeld = 1000;
 constexpr std::size_t kMaxTextBytes = 2000;  // well within what the host takes in one line
 
 #if defined(__arm__)
@@ -29,12 +31,6 @@ std::string one_line(const Json& event) {
 
 std::string shortened(const std::string& text) { return text.substr(0, kMaxTextBytes); }
 
-void write(std::ostream& out, const Json& event) {
-  if (!(out << one_line(event) << std::flush)) {
-    throw Failure(Status::unwritable, "cannot write to stdout");
-  }
-}
-
 template <typename Value>
 Json or_null(const std::optional<Value>& value) {
   return value ? Json(*value) : Json(nullptr);
@@ -46,10 +42,34 @@ Json as_json(const Counts& counts) {
   return {{"enabled_ns", counts.enabled_ns}, {"running_ns", counts.running_ns}, {"counts", values}};
 }
 
+Json as_json(const Pass& pass) {
+  return {{"event", "pass"},
+          {"phase", pass.phase},
+          {"index", pass.index},
+          {"ns", pass.ns},
+          {"cpu_ns", or_null(pass.cpu_ns)},
+          {"cpu", or_null(pass.cpu)},
+          {"khz", or_null(pass.khz)},
+          {"millicelsius", or_null(pass.millicelsius)},
+          {"counters", pass.counts ? as_json(*pass.counts) : Json(nullptr)}};
+}
+
 }  // namespace
 
+void Events::write(const Json& event) {
+  write_passes();
+  if (!(out_ << one_line(event) << std::flush)) throw Failure(Status::unwritable, "cannot write to stdout");
+}
+
+void Events::write_passes() {
+  for (const auto& pass : held_) out_ << one_line(as_json(pass));
+  if (!held_.empty() && !(out_ << std::flush)) throw Failure(Status::unwritable, "cannot write to stdout");
+  held_.clear();
+  held_ns_ = 0;
+}
+
 void Events::hello(const Engine& engine, const Machine& machine) {
-  write(out_, Json{{"event", "hello"},
+  write(Json{{"event", "hello"},
                    {"wire", kWireVersion},
                    {"runner", TENPASS_VERSION},
                    {"abi", kAbi},
@@ -62,18 +82,17 @@ void Events::hello(const Engine& engine, const Machine& machine) {
                    {"counters_error", or_null(machine.counters_error)}});
 }
 
-void Events::loaded(std::int64_t load_ns) { write(out_, Json{{"event", "loaded"}, {"load_ns", load_ns}}); }
+void Events::loaded(std::int64_t load_ns) { write(Json{{"event", "loaded"}, {"load_ns", load_ns}}); }
+
+void Events::hold_passes() {
+  hold_ns_ = kHold_ns;
+  held_.reserve(kUsuallyHeld);
+}
 
 void Events::pass(const Pass& pass) {
-  write(out_, Json{{"event", "pass"},
-                   {"phase", pass.phase},
-                   {"index", pass.index},
-                   {"ns", pass.ns},
-                   {"cpu_ns", or_null(pass.cpu_ns)},
-                   {"cpu", or_null(pass.cpu)},
-                   {"khz", or_null(pass.khz)},
-                   {"millicelsius", or_null(pass.millicelsius)},
-                   {"counters", pass.counts ? as_json(*pass.counts) : Json(nullptr)}});
+  held_.push_back(pass);
+  held_ns_ += pass.ns;
+  if (held_ns_ >= hold_ns_) write_passes();
 }
 
 void Events::output(const std::vector<OutputView>& outputs) {
@@ -83,17 +102,17 @@ void Events::output(const std::vector<OutputView>& outputs) {
     tensors.push_back({{"type", type_name(output.type)}, {"shape", output.shape}});
     bytes += output.bytes;
   }
-  write(out_, Json{{"event", "output"}, {"tensors", tensors}, {"bytes", bytes}});
+  write(Json{{"event", "output"}, {"tensors", tensors}, {"bytes", bytes}});
 }
 
 void Events::profile(int passes, const Profile& profile) {
-  write(out_, Json{{"event", "profile"},
+  write(Json{{"event", "profile"},
                    {"passes", passes},
                    {"total_ns", profile.total_ns},
                    {"nodes", profile.nodes.size()}});
   std::size_t index = 0;
   for (const auto& node : profile.nodes) {
-    write(out_, Json{{"event", "node"},
+    write(Json{{"event", "node"},
                      {"index", index++},
                      {"name", shortened(node.name)},
                      {"op", shortened(node.op)},
@@ -102,9 +121,10 @@ void Events::profile(int passes, const Profile& profile) {
   }
 }
 
-void Events::end(int warmup, int passes, std::int64_t peak_rss_bytes, std::uint64_t cpu_mask) {
-  write(out_, Json{{"event", "end"},
+void Events::end(int warmup, std::optional<bool> settled, int passes, std::int64_t peak_rss_bytes, std::uint64_t cpu_mask) {
+  write(Json{{"event", "end"},
                    {"warmup", warmup},
+                   {"settled", or_null(settled)},
                    {"passes", passes},
                    {"peak_rss_bytes", peak_rss_bytes},
                    {"cpu_mask", cpu_mask}});
@@ -113,6 +133,7 @@ void Events::end(int warmup, int passes, std::int64_t peak_rss_bytes, std::uint6
 void Events::error(const Failure& failure) {
   const std::string message = shortened(failure.what());
   out_.clear();
+  for (const auto& pass : held_) out_ << one_line(as_json(pass));
   out_ << one_line(Json{{"event", "error"}, {"status", status_name(failure.status())}, {"message", message}})
        << std::flush;
 }

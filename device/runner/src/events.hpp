@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <ostream>
 #include <string>
@@ -35,21 +36,30 @@ struct Pass {
   std::optional<Counts> counts;
 };
 
-// Every line is flushed. All throw Failure(unwritable) if it cannot be, but for error(), the last resort.
+// Every line is flushed, but for passes that are held back. All throw Failure(unwritable) if it cannot be, but for error(), the last resort.
 class Events {
  public:
   explicit Events(std::ostream& out) : out_(out) {}
 
   void hello(const Engine& engine, const Machine& machine);
   void loaded(std::int64_t load_ns);
+  // From here on passes are written when they have taken a quarter of a second together, and before any other event:
+  // whoever carries them to the host would do so on the next pass's time.
+  void hold_passes();
   void pass(const Pass& pass);
   void output(const std::vector<OutputView>& outputs);
   void profile(int passes, const Profile& profile);  // with all its nodes
-  void end(int warmup, int passes, std::int64_t peak_rss_bytes, std::uint64_t cpu_mask);
+  void end(int warmup, std::optional<bool> settled, int passes, std::int64_t peak_rss_bytes, std::uint64_t cpu_mask);
   void error(const Failure& failure);
 
  private:
+  void write(const nlohmann::ordered_json& event);
+  void write_passes();
+
   std::ostream& out_;
+  std::int64_t hold_ns_ = 0;
+  std::int64_t held_ns_ = 0;
+  std::vector<Pass> held_;
 };
 
 }  // namespace tenpass

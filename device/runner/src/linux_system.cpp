@@ -1,5 +1,6 @@
 #include "linux_system.hpp"
 
+#include <malloc.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
@@ -8,22 +9,37 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <limits>
 #include <sstream>
 #include <string>
 #include <utility>
 
 #include "cpu_features.hpp"
 #include "failure.hpp"
+#include "time_of_day.hpp"
 
 namespace tenpass {
 namespace {
 
 constexpr int kMaskBits = 64;
+constexpr int kHighestPriority = -20;
+
+// A choice: by then the kernel is done with the tick and with what it puts off until after it.
+constexpr std::int64_t kAfterTick_ns = 300'000;
+constexpr int kTopPadBytes = 64 << 20;  // a choice: the heap grows seldom
+constexpr std::size_t kLeastReserveBytes = 1 << 20;  // a choice
 
 std::int64_t nanoseconds(const timespec& time) {
   return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
+std::int64_t page_faults() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_minflt;
 }
 
 std::string hex(std::uint64_t mask) {
@@ -53,6 +69,49 @@ void LinuxSystem::sleep_ms(int milliseconds) {
   timespec left{milliseconds / 1000, milliseconds % 1000 * 1'000'000L};
   while (nanosleep(&left, &left) != 0 && errno == EINTR) {
   }
+  // Awake, for an emulator's clock that counts instructions goes by the host's while the CPU sleeps: sleeping until then
+  // would end late on a busy host.
+  while (tick_ns_ > 0 && now_ns() % tick_ns_ >= kAfterTick_ns) {
+  }
+  while (tick_ns_ > 0 && now_ns() % tick_ns_ < kAfterTick_ns) {
+  }
+}
+
+void LinuxSystem::be_repeatable() {
+  repeatable_ = true;
+  // Memory that is given back to the kernel is got again by page faults, whose work depends on what the kernel has at
+  // hand: all stays in the one heap.
+  mallopt(M_MMAP_MAX, 0);
+  mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+  mallopt(M_TOP_PAD, kTopPadBytes);
+  mallopt(M_ARENA_MAX, 1);
+  setpriority(PRIO_PROCESS, 0, kHighestPriority);  // adbd, woken by the host, waits; to root alone, so no matter if not
+  // A tick costs some thousand instructions, so a short pass must have as many as the last. Linux's come at whole
+  // multiples of their length on this clock (Linux 6.1, kernel/time/tick-common.c: tick_setup_device).
+  timespec tick{};
+  if (clock_getres(CLOCK_MONOTONIC_COARSE, &tick) == 0) tick_ns_ = nanoseconds(tick);
+}
+
+void LinuxSystem::begin_passes() {
+  if (!repeatable_) return;
+  stop_time_of_day();
+  faults_before_ = page_faults();
+}
+
+// The heap still grows in the passes that follow, where pieces of it have been cut too small. So that this faults no
+// page in: as many as the first pass needed, twice, and a little more.
+void LinuxSystem::first_pass_ended() {
+  if (!repeatable_) return;
+  peak_before_reserve_ = peak_rss_bytes();
+  const std::size_t bytes = 2 * static_cast<std::size_t>(page_faults() - faults_before_) * sysconf(_SC_PAGESIZE);
+  if (void* const reserve = std::malloc(bytes + kLeastReserveBytes)) {
+    explicit_bzero(reserve, bytes + kLeastReserveBytes);
+    std::free(reserve);
+  }
+}
+
+void LinuxSystem::end_passes() {
+  if (repeatable_) resume_time_of_day();
 }
 
 std::optional<int> LinuxSystem::current_cpu() {
@@ -71,6 +130,7 @@ std::optional<std::int64_t> LinuxSystem::clock_khz(int cpu) {
 std::optional<int> LinuxSystem::hottest_millicelsius() { return thermal_zones_.hottest_millicelsius(); }
 
 std::int64_t LinuxSystem::peak_rss_bytes() {
+  if (peak_before_reserve_) return *peak_before_reserve_;
   // Not ru_maxrss first: it survives exec, so after a vfork it holds the peak of the program that started us.
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);) {

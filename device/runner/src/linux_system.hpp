@@ -16,6 +16,10 @@ class LinuxSystem final : public System {
   std::int64_t now_ns() override;
   std::optional<std::int64_t> cpu_ns() override;
   void sleep_ms(int milliseconds) override;
+  void be_repeatable() override;
+  void begin_passes() override;
+  void first_pass_ended() override;
+  void end_passes() override;
   std::optional<int> current_cpu() override;
   std::optional<std::int64_t> clock_khz(int cpu) override;
   std::optional<int> hottest_millicelsius() override;
@@ -33,6 +37,10 @@ class LinuxSystem final : public System {
  private:
   std::string sysfs_;
   ThermalZones thermal_zones_;
+  bool repeatable_ = false;
+  std::int64_t tick_ns_ = 0;  // the kernel's; 0: nothing goes by it
+  std::int64_t faults_before_ = 0;
+  std::optional<std::int64_t> peak_before_reserve_;
   std::unique_ptr<PerfCounters> counters_;  // none until they are opened
 };
 

@@ -107,9 +107,12 @@ std::optional<Options> parse_options(int argc, const char* const* argv, std::ost
       ->check(CLI::Range(1, kMaxThreads));
   app.add_option("--cpus", mask, "CPUs to run on, as a mask such as 0x3; default: as the kernel likes");
   app.add_option("--warmup", options.warmup, "passes before the timed ones")->check(CLI::Range(0, kMaxPasses));
+  app.add_option("--more-warmup", options.more_warmup, "at most so many more, until their times have settled")
+      ->check(CLI::Range(0, kMaxPasses));
   app.add_option("--passes", options.passes, "timed passes")->check(CLI::Range(1, kMaxPasses));
   app.add_option("--settle-ms", options.settle_ms, "sleep before each pass, outside the clock")
       ->check(CLI::Range(0, kMaxSettleMs));
+  app.add_flag("--repeatable", options.repeatable, "on a clock that counts instructions: nothing that differs from run to run");
   app.add_flag("--counters", options.counters, "count instructions, cycles and more around each pass");
   app.add_option("--profile-passes", options.profile_passes, "passes after the timed ones that time each node")
       ->check(CLI::Range(0, kMaxProfilePasses));

@@ -28,8 +28,10 @@ struct Options {
   int threads = 1;
   std::optional<std::uint64_t> cpu_mask;
   int warmup = 1;
+  int more_warmup = 0;
   int passes = 10;
   int settle_ms = 0;
+  bool repeatable = false;
   bool counters = false;
   int profile_passes = 0;
   unsigned deadline_seconds = 0;  // 0: none

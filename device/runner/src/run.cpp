@@ -60,7 +60,8 @@ void require_tellable(const std::vector<OutputView>& outputs) {
 
 void measure(const Options& options, const MakeEngine& make_engine, System& system, Events& events) {
   if (options.deadline_seconds > 0) system.end_after(options.deadline_seconds);
-  // Both before the runtime makes its threads.
+  // All before the runtime gets memory and makes its threads.
+  if (options.repeatable) system.be_repeatable();
   if (options.cpu_mask) system.pin_to(*options.cpu_mask);
   const auto counters_error = options.counters ? system.open_counters() : std::nullopt;
 
@@ -79,9 +80,13 @@ void measure(const Options& options, const MakeEngine& make_engine, System& syst
   events.loaded(load_ns);
 
   phase(Status::bad_input, "cannot set the inputs", [&] { engine->set_inputs(inputs); });
+  WarmUp warmed_up{};
   const auto outputs = phase(Status::run_failed, "the network failed", [&] {
-    timed_loop("warmup", options.warmup, options.settle_ms, *engine, system, events);
+    if (options.repeatable) events.hold_passes();
+    system.begin_passes();
+    warmed_up = warm_up(options.warmup, options.more_warmup, options.settle_ms, *engine, system, events);
     timed_loop("timed", options.passes, options.settle_ms, *engine, system, events);
+    system.end_passes();
     return engine->outputs();
   });
   require_tellable(outputs);
@@ -93,7 +98,7 @@ void measure(const Options& options, const MakeEngine& make_engine, System& syst
   if (options.profile_passes > 0) {
     events.profile(options.profile_passes, profile(options, *engine, system));
   }
-  events.end(options.warmup, options.passes, peak_rss_bytes, cpu_mask);
+  events.end(warmed_up.passes, warmed_up.settled, options.passes, peak_rss_bytes, cpu_mask);
 }
 
 }  // namespace

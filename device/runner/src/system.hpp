@@ -29,6 +29,16 @@ class System {
 
   virtual void sleep_ms(int milliseconds) = 0;
 
+  // For a device whose clock counts instructions, before the runtime is loaded: keeps out of passes, as far as the system
+  // allows it, what is not the network's and differs from run to run. `sleep_ms` then ends just after a timer tick.
+  virtual void be_repeatable() = 0;
+
+  // Where passes begin, where the first of them is over, and where the last is: nothing happens there unless passes are to
+  // be repeatable. The memory that is set aside for the rest of them does not count in peak_rss_bytes().
+  virtual void begin_passes() = 0;
+  virtual void first_pass_ended() = 0;
+  virtual void end_passes() = 0;
+
   virtual std::optional<int> current_cpu() = 0;
   virtual std::optional<std::int64_t> clock_khz(int cpu) = 0;
   virtual std::optional<int> hottest_millicelsius() = 0;

@@ -95,7 +95,9 @@ class FakeSystem final : public System {
   std::int64_t now_ns() override {
     log_.push_back("now");
     allocations_at_clock.push_back(allocations());
-    return clock_ns += 1000 + 7 * static_cast<std::int64_t>(allocations_at_clock.size());
+    const std::size_t reading = allocations_at_clock.size();
+    if (reading % 2 == 0 && reading / 2 <= pass_ns.size()) return clock_ns += pass_ns[reading / 2 - 1];
+    return clock_ns += 1000 + 7 * static_cast<std::int64_t>(reading);
   }
   std::optional<std::int64_t> cpu_ns() override {
     log_.push_back("cpu_ns");
@@ -103,6 +105,10 @@ class FakeSystem final : public System {
     return cpu_clock_ns;
   }
   void sleep_ms(int) override { log_.push_back("sleep"); }
+  void be_repeatable() override { log_.push_back("repeatable"); }
+  void begin_passes() override { log_.push_back("begin"); }
+  void first_pass_ended() override { log_.push_back("first"); }
+  void end_passes() override { log_.push_back("end"); }
   std::optional<int> current_cpu() override {
     log_.push_back("cpu");
     return cpu;
@@ -140,6 +146,7 @@ class FakeSystem final : public System {
   void end_after(unsigned seconds) override { deadline_seconds = seconds; }
 
   std::int64_t clock_ns = 0;
+  std::vector<std::int64_t> pass_ns;  // what the first passes take, where every other reading of the clock ends one
   std::optional<std::int64_t> cpu_clock_ns = 0;
   std::vector<std::size_t> allocations_at_clock = [] {
     std::vector<std::size_t> counts;

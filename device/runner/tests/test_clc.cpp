@@ -23,7 +23,7 @@
 #include "memory.hpp"
 
 namespace tenpass::clc {
-#if defined(__x86_64__)
+#if defined(TENPASS_CLC_HAS_WIDE)
 extern const Kernels kernels_wide;  // the code for AVX-512, for a machine that lacks it
 #endif
 }  // namespace tenpass::clc
@@ -83,7 +83,7 @@ std::vector<const Kernels*> find_tables() {
     } catch (const std::runtime_error&) {
     }
   }
-#if defined(__x86_64__)
+#if defined(TENPASS_CLC_HAS_WIDE)
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found.push_back(&clc::kernels_wide);
 #endif

@@ -2,7 +2,10 @@
 #include <sched.h>
 #include <time.h>
 
+#include <chrono>
 #include <cstdint>
+#include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <set>
 #include <string>
@@ -50,6 +53,39 @@ TEST_CASE("CPU time is that of all threads, and sleeping takes next to none of i
   CHECK(worked_ns - first_ns >= work_ns);
   system.sleep_ms(100);
   CHECK(system.cpu_ns().value() - worked_ns < 100'000'000);
+}
+
+TEST_CASE("the time of day stands still in passes that are to be repeatable, and in no others") {
+  const auto now = [] { return std::chrono::system_clock::now(); };
+  const auto near = [](std::chrono::system_clock::time_point one, std::time_t other) {
+    return std::abs(std::chrono::system_clock::to_time_t(one) - other) <= 60;
+  };
+  LinuxSystem system;
+  system.begin_passes();
+  CHECK(near(now(), std::time(nullptr)));
+  system.be_repeatable();
+  CHECK(near(now(), std::time(nullptr)));
+  system.begin_passes();
+  const auto stopped = now();
+  system.sleep_ms(1);
+  CHECK(now() == stopped);
+  CHECK_FALSE(near(stopped, std::time(nullptr)));
+  system.end_passes();
+  CHECK(near(now(), std::time(nullptr)));
+}
+
+TEST_CASE("memory that is set aside for repeatable passes is none of the network's") {
+  LinuxSystem system;
+  system.be_repeatable();
+  system.begin_passes();
+  constexpr std::size_t bytes = 32 << 20;
+  std::vector<char> touched(bytes, 'x');
+  const auto before = system.peak_rss_bytes();
+  system.first_pass_ended();
+  const auto reserved = system.peak_rss_bytes();
+  CHECK(reserved >= before);
+  CHECK(reserved - before < static_cast<std::int64_t>(bytes));  // twice as much was set aside
+  system.end_passes();
 }
 
 TEST_CASE("a process pinned to the CPU it is on stays there") {

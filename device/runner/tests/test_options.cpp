@@ -51,8 +51,10 @@ TEST_CASE("what is not said has the protocol's default") {
   CHECK(options.provider == "cpu");
   CHECK(options.threads == 1);
   CHECK(options.warmup == 1);
+  CHECK(options.more_warmup == 0);
   CHECK(options.passes == 10);
   CHECK(options.settle_ms == 0);
+  CHECK_FALSE(options.repeatable);
   CHECK_FALSE(options.counters);
   CHECK(options.profile_passes == 0);
   CHECK(options.deadline_seconds == 0);
@@ -61,13 +63,15 @@ TEST_CASE("what is not said has the protocol's default") {
 
 TEST_CASE("every option is read") {
   const Options options = least_and({"--model", "n", "--threads", "4", "--cpus", "0xF0", "--warmup", "0",
-                                     "--passes", "7", "--settle-ms", "50", "--counters", "--profile-passes", "3",
+                                     "--passes", "7", "--settle-ms", "50", "--more-warmup", "3", "--repeatable", "--counters", "--profile-passes", "3",
                                      "--deadline-seconds", "60", "--provider", "xnnpack"});
   CHECK(options.models == std::vector<std::string>{"m", "n"});
   CHECK(options.provider == "xnnpack");
   CHECK(options.threads == 4);
   CHECK(options.cpu_mask == 0xF0);
   CHECK(options.warmup == 0);
+  CHECK(options.more_warmup == 3);
+  CHECK(options.repeatable);
   CHECK(options.passes == 7);
   CHECK(options.settle_ms == 50);
   CHECK(options.counters);
@@ -151,6 +155,7 @@ TEST_CASE("an unknown option, a stray word or a value out of range is a usage er
   CHECK(refusal({"--passes", "0"}) == Status::usage);
   CHECK(refusal({"--passes", "1.5"}) == Status::usage);
   CHECK(refusal({"--warmup", "-1"}) == Status::usage);
+  CHECK(refusal({"--more-warmup", "-1"}) == Status::usage);
   CHECK(refusal({"--counters=instructions"}) == Status::usage);
   CHECK(refusal({"--profile-passes", "-1"}) == Status::usage);
   CHECK(refusal({"--deadline-seconds", "0"}) == Status::usage);
@@ -174,7 +179,7 @@ TEST_CASE("a missing option or a shape that cannot be is a usage error") {
 TEST_CASE("help names every option and is not an error") {
   std::ostringstream help;
   CHECK_FALSE(parse({"--help"}, help));
-  for (const std::string option : {"--model", "--input", "--type", "--shape", "--output", "--provider", "--threads", "--cpus", "--warmup",
+  for (const std::string option : {"--model", "--input", "--type", "--shape", "--output", "--provider", "--threads", "--cpus", "--warmup", "--more-warmup",
                              "--passes", "--counters", "--profile-passes", "--deadline-seconds"}) {
     CAPTURE(option);
     CHECK(help.str().find(option) != std::string::npos);

@@ -77,7 +77,7 @@ using Names = std::vector<std::string>;
 TEST_CASE_FIXTURE(Program, "a good run tells its story in order") {
   CHECK(run_with({"--warmup", "2", "--passes", "3"}) == 0);
   CHECK(event_names() == Names{"hello", "loaded", "pass", "pass", "pass", "pass", "pass", "output", "end"});
-  CHECK(events[0]["wire"] == 3);
+  CHECK(events[0]["wire"] == 4);
   CHECK(events[0]["pid"] == getpid());
   CHECK(events[0]["runtime"] == "fake");
   CHECK(events[0]["runtime_version"] == "1.2.3");
@@ -88,7 +88,7 @@ TEST_CASE_FIXTURE(Program, "a good run tells its story in order") {
   CHECK(events[1]["load_ns"] == 1014);
   CHECK(out.text().find(R"({"event":"output","tensors":[{"type":"float32","shape":[1,6]}],"bytes":24})") !=
         std::string::npos);
-  CHECK(events[8] == Json{{"event", "end"}, {"warmup", 2}, {"passes", 3}, {"peak_rss_bytes", 4096}, {"cpu_mask", 15}});
+  CHECK(events[8] == Json{{"event", "end"}, {"warmup", 2}, {"settled", nullptr}, {"passes", 3}, {"peak_rss_bytes", 4096}, {"cpu_mask", 15}});
 }
 
 TEST_CASE_FIXTURE(Program, "warm-ups are kept apart from timed passes, each counted from 0") {
@@ -103,8 +103,32 @@ TEST_CASE_FIXTURE(Program, "warm-ups are kept apart from timed passes, each coun
 
 TEST_CASE_FIXTURE(Program, "each event has left before the work goes on") {
   CHECK(run_with({"--warmup", "0", "--passes", "1"}) == 0);
-  CHECK(log == Log{"make_engine", "event", "now", "load", "now", "event", "set_inputs", "prepare", "cpu_ns", "start",
-                   "now", "run", "now", "stop", "cpu_ns", "cpu", "khz", "celsius", "counts", "event", "mask", "event", "event"});
+  CHECK(log == Log{"make_engine", "event", "now", "load", "now", "event", "set_inputs", "begin", "prepare", "cpu_ns",
+                   "start", "now", "run", "now", "stop", "cpu_ns", "cpu", "khz", "celsius", "counts", "event", "end", "mask",
+                   "event", "event"});
+}
+
+TEST_CASE_FIXTURE(Program, "passes to warm up go on until they have settled, and the end says whether they did") {
+  CHECK(run_with({"--warmup", "0", "--more-warmup", "2", "--passes", "1"}) == 0);
+  CHECK(event_names() == Names{"hello", "loaded", "pass", "pass", "pass", "output", "end"});
+  CHECK(events.back()["warmup"] == 2);
+  CHECK(events.back()["settled"] == false);  // this clock runs faster and faster
+}
+
+TEST_CASE_FIXTURE(Program, "to be repeatable is said before the runtime is made, and passes are told of once all are over") {
+  CHECK(run_with({"--warmup", "1", "--passes", "2", "--repeatable"}) == 0);
+  REQUIRE(log.size() > 2);
+  CHECK(log[0] == "repeatable");
+  CHECK(log[1] == "make_engine");
+  const auto end = std::find(log.begin(), log.end(), "end");
+  CHECK(std::count(log.begin(), end, "event") == 2);  // hello and loaded
+  CHECK(event_names() == Names{"hello", "loaded", "pass", "pass", "pass", "output", "end"});
+}
+
+TEST_CASE_FIXTURE(Program, "passes that were held back are told of before a failure is") {
+  prepare = [](FakeEngine& engine) { engine.fail_in_run = 3; };
+  run_with({"--warmup", "1", "--passes", "2", "--repeatable"});
+  CHECK(event_names() == Names{"hello", "loaded", "pass", "pass", "error"});
 }
 
 TEST_CASE_FIXTURE(Program, "the output file holds the output tensor") {

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <new>
@@ -86,6 +87,62 @@ TEST_CASE_FIXTURE(Bench, "what the system cannot tell is null, and no CPU has no
   timed_loop("timed", 1, 0, engine, system, events);
   CHECK(out.text().find(R"("cpu_ns":null,"cpu":2,"khz":null,"millicelsius":null,"counters":null})") != std::string::npos);
   CHECK(out.text().find(R"("cpu":null,"khz":null,"millicelsius":null,"counters":null})") != std::string::npos);
+}
+
+TEST_CASE_FIXTURE(Bench, "as many passes warm up as are asked for, and nobody looks whether they settled") {
+  const WarmUp done = warm_up(2, 0, 0, engine, system, events);
+  CHECK(done.passes == 2);
+  CHECK_FALSE(done.settled);
+  CHECK(engine.runs == 2);
+}
+
+TEST_CASE_FIXTURE(Bench, "passes warm up until two in a row differ by a thousandth at most") {
+  system.pass_ns = {1'200'000, 1'002'000, 1'000'999, 5};
+  const WarmUp done = warm_up(1, 3, 0, engine, system, events);
+  CHECK(done.passes == 3);
+  CHECK(done.settled == true);
+}
+
+TEST_CASE_FIXTURE(Bench, "passes that have not settled by then were still all that were allowed") {
+  system.pass_ns = {1'200'000, 1'100'000, 1'000'000, 1'001'001};
+  const WarmUp done = warm_up(1, 3, 0, engine, system, events);
+  CHECK(done.passes == 4);
+  CHECK(done.settled == false);
+}
+
+TEST_CASE_FIXTURE(Bench, "passes that were asked for are made, however early they settle") {
+  system.pass_ns = {1'000'000, 1'000'000, 1'000'000, 1'000'000};
+  const WarmUp done = warm_up(3, 3, 0, engine, system, events);
+  CHECK(done.passes == 3);
+  CHECK(done.settled == true);
+}
+
+TEST_CASE_FIXTURE(Bench, "one pass alone has not settled") {
+  system.pass_ns = {1'000'000};
+  const WarmUp done = warm_up(0, 1, 0, engine, system, events);
+  CHECK(done.passes == 1);
+  CHECK(done.settled == false);
+}
+
+TEST_CASE_FIXTURE(Bench, "the system hears of the first pass to warm up, and of no other") {
+  warm_up(3, 0, 0, engine, system, events);
+  CHECK(std::count(log.begin(), log.end(), "first") == 1);
+  CHECK(std::find(log.begin(), log.end(), "first") - std::find(log.begin(), log.end(), "event") == 1);
+}
+
+TEST_CASE_FIXTURE(Bench, "passes that are held back are written when they have taken a quarter of a second together") {
+  system.pass_ns = {100'000'000, 149'999'999, 1, 249'999'999};
+  events.hold_passes();
+  timed_loop("timed", 2, 0, engine, system, events);
+  CHECK(out.text().empty());
+  timed_loop("timed", 2, 0, engine, system, events);
+  CHECK(std::count(log.begin(), log.end(), "event") == 1);  // three lines in one go
+  const std::string written = out.text();
+  CHECK(std::count(written.begin(), written.end(), '\n') == 3);
+  events.loaded(1);
+  const std::string all = out.text();
+  CHECK(std::count(all.begin(), all.end(), '\n') == 5);
+  CHECK(all.rfind("loaded") > all.rfind("timed"));
 }
 
 TEST_CASE_FIXTURE(Bench, "no passes, no clock reads") {

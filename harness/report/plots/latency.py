@@ -13,6 +13,7 @@ from harness.analyse.rows import Row
 from harness.record.titles import MEANING_OF_TIME, case_runtime_title
 from harness.record.units import milliseconds
 from harness.report.plots.style import MEASURED, PAPER, Plot, Records, Rows, by_ranking, comparable, in_rows, label
+from models.paper import table6_device
 
 
 def _draw(rows: Rows, _: Records) -> Figure | None:
@@ -42,7 +43,7 @@ def _draw(rows: Rows, _: Records) -> Figure | None:
         axes.set_ylabel(f"mean of {record.case.passes} passes, ms\n{MEANING_OF_TIME[record.device.clock]}")
     if paper_points:
         _scatter(panels[-1], [(x, y, title) for title, (x, y) in paper_points.items()], PAPER)
-        panels[-1].set_title("Paper, Table 6: BLU phone, Cortex-A7, Caffe2", loc="left")
+        panels[-1].set_title(f"Paper, Table 6: {table6_device().short_title}", loc="left")
         panels[-1].set_ylabel("mean of 10 passes, ms\nhardware")
     for axes in panels:
         axes.set_xlabel("mult-adds, millions")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain, cycle
+
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
@@ -9,19 +11,25 @@ from matplotlib.patches import Rectangle
 from harness.analyse import sizes
 from harness.report.plots.style import PAPER, Plot, Records, Rows, in_rows, label
 
-_ONNX, _NETS = "#1f77b4", "#7b5ea7"
+_ONNX, _OTHER_FILES = "#1f77b4", ("#7b5ea7", "#2ca089", "#d9822b")
 
 
 def _draw(rows: Rows, __: Records) -> Figure | None:
-    """Bars for each network and precision: its ONNX file and its Caffe2 nets, and a line where the paper's file is."""
+    """Bars for each network and precision: its ONNX file, other runtimes' files, and a line where the paper's is."""
 
     found = sizes.file_sizes([row for row in rows if row.summary is not None])
     if not found:
         return None
     bars = [(size.title, size.onnx_megabytes, size.paper_megabytes, _ONNX) for size in found]
-    bars += [(size.title, size.nets_megabytes, None, _NETS) for size in found if size.nets_megabytes is not None]
+    kinds = dict.fromkeys(chain.from_iterable(size.files_megabytes for size in found))
+    colours = dict(zip(kinds, cycle(_OTHER_FILES), strict=False))
+    bars += [
+        (size.title, megabytes, None, colours[title])
+        for size in found
+        for title, megabytes in size.files_megabytes.items()
+    ]
     titles = [size.title for size in found]
-    bars.sort(key=lambda bar: titles.index(bar[0]))  # which leaves nets below the file they were made from
+    bars.sort(key=lambda bar: titles.index(bar[0]))  # which leaves them below the file they were made from
     figure, [axes] = in_rows(1, 8.6, 0.32 * len(bars) + 1.5)
     for y, (_, megabytes, in_paper, colour) in enumerate(bars):
         axes.barh(y, megabytes, height=0.78, color=colour)
@@ -35,9 +43,9 @@ def _draw(rows: Rows, __: Records) -> Figure | None:
     axes.set_xlabel("megabytes (of 1,000,000 bytes)")
     handles: list[Rectangle | Line2D] = [Rectangle((0, 0), 1, 1, color=_ONNX)]
     labels = ["ONNX file, here"]
-    if any(colour == _NETS for *_, colour in bars):
-        handles.append(Rectangle((0, 0), 1, 1, color=_NETS))
-        labels.append("Caffe2 nets, here")
+    for title, colour in colours.items():
+        handles.append(Rectangle((0, 0), 1, 1, color=colour))
+        labels.append(f"{title}, here")
     if any(in_paper is not None for _, _, in_paper, _ in bars):
         handles.append(Line2D([], [], color=PAPER, linewidth=3))
         labels.append("ONNX file in the paper (Table 6)")
@@ -48,7 +56,7 @@ def _draw(rows: Rows, __: Records) -> Figure | None:
 def _describe(rows: Rows, _: Records) -> str:
     told = []
     for size in sizes.file_sizes(rows):
-        nets = "" if size.nets_megabytes is None else f", Caffe2 nets {size.nets_megabytes:.1f} MB"
+        nets = "".join(f", {title} {megabytes:.1f} MB" for title, megabytes in size.files_megabytes.items())
         paper = "" if size.paper_megabytes is None else f", ONNX file in the paper {size.paper_megabytes:.1f} MB"
         told.append(f"{size.title}: ONNX file {size.onnx_megabytes:.1f} MB{nets}{paper}")
     return f"{'; '.join(told)}."

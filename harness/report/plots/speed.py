@@ -24,6 +24,7 @@ from harness.report.plots.style import (
     label,
     stacked,
 )
+from models.paper import table6_device
 
 
 def _draw(rows: Rows, _: Records) -> Figure | None:
@@ -58,7 +59,7 @@ def _speeds(compared: Sequence[Row]) -> list[_Bars]:
         bars.append((what, colour, {row.title: 1 / row.relative for row in rows if row.relative}))
     paper = {row.title: 1 / row.paper_relative for row in compared if row.paper_relative}
     if paper:
-        bars.append(("paper: BLU phone, Cortex-A7, Caffe2 (Table 6)", PAPER, paper))
+        bars.append((f"paper: {table6_device().short_title} (Table 6)", PAPER, paper))
     promised = {row.title: 1 / line for row in compared if (line := promise(row, baseline)) is not None}
     return [*bars, ("promised by the mult-adds", PROMISE, promised)]
 

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from device.records import DeviceInfo
 from harness.record import plan as plans
+from harness.record.errors import UsageError
 from harness.record.journal import Journal
 from harness.record.plan import Plan
 from harness.record.record import Record
+from toolchain.paths import RESULTS
 
 
-class Ledger:
+class RunFolder:
     """The folder of a run, empty until a device is met: until then there is nothing to go on with.
 
     `plan` has the devices met so far. Used from one thread. Raises UsageError when another run writes there.
@@ -62,3 +67,18 @@ class Ledger:
         if self._written is not self.plan:
             plans.write(self.plan, self._folder)
             self._written = self.plan
+
+
+def new_folder(out: Path | None, devices: Sequence[str]) -> Path:
+    """The folder of this run, made and writable. Raises UsageError; an earlier run's folder is never reused."""
+    named = devices[0] if len(devices) == 1 else f"{len(devices)}-devices"
+    safe = "".join(sign if sign.isalnum() or sign in "-." else "-" for sign in named)
+    folder = out or RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{safe}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(not path.name.startswith(".") for path in folder.iterdir()):  # a plan half written is nothing yet
+            raise UsageError(f"--out {folder}: not empty; name a new folder, so that no results are lost")
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise UsageError(f"--out {folder}: cannot be written ({error.strerror}); name another folder") from None

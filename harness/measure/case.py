@@ -9,19 +9,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from time import monotonic, monotonic_ns, sleep
-from typing import Protocol, cast
+from time import monotonic_ns
 
 from device import wire
 from device.cores import cpu_mask
 from device.device import Device
 from device.errors import DeviceError, HostDiskFull
-from device.records import Clock, DeviceInfo, DeviceState, Provider, RunRequest
+from device.records import Clock, DeviceInfo, DeviceState, RunRequest
+from device.thermal import hottest
+from export.artifact import ExportError
 from harness.analyse import warnings
 from harness.measure.conditions import wait_until_cool
-from harness.measure.networks import Subject
-from harness.record.plan import Limits, Turn
+from harness.measure.networks import Network, Networks
+from harness.measure.progress import Watcher
+from harness.record.case import MORE_WARMUP, WARMUP, Case
+from harness.record.plan import CaseRound, Limits, Plan
 from harness.record.record import SCHEMA_VERSION, Record
+from harness.record.units import milliseconds
 
 #: Hears of each event from the runner, of bytes pushed, and of the state of a device that is waited for and the seconds
 #: it took so far; for progress only.
@@ -39,34 +43,23 @@ BOARD_SETTLE_MS = 50
 PROFILE_PASSES: dict[Clock, int] = {"wall": 10, "instructions": 1, "emulated": 1}
 
 
-class Timekeeper(Protocol):
-    """What waiting goes by: this machine's time, or a recording's."""
-
-    def monotonic(self) -> float: ...
-
-    def sleep(self, seconds: float) -> None: ...
-
-
-class WallTime:
-    """This machine's time."""
-
-    def monotonic(self) -> float:
-        return monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        sleep(seconds)
-
-
 @dataclass(frozen=True)
 class Run:
-    """What all records of one run share. With `profile`, a case's first round tells the time of its nodes, too."""
+    """What all records of one run share. With `profile`, a case's first round tells the time of its nodes, too.
+
+    With `counters`, the CPU's are read around each pass, where the time is hardware's.
+    """
 
     id: str
     commit: str | None
     timeout_s: float
     limits: Limits = field(default_factory=Limits)
     profile: bool = False
-    time: Timekeeper = field(default_factory=WallTime)
+    counters: bool = True
+
+    @classmethod
+    def of_plan(cls, plan: Plan) -> Run:
+        return cls(plan.run, plan.commit, plan.timeout_s, plan.limits, plan.profile)
 
 
 class BadConditions(DeviceError):
@@ -104,8 +97,8 @@ class Phases:
 
 
 def measure(
-    turn: Turn,
-    subject: Subject,
+    one: CaseRound,
+    network: Network,
     device: Device,
     run: Run,
     *,
@@ -113,8 +106,8 @@ def measure(
     on_bytes: OnBytes = lambda _: None,
     on_state: OnState = lambda _state, _waited_s: None,
 ) -> Record:
-    """The record of `turn`: measured and checked, or failed with its reason. Raises no DeviceError."""
-    record = replace(_record(turn, device.info, run), artifact=subject.artifact)
+    """The record of `one`: measured and checked, or failed with its reason. Raises no DeviceError."""
+    record = replace(_record(one, device.info, run), artifact=network.artifact)
     phases = Phases()
 
     def follow(event: wire.Event) -> None:
@@ -125,13 +118,13 @@ def measure(
         try:
             scratch = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="tenpass-", ignore_cleanup_errors=True))
             phases.enter("prepare")
-            request, bundle = subject.prepare(turn.case, device.info, Path(scratch) / "output")
-            request = _complete(request, turn, device, run)
+            request, bundle = network.prepare(one.case, device.info, Path(scratch) / "output")
+            request = _complete(request, one, device, run)
             record = replace(record, bundle=bundle)
             phases.enter("push")
             record = replace(record, pushed_bytes=device.push(request, on_bytes))
             phases.enter("state")
-            before = wait_until_cool(device, run.limits, on_state, sleep=run.time.sleep, now=run.time.monotonic)
+            before = wait_until_cool(device, run.limits, on_state)
             record = replace(record, before=before)
             _require_good_conditions(record, run.limits)
             phases.enter("launch")
@@ -139,7 +132,7 @@ def measure(
             phases.enter("state")
             record = replace(record, after=device.state())
             phases.enter("check")
-            record = _checked(record, subject, request)
+            record = _checked(record, network, request)
             _require_good_conditions(record, run.limits)
         except DeviceError as failure:
             record = replace(record, status=failure.status, error=str(failure))
@@ -153,33 +146,77 @@ def measure(
     return replace(record, phases_ns=phases.ns)
 
 
-def failed(turn: Turn, device: DeviceInfo, run: Run, status: str, reason: str) -> Record:
+def measure_and_show(one: CaseRound, networks: Networks, device: Device, run: Run, watcher: Watcher) -> Record:
+    """The record of `one`, or of why there is no network for it; `watcher` is told how it goes."""
+    try:
+        network = networks(one)
+    except ExportError as error:
+        return failed(one, device.info, run, "export_failed", str(error))
+    with watcher.stage(one.id, total=certain_passes(one.case)) as stage:
+        pushed_bytes = 0
+
+        def on_bytes(count: int) -> None:
+            nonlocal pushed_bytes
+            pushed_bytes += count
+            stage.detail(f"push {pushed_bytes / 1e6:.1f} MB")
+
+        def on_state(state: DeviceState, waited_s: float) -> None:
+            limit_celsius, found = run.limits.max_start_celsius, hottest(state)
+            if limit_celsius is not None and found is not None:
+                zone, celsius = found
+                stage.detail(f"cooling to {limit_celsius:g} °C: {zone} at {celsius:.1f} °C, {waited_s:.0f} s")
+
+        def on_event(event: wire.Event) -> None:
+            if isinstance(event, wire.PassEnded):
+                if event.phase == "timed" or event.index < _warmup(one.case):
+                    stage.advance()
+                stage.detail(f"{event.phase} pass: {milliseconds(event.ns)} ms")
+            elif isinstance(event, wire.Hello):
+                stage.detail(f"load, {event.runtime} {event.runtime_version}")
+
+        return measure(one, network, device, run, on_event=on_event, on_bytes=on_bytes, on_state=on_state)
+
+
+def _warmup(case: Case) -> int:
+    """Of the passes to warm up those that are certain to come."""
+    return WARMUP if case.warmup is None else case.warmup
+
+
+def certain_passes(case: Case) -> int:
+    """How many passes are certain to come: where it is left to the device, there may be more to warm up."""
+    return _warmup(case) + case.passes
+
+
+def failed(one: CaseRound, device: DeviceInfo, run: Run, status: str, reason: str) -> Record:
     """The record of a case of which nothing is known but why."""
-    return replace(_record(turn, device, run), status=status, error=reason)
+    return replace(_record(one, device, run), status=status, error=reason)
 
 
-def _complete(request: RunRequest, turn: Turn, device: Device, run: Run) -> RunRequest:
+def _complete(request: RunRequest, one: CaseRound, device: Device, run: Run) -> RunRequest:
     """The request with all that the case, the device and the run have to say about how it is run."""
-    case, info = turn.case, device.info
+    case, info = one.case, device.info
+    is_modelled = info.clock == "instructions"
     # Which nodes another provider than the CPU's really took, only a profile tells.
-    profiled = (run.profile and turn.round == 0) or case.provider != "cpu"
+    profiled = (run.profile and one.round == 0) or case.provider != "cpu"
     return replace(
         request,
         threads=case.threads,
         cpu_mask=None if case.cpus is None else cpu_mask(case.cpus, info),
-        warmup=case.warmup,
+        warmup=WARMUP if case.warmup is None else case.warmup,
+        more_warmup=MORE_WARMUP if case.warmup is None and is_modelled else 0,
         passes=case.passes,
-        settle_ms=BOARD_SETTLE_MS if info.clock == "instructions" else 0,
-        counters=info.clock == "wall",
+        settle_ms=BOARD_SETTLE_MS if is_modelled else 0,
+        repeatable=is_modelled,
+        counters=run.counters and info.clock == "wall",
         profile_passes=PROFILE_PASSES[info.clock] if profiled else 0,
         timeout_s=run.timeout_s,
-        provider=cast(Provider, case.provider),  # what is none has no bundle, so does not come here
+        provider=case.provider,
     )
 
 
-def _checked(record: Record, subject: Subject, request: RunRequest) -> Record:
+def _checked(record: Record, network: Network, request: RunRequest) -> Record:
     assert record.measurement is not None  # noqa: S101 (it has just been made)
-    check = subject.check(request.output_path, record.measurement)
+    check = network.check(request.output_path, record.measurement)
     if check.failure is None:
         return replace(record, check=check)
     is_own = record.artifact is not None and record.artifact.source is not None
@@ -193,20 +230,20 @@ def _require_good_conditions(record: Record, limits: Limits) -> None:
     if not limits.strict or record.status != "ok":
         return
     if against := warnings.failing(warnings.warnings_of(record, limits)):
-        raise BadConditions(f"--strict: {'; '.join(one.message for one in against)}")
+        raise BadConditions(f"--strict: {'; '.join(each.message for each in against)}")
 
 
-def _record(turn: Turn, device: DeviceInfo, run: Run) -> Record:
+def _record(one: CaseRound, device: DeviceInfo, run: Run) -> Record:
     """A record of a case of which nothing is known yet."""
     return Record(
         schema_version=SCHEMA_VERSION,
         run=run.id,
-        id=turn.case.id,
-        round=turn.round,
-        order=turn.order,
+        id=one.case.id,
+        round=one.round,
+        order=one.order,
         utc=datetime.now(UTC).isoformat(timespec="seconds"),
         commit=run.commit,
-        case=turn.case,
+        case=one.case,
         device=device,
         status="ok",
         error=None,

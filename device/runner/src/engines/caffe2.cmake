@@ -1,0 +1,17 @@
+# Caffe2's headers and libraries, for whoever builds its runner; toolchain/caffe2.py names them.
+set(TENPASS_CAFFE2_INCLUDE_DIRS "" CACHE STRING "Folders that hold Caffe2's headers")
+set(TENPASS_CAFFE2_LIBRARIES "" CACHE STRING "Libraries to link with, all in the folder with what they need")
+target_link_libraries(${target} PRIVATE ${TENPASS_CAFFE2_LIBRARIES})
+target_include_directories(${target} SYSTEM PRIVATE ${TENPASS_CAFFE2_INCLUDE_DIRS})
+target_compile_definitions(${target} PRIVATE ONNX_NAMESPACE=onnx ONNX_ML=1)
+target_compile_options(${target} PRIVATE -Wno-psabi)
+foreach(folder IN LISTS TENPASS_CAFFE2_INCLUDE_DIRS)
+  target_compile_options(${target} PRIVATE -ffile-prefix-map=${folder}/=)
+endforeach()
+if(TENPASS_CAFFE2_LIBRARIES)
+  list(GET TENPASS_CAFFE2_LIBRARIES 0 library)
+  cmake_path(GET library PARENT_PATH folder_of_libraries)
+  # Stubs stand in for libraries that are never called: they have none of the functions.
+  target_link_options(${target} PRIVATE -Wl,--allow-shlib-undefined -Wl,-rpath-link,${folder_of_libraries})
+endif()
+set_target_properties(${target} PROPERTIES SKIP_BUILD_RPATH ON)

@@ -1,0 +1,58 @@
+"""Measures networks on ARM devices. `tenpass COMMAND -h` says what a command does.
+
+\b
+Completion, in the file that your shell reads when it starts:
+  bash: eval "$(_TENPASS_COMPLETE=bash_source tenpass)"
+  zsh:  eval "$(_TENPASS_COMPLETE=zsh_source tenpass)"
+  fish: _TENPASS_COMPLETE=fish_source tenpass | source
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import cast
+
+import click
+
+from harness.cli.command import CONTEXT
+
+#: Command -> the module that has it as `main`, imported when the command is called, and what it does.
+COMMANDS = {
+    "run": ("harness.run", "Measure networks, and write tables and plots."),
+    "devices": ("harness.cli.devices", "List the devices that can be measured on, or clean one."),
+    "models": ("harness.cli.models", "List the networks that can be measured by name."),
+    "export": ("harness.cli.export", "Export networks to verified ONNX files and Caffe2 nets."),
+    "report": ("harness.cli.report", "Remake the tables and plots of a run from its records."),
+    "compare": ("harness.cli.compare", "Is one run slower than another? A gate for CI."),
+    "history": ("harness.cli.history", "How cases moved over many runs."),
+    "study": ("harness.cli.study", "Table 5; the fused kernel three ways."),
+    "selfcheck": ("harness.cli.selfcheck", "What the harness itself adds to a time."),
+    "board": ("harness.cli.board", "Boot an emulated board and leave it up for adb."),
+    "farm": ("harness.cli.farm", "Share devices between machines, with Dask."),
+}
+
+
+class _Commands(click.Group):
+    """Lists the commands without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
+        if name not in COMMANDS:
+            return None
+        return cast(click.Command, import_module(COMMANDS[name][0]).main)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, words) for name, (_module, words) in COMMANDS.items()])
+
+
+@click.command(cls=_Commands, help=__doc__, context_settings=CONTEXT)
+@click.version_option(package_name="tenpass", prog_name="tenpass")
+def main() -> None:
+    pass
+
+
+if __name__ == "__main__":
+    main(prog_name="tenpass")

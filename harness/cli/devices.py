@@ -1,0 +1,60 @@
+"""Lists the devices that can be measured on, or removes from one all that was ever pushed to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from device.adb.server import Server
+from device.timeouts import DEFAULT, Timeouts
+from harness.cli.command import CONTEXT, guarded
+from harness.cli.options import AdbServer, tls_options
+from harness.cli.where import Where
+from harness.record.errors import EXIT_OK, UsageError
+
+
+@click.command(help=__doc__, context_settings=CONTEXT)
+@click.option("--adb-server", type=AdbServer(), metavar="HOST:PORT", help="The adb server that has the devices.")
+@click.option("--scheduler", metavar="ADDRESS", help="List those of a farm, whose scheduler is there.")
+@click.option("--clean", multiple=True, metavar="SERIAL", help="Remove from this device all that was pushed to it.")
+@tls_options
+@guarded
+def main(adb_server: Server | None, scheduler: str | None, clean: tuple[str, ...], **tls: str | None) -> int:
+    where = Where(adb_server, scheduler, tls)
+    return clean_devices(clean, where) if clean else print_devices(where)
+
+
+def print_devices(where: Where) -> int:
+    from device.open import listed
+
+    with where.farm() as farm:
+        if farm is not None:
+            for name, place in sorted(farm.devices.items()):
+                click.echo(f"{name:<24} farm: worker {place.worker}")
+            return EXIT_OK
+    for name, description in listed(where.adb_server):
+        click.echo(f"{name:<24} {description}")
+    return EXIT_OK
+
+
+def clean_devices(named: Sequence[str], where: Where, boards: int = 1, timeouts: Timeouts = DEFAULT) -> int:
+    """Removes from devices all that was pushed to them, nothing else. Raises UsageError where nothing ever is."""
+    from device.adb.cache import REMOTE_ROOT
+    from device.adb.device import AdbDevice
+    from device.device import Opening
+    from device.open import open_devices, reserve
+
+    for chosen in where.choose(named):
+        with reserve(chosen, where.wait_s, on_wait=lambda words: click.echo(words, err=True)):
+            for device in open_devices(chosen, Opening(boards, timeouts=timeouts, server=where.adb_server)):
+                if not isinstance(device, AdbDevice):
+                    raise UsageError(f"--clean-device: nothing is ever pushed to {chosen}")
+                device.clean()
+                device.close()
+                click.echo(f"{chosen}: {REMOTE_ROOT} is removed")
+    return EXIT_OK
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Where the devices of a run are had: on this machine, from an adb server elsewhere, or on a farm."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from device.adb.server import Server
+
+if TYPE_CHECKING:
+    from harness.farm.client import Farm
+    from harness.measure.run import Sessions
+
+
+@dataclass(frozen=True)
+class Where:
+    """How the devices are reached: the adb server that has them, or a farm's scheduler and the files of its TLS.
+
+    `wait_s` is how long another run that has a device is waited for.
+    """
+
+    adb_server: Server | None = None
+    scheduler: str | None = None
+    tls: Mapping[str, str | None] = field(default_factory=dict)
+    wait_s: float = 0
+
+    @contextlib.contextmanager
+    def farm(self) -> Iterator[Farm | None]:
+        """The farm, where there is a scheduler."""
+        if self.scheduler is None:
+            yield None
+            return
+        from harness.farm.connect import connected
+
+        with connected(self.scheduler, **self.tls) as farm:
+            yield farm
+
+    def choose(self, named: Sequence[str]) -> tuple[str, ...]:
+        """The devices to use, of those that were named, if any were."""
+        from device.open import choose
+
+        with self.farm() as farm:
+            return choose(named, self.adb_server) if farm is None else farm.choose(named)
+
+    @contextlib.contextmanager
+    def sessions(self) -> Iterator[Sessions]:
+        """How devices are measured on from here."""
+        from harness.measure.device import Attachment
+        from harness.measure.run import sessions_here
+
+        with self.farm() as farm:
+            if farm is None:
+                yield sessions_here(Attachment(self.adb_server, self.wait_s))
+                return
+            from harness.farm.device import session_on
+
+            yield lambda prepared, device, cases: session_on(
+                farm, prepared.plan, device, cases, prepared.exports, wait_s=self.wait_s
+            )
