@@ -25,7 +25,7 @@ from device import wire
 from device.probe import ABI_OF_MACHINE
 from export.artifact import Artifact
 from export.pipeline import export_model
-from harness.runtimes import build_bundle
+from harness.record.runtimes import build_bundle
 from models import registry
 from tests.fake_adb import Faults, serving
 from toolchain.paths import EXPORTS, REPOSITORY

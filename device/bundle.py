@@ -2,7 +2,7 @@
 
 A bundle needs nothing from the device but a kernel, so the same one runs on an Android phone, a Linux board
 and this machine. It is built when it is asked for, and again when its sources, its compiler or a pin changed,
-or when one of its files is no longer what it was. What is built for which runtime: harness/runtimes.py.
+or when one of its files is no longer what it was. What is built for which runtime: harness/record/runtimes.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The formats of an export: how a simplified ONNX file becomes what a runtime loads, and how that is run here.
 
-A format stands in the entry of the runtime that loads it (harness/runtimes.py); ONNX's own is here, for all others are
-made from it.
+A format stands in the entry of the runtime that loads it (harness/record/runtimes.py); ONNX's own is here, for all
+others are made from it.
 """
 
 from __future__ import annotations

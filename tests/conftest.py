@@ -17,7 +17,7 @@ from device.records import RunRequest
 from export.artifact import Artifact
 from export.onnx.to_onnx import to_onnx
 from export.pipeline import export_model
-from harness.runtimes import CPU, build_bundle
+from harness.record.runtimes import CPU, build_bundle
 from models import clcnet, registry, weights
 from toolchain.files import describe
 from toolchain.paths import EXPORTS

@@ -16,7 +16,7 @@ from device import bundle as bundles
 from device.errors import BundleError
 from device.records import Bundle
 from harness.cli.bundles import main
-from harness.runtimes import NULL, RUNTIMES, build_bundle, get
+from harness.record.runtimes import NULL, RUNTIMES, build_bundle, get
 from toolchain import compile as compiling
 from toolchain import wheels, xnnpack
 from toolchain.compile import TOOLCHAINS

@@ -21,7 +21,7 @@ from export.pipeline import ExportOptions, export_model
 from export.tensors import read_values
 from export.verify import deviation
 from harness.measure.networks import ExportedNetwork
-from harness.runtimes import build_bundle
+from harness.record.runtimes import build_bundle
 from models import registry
 from toolchain import compile as compiling
 from toolchain.paths import EXPORTS

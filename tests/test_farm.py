@@ -46,7 +46,7 @@ class Server:
     def __init__(self, *arguments: str, port: int | None = None) -> None:
         environment = os.environ | ({} if port is None else {"ANDROID_ADB_SERVER_PORT": str(port)})
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "harness.farm", *arguments], stdout=subprocess.PIPE, text=True, env=environment
+            [sys.executable, "-m", "harness", "farm", *arguments], stdout=subprocess.PIPE, text=True, env=environment
         )
         assert self.process.stdout is not None
         self.said = self.process.stdout.readline().strip()

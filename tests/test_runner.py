@@ -36,7 +36,7 @@ from harness.measure.case import Run, measure
 from harness.measure.networks import ExportedNetwork
 from harness.record.case import Case
 from harness.record.plan import CaseRound
-from harness.runtimes import ONNXRUNTIME, build_bundle
+from harness.record.runtimes import ONNXRUNTIME, build_bundle
 from models import registry
 from toolchain import compile as compiling
 from toolchain import xnnpack

@@ -12,9 +12,9 @@ from device.bundle import Build
 from export.artifact import PRECISIONS
 from export.formats import Format
 from harness.record import journal
+from harness.record.runtimes import CPU, RUNTIMES, Provider, Runtime, formats, offered
 from harness.record.units import NOTHING
 from harness.run import main
-from harness.runtimes import CPU, RUNTIMES, Provider, Runtime, formats, offered
 from toolchain.tensors import Port
 
 #: A runtime that computes nothing: its model is the answer, in text.

@@ -24,7 +24,7 @@ from device.wire import Event
 from export.artifact import Artifact
 from harness.cli.selfcheck import main as selfcheck_command
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE, HarnessError
-from harness.runtimes import NULL, build_bundle
+from harness.record.runtimes import NULL, build_bundle
 from harness.study import agreement, nullcase, selfcheck, selfcheck_report
 from harness.study.agreement import Agreement, Block
 from harness.study.nullcase import NullCase

@@ -12,9 +12,9 @@ from device.records import Clock, Pass
 from harness.analyse import groups, warnings
 from harness.analyse.rows import BASELINE, Row
 from harness.analyse.statistics import Ratio, ratio, shown_ratio
+from harness.record.runtimes import is_papers
 from harness.record.titles import MEANING_OF_TIME, group_title
 from harness.record.units import milliseconds
-from harness.runtimes import is_papers
 from models import paper, registry
 
 #: Ratios this near to the paper's are said to agree. A choice: the paper prints four digits and no spread.

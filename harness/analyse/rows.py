@@ -13,8 +13,8 @@ from harness.analyse.statistics import Ratio, Spread, Summary, ratio, spread, su
 from harness.analyse.warnings import CaseWarning
 from harness.record.plan import Limits
 from harness.record.record import Record
+from harness.record.runtimes import is_papers
 from harness.record.titles import model_title, network_spec
-from harness.runtimes import is_papers
 from models import registry
 from models.spec import ModelSpec
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.analyse.rows import Row, onnx_bytes
-from harness.runtimes import files_titles
+from harness.record.runtimes import files_titles
 
 
 @dataclass(frozen=True)

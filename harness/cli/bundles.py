@@ -7,8 +7,8 @@ import sys
 import click
 
 from device.errors import DeviceError
-from harness import runtimes
 from harness.cli.command import CONTEXT
+from harness.record import runtimes
 
 
 @click.command(help=__doc__, context_settings=CONTEXT)

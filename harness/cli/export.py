@@ -15,9 +15,9 @@ from export.checkpoints import parse_weights
 from export.formats import ONNX
 from export.onnx.to_onnx import DEFAULT_OPSET, HIGHEST_OPSET, LOWEST_OPSET
 from export.pipeline import STEPS, ExportOptions, export_model
-from harness import runtimes
 from harness.cli.command import CONTEXT, guarded
 from harness.cli.options import Names
+from harness.record import runtimes
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE, UsageError
 from models import registry
 from models.spec import ModelError, ModelSpec

@@ -1,6 +1,6 @@
 """A farm: devices that hang on many hosts, measured by one run over a Dask scheduler.
 
-On one host `python -m harness.farm scheduler`; on each host with devices `python -m harness.farm worker --scheduler
+On one host `tenpass farm scheduler`; on each host with devices `tenpass farm worker --scheduler
 tcp://HOST:8786`; and anywhere `python -m harness.run --scheduler tcp://HOST:8786 --device all`.
 
 Nothing listens beyond this machine unless --listen says so. Whoever can reach the scheduler can run code on all hosts

@@ -10,7 +10,7 @@ import click
 
 from device.adb.server import Server, parse_server
 from device.cores import parse_cpus
-from harness import runtimes
+from harness.record import runtimes
 
 #: Every name, in an option that has it.
 ALL = "all"

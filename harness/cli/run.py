@@ -86,7 +86,7 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     click.option(
         "--scheduler",
         metavar="ADDRESS",
-        help="Measure on the devices of a farm (python -m harness.farm), whose scheduler is there: tcp://HOST:PORT.",
+        help="Measure on the devices of a farm (tenpass farm), whose scheduler is there: tcp://HOST:PORT.",
     ),
     click.option(
         "--models",

@@ -34,8 +34,10 @@ class Where:
             return
         from harness.farm.connect import connected
 
-        with connected(self.scheduler, **self.tls) as farm:
-            yield farm
+        with connected(self.scheduler, **self.tls) as client:
+            from harness.farm.client import Farm
+
+            yield Farm(client, self.scheduler)
 
     def choose(self, named: Sequence[str]) -> tuple[str, ...]:
         """The devices to use, of those that were named, if any were."""

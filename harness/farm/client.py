@@ -87,9 +87,7 @@ class Farm:
         found = sorted(self.devices)
         listed = ", ".join(found)
         if not found:
-            raise DeviceUnavailable(
-                f"the farm at {self.address} has no devices; `python -m harness.farm worker` adds some"
-            )
+            raise DeviceUnavailable(f"the farm at {self.address} has no devices; `tenpass farm worker` adds some")
         if not named and len(found) > 1:
             raise DeviceNotChosen(f"the farm has several devices; name some with --device, or {ALL}: {listed}")
         wanted = [one for name in named or found for one in (found if name == ALL else [name])]

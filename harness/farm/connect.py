@@ -12,21 +12,21 @@ from device.errors import DeviceUnavailable
 from harness.record.errors import UsageError
 
 if TYPE_CHECKING:
-    from distributed import Security
-
-    from harness.farm.client import Farm
+    from distributed import Client, Security
 
 _CONNECT_S = 15.0  # a choice: for the scheduler to answer
 
 
 @contextlib.contextmanager
-def connected(address: str, **tls: str | None) -> Iterator[Farm]:
-    """The farm at that address. Raises UsageError where the extra `farm` is not installed, DeviceUnavailable."""
+def connected(address: str, **tls: str | None) -> Iterator[Client]:
+    """A client of the farm's scheduler at that address.
+
+    Raises UsageError where the extra `farm` is not installed, DeviceUnavailable where nothing answers.
+    """
     try:
         from distributed import Client
     except ImportError:
         raise UsageError("--scheduler needs Dask's distributed: pip install 'tenpass[farm]'") from None
-    from harness.farm.client import Farm
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is said in our words
     credentials = security(**tls)
@@ -36,7 +36,7 @@ def connected(address: str, **tls: str | None) -> Iterator[Farm]:
     except (OSError, ValueError, RuntimeError, TypeError) as error:
         raise _unreachable(address, error) from None
     try:
-        yield Farm(client, address)
+        yield client
     finally:
         with contextlib.suppress(Exception):  # the scheduler may be gone
             client.close()
@@ -78,5 +78,5 @@ def reason(error: BaseException) -> str:
 
 def _unreachable(address: str, error: BaseException) -> DeviceUnavailable:
     return DeviceUnavailable(
-        f"no scheduler of a farm at {address} ({reason(error)}); `python -m harness.farm scheduler` starts one"
+        f"no scheduler of a farm at {address} ({reason(error)}); `tenpass farm scheduler` starts one"
     )

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from device.host import NAME as HOST
 from device.timeouts import DEFAULT, Timeouts
 from export.artifact import IGC, PRECISIONS
-from harness import runtimes
+from harness.record import runtimes
 from harness.record.case import Case
 from harness.record.defaults import FEWEST_ROUNDS_TO_COMPARE, PASSES, PASSES_TO_COMPARE, TIMEOUT_S
 from harness.record.errors import UsageError
 from harness.record.plan import Limits
-from harness.runtimes import CPU, Runtime
+from harness.record.runtimes import CPU, Runtime
 
 if TYPE_CHECKING:  # what the command line needs of this must not make --help wait
     from models.spec import ModelSpec

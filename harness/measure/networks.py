@@ -19,8 +19,8 @@ from export.artifact import Artifact, ExportError
 from export.own.model import export_own
 from export.pipeline import ExportOptions, export_model
 from export.verify import Deviation, deviations, largest_part
-from harness import runtimes
 from harness.measure.progress import Watcher
+from harness.record import runtimes
 from harness.record.case import Case
 from harness.record.plan import CaseRound, Plan
 from harness.record.record import MeasuredArtifact, MeasuredBundle, OutputCheck

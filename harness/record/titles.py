@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from device.records import Clock
 from harness.record.record import Record
-from harness.runtimes import CPU, RUNTIMES, formats
+from harness.record.runtimes import CPU, RUNTIMES, formats
 from models import registry
 from models.spec import ModelError, ModelSpec
 

@@ -10,11 +10,11 @@ from typing import Any, TypeAlias
 from harness.analyse import ranking, warnings
 from harness.analyse.rows import Row, by_device, is_baseline, onnx_bytes
 from harness.analyse.statistics import shown_ratio
+from harness.record.runtimes import files_titles
 from harness.record.titles import MEANING_OF_TIME, case_runtime_title, runtime_title
 from harness.record.units import NOTHING, milliseconds
 from harness.report import document
 from harness.report.document import Cell, Data, Table, Value
-from harness.runtimes import files_titles
 
 Rows: TypeAlias = Sequence[Row]
 

@@ -12,11 +12,11 @@ from harness.analyse.rows import Row
 from harness.analyse.sizes import Size, file_sizes
 from harness.analyse.statistics import Summary
 from harness.record.record import Record
+from harness.record.runtimes import files_titles
 from harness.record.titles import case_title, group_title
 from harness.record.units import NOTHING, milliseconds
 from harness.report.conditions import shown
 from harness.report.document import Block, Group, Line, Table, emphasis, paragraph, table_of, text_table
-from harness.runtimes import files_titles
 
 #: Spreads below this are shown in parts per million. A choice: 0.0 % would say nothing of them.
 IN_PPM_BELOW = 1e-3

@@ -77,7 +77,7 @@ def ratio(agreement: Agreement) -> Ratio:
 
 def _request(artifact: Artifact, output: Path, *, passes: int, warmup: int) -> RunRequest:
     from device.records import RunRequest
-    from harness import runtimes
+    from harness.record import runtimes
     from toolchain import compile as compiling
 
     return RunRequest(

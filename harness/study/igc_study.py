@@ -6,6 +6,7 @@ igc-study.csv and plots are made from the records there.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,19 @@ from typing import TYPE_CHECKING
 
 from device.open import opener_of
 from export.artifact import IGC
+from harness.measure.cases import Choices
+from harness.measure.device import Attachment
+from harness.measure.planning import plan_of
+from harness.measure.progress import Progress
+from harness.measure.run import measure_plan, sessions_here
+from harness.record import journal
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, EXPECTED, UsageError, exit_code
+from harness.record.plan import missing_cases
+from harness.record.run_folder import new_folder
 from models import registry
 
 if TYPE_CHECKING:
     from export.artifact import Artifact
-    from harness.measure.progress import Progress
 
 REPORT_NAME, SUMMARY_NAME = "igc-study.md", "igc-summary.md"
 HOST = "host"
@@ -43,25 +51,17 @@ def measure(
 
     Raises UsageError for what makes no sense; a device that cannot be had holds up no other.
     """
-    from harness.api import benchmark
     from harness.report.write import write
 
     worst = EXIT_OK
     for device in devices:
         progress.say(f"igc study: {device}")
-        out = folder / device.replace(":", "-")
         passes = PASSES_ON_BOARDS if opener_of(device).kind == "board" else PASSES_ON_HARDWARE
+        choices = Choices(tuple(models), igc=IGC, fuse_separable=True, threads=tuple(threads), passes=passes)
+        out = new_folder(folder / device.replace(":", "-"), (device,))
+        plan = plan_of(choices, (device,), out.name, shlex.join(["tenpass", "study", "kernel"]))
         try:
-            results = benchmark(
-                list(models),
-                device=device,
-                out=out,
-                progress=progress,
-                igc=IGC,
-                fuse_separable=True,
-                threads=tuple(threads),
-                passes=passes,
-            )
+            outcome = measure_plan(plan, out, progress, sessions_here(Attachment()), is_resumed=False)
         except UsageError:
             raise
         except EXPECTED as error:
@@ -69,7 +69,8 @@ def measure(
             worst = max(worst, exit_code(error))
         else:
             write(out)
-            worst = max(worst, EXIT_CASE_FAILED if results.missing else EXIT_OK)
+            is_whole = not missing_cases(outcome.plan, journal.read(out))
+            worst = max(worst, EXIT_OK if is_whole else EXIT_CASE_FAILED)
         if device == HOST:
             progress.say("igc study: this machine, pass by pass in turn")
             _interleave([registry.get(name).name for name in models], folder)

@@ -11,10 +11,10 @@ import numpy as np
 from device.device import Device
 from device.records import DeviceInfo, Measurement, RunRequest
 from export.fingerprint import Fingerprint
-from harness import runtimes
 from harness.measure import case
 from harness.measure.case import Run
 from harness.measure.networks import measured_bundle
+from harness.record import runtimes
 from harness.record.case import Case
 from harness.record.defaults import TIMEOUT_S
 from harness.record.errors import HarnessError

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import runtimes
+from harness.record import runtimes
 
 if TYPE_CHECKING:
     from device.device import Device
