@@ -56,7 +56,7 @@ def test_files_that_a_document_names_are_there(path: Path) -> None:
 
 
 def test_each_fault_in_the_table_is_shown_by_a_test_that_there_is() -> None:
-    rows = re.findall(r"^\| .+ \| .+ \| `(tests/\w+\.py)::(\w+)` \|$", FAULTS.read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| .+ \| .+ \| `(tests/[\w/]+\.py)::(\w+)` \|$", FAULTS.read_text(), re.MULTILINE)
     assert len(rows) >= 25
     assert len(rows) == FAULTS.read_text().count("`tests/")
     for file, test in rows:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from programs import PATIENCE_S
 
-FILE = "tests/test_wire_fuzz.py"  # has one long test
+FILE = "tests/device/test_wire_fuzz.py"  # has one long test
 
 
 @pytest.mark.parametrize("processes", ["1", pytest.param("0", marks=pytest.mark.long)])

@@ -3,7 +3,7 @@
 Caffe2's converter (of pytorch 1.7.1) knows ONNX up to opset 9. What is newer, and some of what is not, it converts
 without a word into nets that compute something else, or read memory that is not theirs. So a file is first held
 against OPERATORS, and refused by name when something in it is not there; what is there is tested against PyTorch,
-pattern by pattern (tests/test_caffe2.py).
+pattern by pattern (tests/export/test_caffe2.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The runtimes that networks are measured in: all that is known of one is its entry here.
 
 To add one: its engine (device/runner/src/engines/), its format (a folder of export/, unless it loads ONNX files), and
-an entry. tests/test_runtimes.py does it.
+an entry. tests/harness/record/test_runtimes.py does it.
 """
 
 from __future__ import annotations

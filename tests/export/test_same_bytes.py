@@ -20,8 +20,9 @@ from export.precision import _outwards
 from export.verify import run_onnx
 from models import registry, weights
 from models.noise import BELL, Noise
+from toolchain.paths import REPOSITORY
 
-ROOT = Path(__file__).parent.parent
+ROOT = REPOSITORY
 
 #: What makes this machine's libraries take the kernels that they would on others, as far as it has these features.
 MACHINES = {

@@ -24,6 +24,7 @@ from harness.compare import formats
 from harness.compare.two_runs import Comparison, compare, read
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE
 from harness.record.record import MeasuredArtifact, MeasuredBundle, Record
+from toolchain.paths import RESULTS
 
 HOST = device("wall", "host", "host")
 
@@ -497,7 +498,7 @@ def test_json_has_what_programs_need(folders: tuple[Path, Path], tmp_path: Path)
 def test_json_is_described_field_by_field(folders: tuple[Path, Path]) -> None:
     found = compare(read(folders[0]), read(folders[1]))
     written = json.loads(formats.as_json(found))
-    text = (Path(__file__).parent.parent / "results" / "README.md").read_text()
+    text = (RESULTS / "README.md").read_text()
     names = {*written, *written["base"], *written["cases"][0], *written["cases"][0]["sides"]["new"]}
     assert {name for name in names if f"`{name}`" not in text} == set()
 
