@@ -1,6 +1,6 @@
 """What goes wrong on the way to a device, and what then is done: nothing waits longer than it says, nothing is lost.
 
-Here against an adb server with faults; device/test_board_faults.py does the like to real boards. docs/faults.md is the
+Here against an adb server with faults; test_board_faults.py does the like to real boards. docs/faults.md is the
 table.
 """
 
