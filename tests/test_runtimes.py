@@ -13,6 +13,7 @@ from export.artifact import PRECISIONS
 from export.formats import Format
 from harness.analyse.rows import table_rows
 from harness.record import journal
+from harness.record.plan import Limits
 from harness.record.record import Record
 from harness.record.units import NOTHING
 from harness.report import columns
@@ -116,7 +117,7 @@ def test_a_runtime_is_one_entry(parrot: Runtime, tmp_path: Path) -> None:
 
 
 def check_report(out: Path, records: list[Record]) -> None:
-    first, second = columns.table6(table_rows(records)).texts
+    first, second = columns.table6(table_rows(records, Limits())).texts
     assert (first["Runtime"], first["Parrot's answer"]) == ("parrot 7", "0.0 MB")
     assert second["Parrot's answer"] == NOTHING
     assert "parrot 7" in (out / "report.md").read_text()
