@@ -61,7 +61,7 @@ def _at(row: Row, path: str) -> Any:
 
 def table6(rows: Rows, caption: str = "", *, is_brief: bool = False) -> Table:
     """The table as people read it."""
-    found = [one for one in COLUMNS if one.heading and one.is_shown(rows) and (one.is_brief or not is_brief)]
+    found = [one for one in all_columns() if one.heading and one.is_shown(rows) and (one.is_brief or not is_brief)]
     fastest = {id(one.fastest) for one in ranking.rankings(rows) if ranking.can_tell(one)}
     return Table(
         tuple(document.Column(one.title(rows), one.is_right, one.is_main) for one in found),
@@ -80,7 +80,7 @@ def _cell(column: Column, row: Row, fastest: Collection[int]) -> Cell:
 
 def data(rows: Rows) -> Data:
     """The table as programs read it."""
-    found = [one for one in COLUMNS if one.key]
+    found = [one for one in all_columns() if one.key]
     return Data(tuple(one.key for one in found), tuple(tuple(one.value(row) for one in found) for row in rows))
 
 
@@ -186,7 +186,14 @@ def _words(key: str, path: str | Callable[[Row], Value], heading: str, text: Any
     return Column(key, path, heading, text, is_right=False, is_brief=True, **more)
 
 
-#: In the order in which people read them.
+def all_columns() -> list[Column]:
+    """In the order in which people read them; those of runtimes' own files stand behind that of what is pushed."""
+    of_files = [_files_column(runtime, title) for runtime, title in files_titles().items()]
+    place = next(at for at, one in enumerate(COLUMNS, start=1) if one.key == "pushed_model_bytes")
+    return [*COLUMNS[:place], *of_files, *COLUMNS[place:]]
+
+
+#: Those that there are whatever the runtimes.
 COLUMNS: tuple[Column, ...] = (
     _words("device", "record.device.serial", "Device", is_shown=lambda rows: len(by_device(rows)) > 1),
     _words("model", "record.case.model", "Model", _model),
@@ -206,7 +213,6 @@ COLUMNS: tuple[Column, ...] = (
     Column("params", "record.artifact.params", "Params", "{:.2f}M", 1e6),
     Column("onnx_size_bytes", "record.artifact.onnx_size_bytes", "ONNX size", _onnx_size),
     Column("pushed_model_bytes", "record.artifact.size_bytes"),
-    *(_files_column(runtime, title) for runtime, title in files_titles().items()),
     Column("passes", "summary.count"),
     Column("mean_ns", "summary.mean_ns", _mean_heading, _mean_cell, unit="ms", is_brief=True),
     Column("median_ns", "summary.median_ns", "Median", _median, unit="ms"),

@@ -10,12 +10,12 @@ from run_folders import write_run
 from synthetic import device, record
 
 from export.artifact import Artifact
-from harness.analyse import gains
 from harness.analyse.rows import table_rows
 from harness.cli.study import main
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE
 from harness.record.plan import Limits
 from harness.record.record import Record
+from harness.report import markdown, sections
 from harness.study import interleaved
 from harness.study.igc_study import REPORT_NAME
 from harness.study.interleaved import Interleaved
@@ -39,7 +39,7 @@ def study(on: object = HOST) -> list[Record]:
 
 
 def explained(records: list[Record]) -> str:
-    return "\n".join(gains.explained(table_rows(records, Limits())))
+    return markdown.blocks(sections.gains_explained(table_rows(records, Limits())))
 
 
 def test_a_gain_is_split_into_the_networks_part_and_the_kernels() -> None:
@@ -62,7 +62,9 @@ def test_only_modelled_time_comes_with_the_caution_about_in_order_cores() -> Non
 
 
 def test_nothing_is_explained_where_nothing_is_fused() -> None:
-    assert gains.explained(table_rows([record("mobilenet", [100.0]), record("clcnet-a", [90.0])], Limits())) == []
+    assert (
+        sections.gains_explained(table_rows([record("mobilenet", [100.0]), record("clcnet-a", [90.0])], Limits())) == []
+    )
 
 
 def test_mobilenet_on_the_runtimes_own_kernels_is_what_all_are_compared_with() -> None:
