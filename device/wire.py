@@ -267,12 +267,6 @@ class Transcript:
         if len(self._pending) > MAX_LINE_BYTES:
             parse(bytes(self._pending))
 
-    @property
-    def pid(self) -> int | None:
-        """The runner's process id on the device, once it has said hello."""
-        first = self._events[0] if self._events else None
-        return first.pid if isinstance(first, Hello) else None
-
     def feed(self, line: bytes) -> Event:
         """The event in `line`. Raises WireError if it may not come now, RunnerFailed if it says so itself."""
         event = parse(line)

@@ -169,11 +169,8 @@ def _make(
         op_counts = order.form.convert(file, new)
     on_step("verify")
     _verified(spec, "exported", partial(run_onnx, traced, input_values), output_values)
-    found = (
-        lowered.here
-        if lowered
-        else _verified(spec, order.form.what, partial(order.form.run, new, input_values), output_values)
-    )
+    converted = partial(order.form.run, new, input_values)
+    found = lowered.here if lowered else _verified(spec, order.form.what, converted, output_values)
     of_fp32 = {OUTPUT_NAME: output_values}
     costs = cost.count(right, spec.input_shape)
     return Artifact(

@@ -197,7 +197,7 @@ def read_latex(text: str) -> list[list[str]]:
             rows[-1].append("")
         elif sign == "\\\\":
             assert signs[place + 1] == "\n"
-            assert signs[place + 2] not in ("[", "*")
+            assert signs[place + 2 : place + 3] not in (["["], ["*"])
             rows.append([""])
         elif sign == "$":
             assert "\\times" in (signs[place - 1], signs[place + 1])

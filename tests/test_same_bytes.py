@@ -14,8 +14,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from export import batch_norms
 from export.inputs import Port, draw
+from export.onnx import batch_norms
 from export.precision import _outwards
 from export.verify import run_onnx
 from models import registry, weights

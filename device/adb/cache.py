@@ -36,7 +36,7 @@ HASH_TOOLS = {"sha256sum": "sha256", "sha1sum": "sha1", "md5sum": "md5"}
 _USED = ".used"  # in each folder: when it was last used, in seconds since 1970 by this machine's clock
 
 
-class Cache:
+class FileCache:
     """The cache on one device, which messages call `name`. `hash_tool` is the one of HASH_TOOLS that it has."""
 
     def __init__(self, shell: Shell, name: str, hash_tool: str | None, timeouts: Timeouts) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from device import bundle, probe, runner_call
 from device.adb import server as adb_server
 from device.adb import shell as adb_shell
-from device.adb.cache import HASH_TOOLS, REMOTE_ROOT, Cache, folder_of
+from device.adb.cache import HASH_TOOLS, REMOTE_ROOT, FileCache, folder_of
 from device.adb.server import Server, default_server
 from device.adb.shell import Shell
 from device.device import OnBytes, OnEvent
@@ -66,7 +66,7 @@ class AdbDevice:
         self._info = probe.info(answer, serial=self._name, kind="phone")
         tools = answer.rpartition(probe.END)[2].split()
         hash_tool = PurePosixPath(tools[0]).name if tools else None
-        self._cache = Cache(self.shell, self._name, hash_tool if hash_tool in HASH_TOOLS else None, timeouts)
+        self._cache = FileCache(self.shell, self._name, hash_tool if hash_tool in HASH_TOOLS else None, timeouts)
         self._scratch: str | None = None  # the folder of the case that runs
         self._at_work = False
         self._closed = threading.Event()

@@ -12,7 +12,7 @@ def simplify(source: Path, target: Path) -> None:
     import onnx
     import onnxsim
 
-    from export import batch_norms
+    from export.onnx import batch_norms
 
     original = onnx.load(source)
     batch_norms.fold(original)  # before onnxsim does, whose arithmetic is ONNX Runtime's and so depends on the CPU

@@ -187,9 +187,8 @@ def _make(
     from export.onnx import cost
     from export.onnx.simplify import count_operators
 
-    new = workspace / "new"
-    new.mkdir()
-    target = new / "model.onnx"
+    target = workspace / "new" / "model.onnx"
+    (new := target.parent).mkdir()
     opened = _open(own, workspace / "original.onnx", on_step)
     notes = [*opened.notes]
 

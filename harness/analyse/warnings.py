@@ -125,9 +125,9 @@ KINDS: dict[str, Kind] = {
 
 def warnings_of(record: Record, limits: Limits) -> tuple[CaseWarning, ...]:
     """All warnings about the record, in the order of KINDS; where nothing was measured (yet), about its conditions."""
-    found = [one for check in _CONDITIONS for one in check(record, limits)]
+    found = [one for check in CONDITIONS for one in check(record, limits)]
     if record.measurement is not None:
-        found += [one for check in _CHECKS for one in check(record, record.measurement, limits)]
+        found += [one for check in CHECKS for one in check(record, record.measurement, limits)]
     order = list(KINDS)
     return tuple(sorted(found, key=lambda one: order.index(one.kind)))
 
@@ -137,11 +137,11 @@ def warnings_of_rounds(records: Sequence[Record], spread: Spread | None) -> tupl
     found = []
     failed = sum(record.status != "ok" for record in records)
     if failed:
-        found.append(_warning("rounds_failed", f"{failed} of {len(records)} rounds failed; figures are of the others"))
+        found.append(made("rounds_failed", f"{failed} of {len(records)} rounds failed; figures are of the others"))
     between = spread.between if spread is not None else None
     if spread is not None and between is not None and between >= max(spread.within, ROUNDS_DIFFER_LEAST):
         seen = f"from process to process times differ by {between:.1%}, within one by {spread.within:.1%}"
-        found.append(_warning("rounds_differ", seen))
+        found.append(made("rounds_differ", seen))
     return tuple(found)
 
 
@@ -167,7 +167,8 @@ def _passes(samples: Iterable[int]) -> str:
     return f"pass{'es' if plural else ''} {', '.join(shown)}"
 
 
-def _warning(kind: str, seen: str, samples: Sequence[int] = ()) -> CaseWarning:
+def made(kind: str, seen: str, samples: Sequence[int] = ()) -> CaseWarning:
+    """A warning of this kind: what was seen, and the kind's advice."""
     return CaseWarning(kind, f"{seen}; {KINDS[kind].advice}", tuple(samples))
 
 
@@ -178,14 +179,14 @@ def _ghz(khz: int) -> str:
 def _emulated(record: Record, measured: Measurement, _: Limits) -> Iterator[CaseWarning]:
     machine = next((one for one in (measured.machine, record.device.machine) if one in _MACHINES_X86), None)
     if record.device.clock == "instructions":
-        yield _warning(
+        yield made(
             "emulated",
             "the time is modelled, 1 ns for each instruction: it knows nothing of caches, pipelines or several cores",
         )
     elif record.device.clock == "emulated":
-        yield _warning("emulated", "the time is that of an emulator without a clock of its own, and means nothing")
+        yield made("emulated", "the time is that of an emulator without a clock of its own, and means nothing")
     elif measured.abi.startswith("arm") and machine:
-        yield _warning(
+        yield made(
             "emulated", f"ARM code was translated by a machine that is {machine}: the time is not that of an ARM core"
         )
 
@@ -209,7 +210,7 @@ def _throttled(record: Record, measured: Measurement, _: Limits) -> Iterator[Cas
     if slow:
         lowest, before = min(slow.values(), key=lambda clocks: clocks[0] / clocks[1])
         seen = f"the clock fell from {_ghz(before)} to {_ghz(lowest)} in {_passes(slow)}"
-        yield _warning("throttled", seen, _some(list(slow), measured))
+        yield made("throttled", seen, _some(list(slow), measured))
 
 
 def _low_clock(record: Record, measured: Measurement, _: Limits) -> Iterator[CaseWarning]:
@@ -222,7 +223,7 @@ def _low_clock(record: Record, measured: Measurement, _: Limits) -> Iterator[Cas
         here = [index for index, sample in enumerate(measured.samples) if sample.cpu in cluster.cpus]
         if here and reached is not None and cluster.max_khz and reached < FULL_CLOCK_SHARE * cluster.max_khz:
             seen = f"the clock of {cluster} was at most {_ghz(reached)} of the {_ghz(cluster.max_khz)} that it can have"
-            yield _warning("low_clock", seen, _some(here, measured))
+            yield made("low_clock", seen, _some(here, measured))
 
 
 def _some(samples: Sequence[int], measured: Measurement) -> Sequence[int]:
@@ -238,9 +239,9 @@ def _hot_start(record: Record, limits: Limits) -> Iterator[CaseWarning]:
     if limits.max_start_celsius is not None:
         if found is not None and found[1] > limits.max_start_celsius:
             limit = f"above the limit of {limits.max_start_celsius:g} °C"
-            yield _warning("hot_start", f"it started at {_celsius(found)}{_charging(state)}, {limit}")
+            yield made("hot_start", f"it started at {_celsius(found)}{_charging(state)}, {limit}")
     elif state.thermal_status is not None and state.thermal_status >= THROTTLES_FROM:
-        yield _warning(
+        yield made(
             "hot_start", f"it started with Android's thermal status {_status(state.thermal_status)}{_charging(state)}"
         )
 
@@ -264,7 +265,7 @@ def _too_hot(record: Record, measured: Measurement, limits: Limits) -> Iterator[
         seen.append(f"it ended with Android's thermal status {_status(state.thermal_status)}")
     if seen:
         charging = _charging(state) if state is not None else ""
-        yield _warning("too_hot", " and ".join(seen) + charging, _some(list(hot), measured))
+        yield made("too_hot", " and ".join(seen) + charging, _some(list(hot), measured))
 
 
 def _temperature_unknown(record: Record, limits: Limits) -> Iterator[CaseWarning]:
@@ -279,7 +280,7 @@ def _temperature_unknown(record: Record, limits: Limits) -> Iterator[CaseWarning
         if not during and not tells(record.after):
             unknown.append("afterwards")
     if unknown:
-        yield _warning(
+        yield made(
             "temperature_unknown", f"there is a limit, but the device tells no temperature {' and '.join(unknown)}"
         )
 
@@ -308,7 +309,7 @@ def _migrated(record: Record, measured: Measurement, _: Limits) -> Iterator[Case
         home = counted[0][0]
         away = [index for index, cluster in places.items() if cluster != home]
         others = ", ".join(str(cluster) for cluster, _ in counted[1:])
-        yield _warning("migrated", f"{_passes(away)} ended on {others}, the others on {home}", away)
+        yield made("migrated", f"{_passes(away)} ended on {others}, the others on {home}", away)
 
 
 def _affinity_lost(record: Record, measured: Measurement, _: Limits) -> Iterator[CaseWarning]:
@@ -322,9 +323,9 @@ def _affinity_lost(record: Record, measured: Measurement, _: Limits) -> Iterator
     outside = [index for index, sample in enumerate(measured.samples) if _is_outside(sample.cpu, asked)]
     if measured.cpu_mask and measured.cpu_mask != asked:  # a mask of 0: CPUs above those that the runner tells
         given = as_ranges(cpus_of(measured.cpu_mask))
-        yield _warning("affinity_lost", f"{wanted}, the kernel let the run have {given}")
+        yield made("affinity_lost", f"{wanted}, the kernel let the run have {given}")
     elif outside:
-        yield _warning("affinity_lost", f"{wanted}, {_passes(outside)} ended elsewhere", _some(outside, measured))
+        yield made("affinity_lost", f"{wanted}, {_passes(outside)} ended elsewhere", _some(outside, measured))
 
 
 def _is_outside(cpu: int | None, mask: int) -> bool:
@@ -339,16 +340,16 @@ def _statistical(_: Record, measured: Measurement, __: Limits) -> Iterator[CaseW
     change, slower = statistics.trend(ns), statistics.slower_mode(ns)
     if change is not None:
         word = "longer" if change > 0 else "shorter"
-        yield _warning("drifting", f"the last third of the passes took {abs(change):.1%} {word} than the first")
+        yield made("drifting", f"the last third of the passes took {abs(change):.1%} {word} than the first")
     if slower:
-        yield _warning("bimodal", f"times fall into two groups, and {_passes(slower)} are the slower one", slower)
+        yield made("bimodal", f"times fall into two groups, and {_passes(slower)} are the slower one", slower)
     if cv is not None and cv >= UNSTABLE_CV:
-        yield _warning("unstable", f"the standard deviation is {cv:.0%} of the mean")
+        yield made("unstable", f"the standard deviation is {cv:.0%} of the mean")
     if far and not slower:  # of two groups, the smaller one lies outside
         middle_ns = median(ns)
         far_ns = max(abs(ns[index] - middle_ns) for index in far)
         seen = f"up to {far_ns / 1e6:.3g} ms off the median of {middle_ns / 1e6:.4g} ms: {_passes(far)}"
-        yield _warning("outliers", seen, far)
+        yield made("outliers", seen, far)
 
 
 def _preempted(record: Record, measured: Measurement, _: Limits) -> Iterator[CaseWarning]:
@@ -358,7 +359,7 @@ def _preempted(record: Record, measured: Measurement, _: Limits) -> Iterator[Cas
     if found := preemption.preempted(passes):
         most = max(preemption.share(passes[index]) for index in found)
         seen = f"others had the CPU for up to {most:.0%} of the time: {_passes(found)}"
-        yield _warning("preempted", seen, _some(found, measured))
+        yield made("preempted", seen, _some(found, measured))
 
 
 def _busy(record: Record, _: Limits) -> Iterator[CaseWarning]:
@@ -373,23 +374,23 @@ def _busy(record: Record, _: Limits) -> Iterator[CaseWarning]:
     own = record.case.threads if record.order > 0 else 0
     if load - own > BUSY_SHARE * cores:
         ours = f", {own} of them this run's own at most" if own else ""
-        yield _warning("busy", f"the load average was {load:g} on {cores} cores before the start{ours}")
+        yield made("busy", f"the load average was {load:g} on {cores} cores before the start{ours}")
 
 
 def _power(record: Record, _: Limits) -> Iterator[CaseWarning]:
     states = [state for state in (record.before, record.after) if state is not None]
     if any(state.power_save for state in states):
-        yield _warning("power_save", "Android's power saving was on")
+        yield made("power_save", "Android's power saving was on")
     percent = min((state.battery_percent for state in states if state.battery_percent is not None), default=None)
     if percent is not None and percent < LOW_BATTERY_PERCENT:
-        yield _warning("low_battery", f"the battery was at {percent} %, below {LOW_BATTERY_PERCENT} %")
+        yield made("low_battery", f"the battery was at {percent} %, below {LOW_BATTERY_PERCENT} %")
 
 
 def _app_in_front(record: Record, _: Limits) -> Iterator[CaseWarning]:
     for state in (record.before, record.after):
         app = state.foreground_app if state is not None and state.screen_on else None
         if app and not _HOME_SCREEN.search(app):
-            yield _warning("app_in_front", f"{app} was in front, with the screen on")
+            yield made("app_in_front", f"{app} was in front, with the screen on")
             return
 
 
@@ -398,7 +399,7 @@ def _governor(record: Record, measured: Measurement, _: Limits) -> Iterator[Case
     used = {sample.cpu for sample in measured.samples if sample.cpu is not None} or set(range(len(before)))
     saving = {cpu for cpu in used if cpu < len(before) and before[cpu] in SAVING_GOVERNORS}
     if saving and record.device.machine not in _MACHINES_X86:
-        yield _warning("governor", f"CPUs {as_ranges(saving)} were run by the governor {before[min(saving)]}")
+        yield made("governor", f"CPUs {as_ranges(saving)} were run by the governor {before[min(saving)]}")
     changed = [
         cpu
         for cpu in sorted(used)
@@ -406,9 +407,7 @@ def _governor(record: Record, measured: Measurement, _: Limits) -> Iterator[Case
     ]
     if changed:
         first = changed[0]
-        yield _warning(
-            "governor", f"the governor of CPU {first} changed from {before[first]} to {after[first]} meanwhile"
-        )
+        yield made("governor", f"the governor of CPU {first} changed from {before[first]} to {after[first]} meanwhile")
 
 
 def _instruction_set(record: Record, measured: Measurement, _: Limits) -> Iterator[CaseWarning]:
@@ -416,23 +415,19 @@ def _instruction_set(record: Record, measured: Measurement, _: Limits) -> Iterat
         return
     machine = next((one for one in (measured.machine, record.device.machine) if one in _MACHINES_64_BIT), None)
     if machine or record.device.abi == "arm64-v8a":
-        yield _warning(
-            "32-bit", f"32-bit code ({measured.abi}) ran on a 64-bit machine ({machine or record.device.abi})"
-        )
+        yield made("32-bit", f"32-bit code ({measured.abi}) ran on a 64-bit machine ({machine or record.device.abi})")
     lacking = []
     if "neon" not in measured.cpu_features:
         lacking.append("the CPU says that it has no NEON")
     if record.bundle is not None and "neon" not in record.bundle.simd:
         lacking.append("the runtime's library has no code for NEON")
     if lacking:
-        yield _warning("no_simd", " and ".join(lacking))
+        yield made("no_simd", " and ".join(lacking))
 
 
 def _output_constant(record: Record, _measured: Measurement, __: Limits) -> Iterator[CaseWarning]:
     if record.check is not None and record.check.passed and record.check.spread == 0:
-        yield _warning(
-            "output_constant", "no output varies by more than rounding does, so that its check proves little"
-        )
+        yield made("output_constant", "no output varies by more than rounding does, so that its check proves little")
 
 
 def _scaled_counters(_: Record, measured: Measurement, __: Limits) -> Iterator[CaseWarning]:
@@ -442,7 +437,7 @@ def _scaled_counters(_: Record, measured: Measurement, __: Limits) -> Iterator[C
         if sample.counters is not None and sample.counters.share < 1
     }
     if shares:
-        yield _warning(
+        yield made(
             "scaled_counters",
             f"the CPU's counters were on for {min(shares.values()):.0%} of the time at least, and are scaled",
             _some(list(shares), measured),
@@ -450,7 +445,7 @@ def _scaled_counters(_: Record, measured: Measurement, __: Limits) -> Iterator[C
 
 
 #: What can be told before anything is measured.
-_CONDITIONS: tuple[Callable[[Record, Limits], Iterator[CaseWarning]], ...] = (
+CONDITIONS: tuple[Callable[[Record, Limits], Iterator[CaseWarning]], ...] = (
     _hot_start,
     _temperature_unknown,
     _busy,
@@ -458,7 +453,8 @@ _CONDITIONS: tuple[Callable[[Record, Limits], Iterator[CaseWarning]], ...] = (
     _app_in_front,
 )
 
-_CHECKS: tuple[Callable[[Record, Measurement, Limits], Iterator[CaseWarning]], ...] = (
+#: What a measurement tells.
+CHECKS: tuple[Callable[[Record, Measurement, Limits], Iterator[CaseWarning]], ...] = (
     _emulated,
     _throttled,
     _low_clock,

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from harness.compare.history import Line, Point
 from harness.record.titles import MEANING_OF_TIME
 from harness.report.document import Figure as Picture
 from harness.report.plots import style
 from harness.report.plots.style import LINES, MARKERS, label
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _SLOWER, _FASTER, _CHANGE = "#c0392b", "#1e8449", "#8a8a8a"
 
@@ -33,16 +31,13 @@ def history(lines: Sequence[Line]) -> Figure:
     Lines are broken where device or model files changed. Rings are steps that harness.compare calls slower or faster;
     a vertical line marks a run with another runtime, device or model files than before.
     """
-    import matplotlib.pyplot as plt
 
     panels: dict[tuple[str, str], list[Line]] = {}
     for line in lines:
         panels.setdefault((line.serial, line.clock), []).append(line)
     most = max(len(_runs(its)) for its in panels.values())
-    figure, axes = plt.subplots(
-        len(panels), 1, figsize=(max(7.0, 3.6 + 0.55 * most), 4.4 * len(panels)), layout="constrained", squeeze=False
-    )
-    for panel, ((serial, _), its) in zip(axes[:, 0], panels.items(), strict=True):
+    figure, axes = style.in_rows(len(panels), max(7.0, 3.6 + 0.55 * most), 4.4, most=1)
+    for panel, ((serial, _), its) in zip(axes, panels.items(), strict=True):
         _panel(panel, its)
         panel.set_title(label(serial), loc="left")
     return figure

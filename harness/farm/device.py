@@ -154,12 +154,11 @@ class FarmDevice:
             self._stages.pop(str(task.key), None)
         raise WorkerLost(f"worker {place.worker} is gone")
 
-    def _show(self, event: tuple[float, tuple[str, int, str | None]]) -> None:
+    def _show(self, event: tuple[float, tuple[str, int, str]]) -> None:
         key, steps, words = event[1]
         if stage := self._stages.get(key):
             stage.advance(steps)
-            if words is not None:
-                stage.detail(words)
+            stage.detail(words)
 
 
 @dataclass(frozen=True)

@@ -11,21 +11,21 @@ import asyncio
 import contextlib
 import hashlib
 import threading
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from distributed import Worker, WorkerPlugin, get_worker
 
 from device.adb.server import Server
 from device.device import Device
-from device.errors import DeviceBusy, DeviceLost
+from device.errors import DeviceBusy
 from device.records import DeviceInfo
 from harness.farm import store
+from harness.measure import device as measuring
 from harness.measure.case import Run, measure_and_show
-from harness.measure.device import Attachment, opened
+from harness.measure.device import Attachment
 from harness.measure.networks import Bundles, ExportedNetwork
 from harness.record.errors import UsageError
 from harness.record.plan import CaseRound, Plan
@@ -34,8 +34,6 @@ from toolchain.paths import REPOSITORY
 
 #: Before a device's full name, among a worker's resources: there is one of each. Progress has the same name as topic.
 RESOURCE = "tenpass-device:"
-
-_DETAIL_EVERY_S = 0.25  # a choice: nobody reads faster
 
 #: Folders whose sources must be the same on both sides.
 _SOURCES = ("models", "export", "device", "harness", "toolchain")
@@ -55,100 +53,77 @@ def sources_sha256() -> str:
     return digest.hexdigest()
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Opened:
-    """An open device of a worker's: the key of the task that opened it, and what the device is."""
+    """An open device, with as many boards as the run asked for. Of all that, only `info` travels to the run."""
 
-    key: str
     info: DeviceInfo
+    resource: str = ""
+    devices: Sequence[Device] = ()
+    bundles: Bundles = field(default_factory=Bundles)
+    closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
-
-@dataclass(frozen=True)
-class _Held:
-    devices: Sequence[Device]
-    bundles: Bundles
-    resource: str
-    closing: contextlib.ExitStack
+    def __reduce__(self) -> tuple[type[Opened], tuple[DeviceInfo]]:
+        return Opened, (self.info,)
 
 
 class OpenDevices(WorkerPlugin):
-    """The devices that are open on this worker, by the task that opened each. `server` is the adb server of phones."""
+    """What is open on this worker, by the key of the task that opened it. `server` is the adb server of its phones."""
 
     name = "tenpass"
 
     def __init__(self, server: Server | None) -> None:
         self.server = server
-        self.held: dict[str, _Held] = {}
-
-    def close(self, key: str) -> None:
-        """Closes the device, once. A case that runs on it ends with an error."""
-        if held := self.held.pop(key, None):
-            held.closing.close()
+        self.opened: dict[Any, Opened] = {}
 
     def transition(self, key: Any, start: Any, finish: str, **_: Any) -> None:  # noqa: ARG002
         """Hears of each task, above all of one whose result is let go."""
-        if finish in ("released", "forgotten") and key in self.held:
+        if finish in ("released", "forgotten") and (opened := self.opened.pop(key, None)):
             # Closing a device takes a while, and this is called in the worker's event loop.
-            threading.Thread(target=self.close, args=(key,), daemon=True).start()
+            threading.Thread(target=close, args=(opened,), daemon=True).start()
 
     async def teardown(self, worker: Worker) -> None:  # noqa: ARG002
-        await asyncio.gather(*(asyncio.to_thread(self.close, key) for key in list(self.held)))
-
-
-def _here() -> OpenDevices:
-    plugin = get_worker().plugins[OpenDevices.name]
-    assert isinstance(plugin, OpenDevices)  # noqa: S101 (this is the code of such a worker)
-    return plugin
+        await asyncio.gather(*(asyncio.to_thread(close, opened) for opened in self.opened.values()))
 
 
 # --- tasks
 
 
 def open_device(resource: str, plan: Plan, sources: str) -> Opened:
-    """Opens a device for a run, with as many boards as the plan says. Raises DeviceError's children and UsageError.
+    """Opens a device for a run. Raises DeviceError's children and UsageError.
 
     `sources` is what the worker's own must be.
     """
-    worker, here = get_worker(), _here()
+    worker = get_worker()
+    here, name = cast(OpenDevices, worker.plugins[OpenDevices.name]), resource.removeprefix(RESOURCE).partition("@")[0]
     if sources != sources_sha256():
         raise UsageError(f"worker {worker.name} has other code than this run: update it, and start it anew")
-    name, key = resource.removeprefix(RESOURCE).partition("@")[0], str(worker.get_current_task())
-    if any(held.resource == resource for held in here.held.values()):
+    if any(one.resource == resource and one.devices for one in here.opened.values()):
         raise DeviceBusy(f"device {name}: another run has it on the farm; --wait SECONDS waits for it")
     bundles, closing = Bundles(), contextlib.ExitStack()
-    opening = opened(plan, name, _Progress(resource), bundles, Attachment(here.server))
+    opening = measuring.opened(plan, name, _Progress(resource), bundles, Attachment(here.server))
     devices = closing.enter_context(opening)
-    here.held[key] = _Held(devices, bundles, resource, closing)
-    return Opened(key, devices[0].info)
+    opened = Opened(devices[0].info, resource, devices, bundles, closing)
+    here.opened[worker.get_current_task()] = opened
+    return opened
 
 
 def measure(opened: Opened, board: int, turn: CaseRound, run: Run, artifact: str) -> Record:
     """The record of a case on one of the boards (0: a phone), by the same code as where the device hangs here."""
-    held = _held(opened)
-    return measure_and_show(
-        turn,
-        lambda _: ExportedNetwork(store.get(artifact), held.bundles),
-        held.devices[board],
-        run,
-        _Progress(held.resource),
-    )
+    device = opened.devices[board]
+    network, progress = lambda _: ExportedNetwork(store.get(artifact), opened.bundles), _Progress(opened.resource)
+    return measure_and_show(turn, network, device, run, progress)
 
 
 def reconnect(opened: Opened, board: int, limit_s: float, reboot_after_s: float | None) -> None:
     """Waits until a device that was lost can be used again. Raises DeviceUnavailable."""
-    _held(opened).devices[board].reconnect(limit_s, reboot_after_s=reboot_after_s)
+    opened.devices[board].reconnect(limit_s, reboot_after_s=reboot_after_s)
 
 
 def close(opened: Opened) -> None:
-    """Closes the device at once, whether a case runs on it or not."""
-    _here().close(opened.key)
-
-
-def _held(opened: Opened) -> _Held:
-    held = _here().held.get(opened.key)
-    if held is None:
-        raise DeviceLost(f"{opened.info.serial}: the farm's worker has closed it")
-    return held
+    """Closes the device, whether a case runs on it or not: that ends with an error."""
+    opened.closing.close()
+    opened.devices = ()
 
 
 class _Progress:
@@ -156,19 +131,16 @@ class _Progress:
 
     def __init__(self, topic: str) -> None:
         self._worker, self._topic = get_worker(), topic
-        self._key, self._told_s = str(self._worker.get_current_task()), 0.0
-
-    def say(self, words: str) -> None:
-        self._worker.log_event(self._topic, [self._key, 0, words])
+        self._key = str(self._worker.get_current_task())
 
     @contextlib.contextmanager
     def stage(self, description: str, total: int | None = None) -> Iterator[Self]:  # noqa: ARG002
         yield self  # the run shows a stage for each task
 
     def advance(self, steps: int = 1) -> None:
-        self._worker.log_event(self._topic, [self._key, steps, None])
+        self._worker.log_event(self._topic, [self._key, steps, ""])
 
     def detail(self, text: str) -> None:
-        if time.monotonic() - self._told_s >= _DETAIL_EVERY_S:
-            self._told_s = time.monotonic()
-            self.say(text)
+        self._worker.log_event(self._topic, [self._key, 0, text])
+
+    say = detail

@@ -21,26 +21,42 @@ Rows: TypeAlias = Sequence[Row]
 
 @dataclass(frozen=True)
 class Column:
-    """A column: `key` names it for programs, with the unit of `value`, which is exact.
+    """A column: `key` names it for programs, with the unit of its exact value, at `path` in a row or made of one.
 
-    `heading` names it for people, with the `unit` of `text`, which is rounded as the paper rounds. No heading: it is
-    for programs alone; no key: for people alone. `is_shown`: whether a table of these rows has it. `is_brief`: a
-    terminal has room for it.
+    `heading` names it for people, with the `unit` of its text: a template for the value `over` a number, rounded as the
+    paper rounds, or a function. No heading: it is for programs alone; no key: for people alone. `is_shown`: whether a
+    table of these rows has it. `is_brief`: a terminal has room for it.
     """
 
     key: str
-    value: Callable[[Row], Value]
+    path: str | Callable[[Row], Value]
     heading: str | Callable[[Rows], str] = ""
-    text: Callable[[Row], str | Cell] = lambda _: NOTHING
+    text: str | Callable[[Row], str | Cell] = "{}"
+    over: float | None = None
     unit: str = ""
     is_right: bool = True
     is_main: bool = False
-    is_shown: Callable[[Rows], bool] = lambda _: True
     is_brief: bool = False
+    is_shown: Callable[[Rows], bool] = lambda _: True
+
+    def value(self, row: Row) -> Any:
+        return _at(row, self.path) if isinstance(self.path, str) else self.path(row)
+
+    def cell(self, row: Row) -> Cell:
+        if not isinstance(self.text, str):
+            text = self.text(row)
+            return text if isinstance(text, Cell) else Cell(text)
+        value = self.value(row)
+        return Cell(NOTHING if value is None else self.text.format(value / self.over if self.over else value))
 
     def title(self, rows: Rows) -> str:
         heading = self.heading if isinstance(self.heading, str) else self.heading(rows)
         return f"{heading} ({self.unit})" if self.unit else heading
+
+
+def _at(row: Row, path: str) -> Any:
+    """What a row has there; None where something on the way is not there."""
+    return reduce(lambda value, name: None if value is None else getattr(value, name), path.split("."), row)
 
 
 def table6(rows: Rows, caption: str = "", *, is_brief: bool = False) -> Table:
@@ -56,12 +72,10 @@ def table6(rows: Rows, caption: str = "", *, is_brief: bool = False) -> Table:
 
 
 def _cell(column: Column, row: Row, fastest: Collection[int]) -> Cell:
-    text = column.text(row)
-    cell = text if isinstance(text, Cell) else Cell(text)
     if column.key != "model" or id(row) not in fastest:
-        return cell
+        return column.cell(row)
     best = "fewest instructions" if row.record.device.clock == "instructions" else "fastest"
-    return replace(cell, mark=f"{best}, {case_runtime_title(row.record)}")
+    return replace(column.cell(row), mark=f"{best}, {case_runtime_title(row.record)}")
 
 
 def data(rows: Rows) -> Data:
@@ -86,24 +100,12 @@ def overview(rows: Rows, caption: str = "") -> Table:
 # --- what they hold -----------------------------------------------------------------------------------
 
 
-def _at(path: str) -> Callable[[Row], Any]:
-    """What a row has there; None where something on the way is not there."""
-
-    def found(row: Row) -> Any:
-        return reduce(lambda value, name: None if value is None else getattr(value, name), path.split("."), row)
-
-    return found
+def _interval_ns(row: Row) -> tuple[float | None, float | None]:
+    return (row.summary.interval_ns if row.summary else None) or (None, None)
 
 
-def _text(path: str, template: str, over: float = 1) -> Callable[[Row], str]:
-    """What a row has there, over a number, as text."""
-    value = _at(path)
-    return lambda row: NOTHING if value(row) is None else template.format(value(row) / over)
-
-
-def _end_ns(place: int) -> Callable[[Row], Value]:
-    """An end of the interval of the median."""
-    return lambda row: row.summary.interval_ns[place] if row.summary and row.summary.interval_ns else None
+def _model(row: Row) -> Cell:
+    return Cell(row.title, warning=ranking.warnings_in_short(row))
 
 
 def _rounds(rows: Rows) -> int:
@@ -135,15 +137,14 @@ def _onnx_size(row: Row) -> str:
 
 def _files_column(runtime: str, title: str) -> Column:
     """The size of what a runtime loads in place of the ONNX file, for people: programs have pushed_model_bytes."""
+
+    def size_bytes(row: Row) -> int | None:
+        return row.record.artifact.size_bytes if row.record.artifact and row.record.case.runtime == runtime else None
+
     return Column(
-        *("", lambda _: None, title, lambda row: _files_size(row, runtime)),
-        is_shown=lambda rows: any(_files_size(row, runtime) != NOTHING for row in rows),
+        *("", size_bytes, title, "{:.1f} MB", 1e6),
+        is_shown=lambda rows: any(size_bytes(row) is not None for row in rows),
     )
-
-
-def _files_size(row: Row, runtime: str) -> str:
-    is_its = row.record.case.runtime == runtime
-    return _text("record.artifact.size_bytes", "{:.1f} MB", 1e6)(row) if is_its else NOTHING
 
 
 def _check(row: Row) -> str:
@@ -167,126 +168,88 @@ def _fp32_ratio(row: Row) -> str:
     return shown_ratio(row.fp32_ratio, is_base=row.record.case.precision == "fp32")
 
 
-def _is_fp32(row: Row) -> bool:
-    return row.record.case.precision == "fp32"
-
-
 def _has(path: str) -> Callable[[Rows], bool]:
     """Whether a row has it: columns that a run of a user's own models would fill with dashes are left out."""
-    return lambda rows: any(_at(path)(row) is not None for row in rows)
+    return lambda rows: any(_at(row, path) is not None for row in rows)
+
+
+def _has_rounds(rows: Rows) -> bool:
+    return _rounds(rows) > 1
+
+
+def _has_precisions(rows: Rows) -> bool:
+    return any(row.record.case.precision != "fp32" for row in rows)
+
+
+def _words(key: str, path: str | Callable[[Row], Value], heading: str, text: Any = "{}", **more: Any) -> Column:
+    """A column of words, that is in all forms."""
+    return Column(key, path, heading, text, is_right=False, is_brief=True, **more)
 
 
 #: In the order in which people read them.
 COLUMNS: tuple[Column, ...] = (
-    Column(
-        *("device", _at("record.device.serial"), "Device", _at("record.device.serial")),
-        is_right=False,
-        is_brief=True,
-        is_shown=lambda rows: len(by_device(rows)) > 1,
-    ),
-    Column(
-        *(
-            "model",
-            _at("record.case.model"),
-            "Model",
-            lambda row: Cell(row.title, warning=ranking.warnings_in_short(row)),
-        ),
-        is_right=False,
-        is_brief=True,
-    ),
-    Column("igc", _at("record.case.igc")),
-    Column("precision", _at("record.case.precision")),
-    Column(
-        *("runtime", _at("record.case.runtime"), "Runtime", lambda row: runtime_title(row.record)),
-        is_right=False,
-        is_brief=True,
-    ),
-    Column("format", _at("record.case.format")),
-    Column("provider", _at("record.case.provider")),
-    Column("runtime_version", _at("record.measurement.runtime_version")),
-    Column("threads", _at("record.case.threads")),
-    Column("cpus", _at("record.case.cpus")),
-    Column("abi", _at("record.measurement.abi")),
-    Column("status", _at("record.status")),
+    _words("device", "record.device.serial", "Device", is_shown=lambda rows: len(by_device(rows)) > 1),
+    _words("model", "record.case.model", "Model", _model),
+    Column("igc", "record.case.igc"),
+    Column("precision", "record.case.precision"),
+    _words("runtime", "record.case.runtime", "Runtime", lambda row: runtime_title(row.record)),
+    Column("format", "record.case.format"),
+    Column("provider", "record.case.provider"),
+    Column("runtime_version", "record.measurement.runtime_version"),
+    Column("threads", "record.case.threads"),
+    Column("cpus", "record.case.cpus"),
+    Column("abi", "record.measurement.abi"),
+    Column("status", "record.status"),
     Column("rounds", lambda row: len(row.records)),
     Column("rounds_ok", lambda row: sum(one.status == "ok" for one in row.records)),
-    Column(
-        *("mult_adds", _at("record.artifact.mult_adds"), "Mult-Adds"),
-        _text("record.artifact.mult_adds", "{:.0f}M", 1e6),
-        is_brief=True,
-    ),
-    Column("params", _at("record.artifact.params"), "Params", _text("record.artifact.params", "{:.2f}M", 1e6)),
-    Column("onnx_size_bytes", _at("record.artifact.onnx_size_bytes"), "ONNX size", _onnx_size),
-    Column("pushed_model_bytes", _at("record.artifact.size_bytes")),
+    Column("mult_adds", "record.artifact.mult_adds", "Mult-Adds", "{:.0f}M", 1e6, is_brief=True),
+    Column("params", "record.artifact.params", "Params", "{:.2f}M", 1e6),
+    Column("onnx_size_bytes", "record.artifact.onnx_size_bytes", "ONNX size", _onnx_size),
+    Column("pushed_model_bytes", "record.artifact.size_bytes"),
     *(_files_column(runtime, title) for runtime, title in files_titles().items()),
-    Column("passes", _at("summary.count")),
-    Column("mean_ns", _at("summary.mean_ns"), _mean_heading, _mean_cell, unit="ms", is_brief=True),
-    Column("median_ns", _at("summary.median_ns"), "Median", _median, unit="ms"),
-    Column("median_low_ns", _end_ns(0)),
-    Column("median_high_ns", _end_ns(1)),
-    Column(
-        *("mad_ns", _at("summary.mad_ns"), "Spread, MAD", _text("summary.mad_ns", "{:.3f}", 1e6)),
-        unit="ms",
-        is_shown=lambda rows: _rounds(rows) == 1,
-    ),
-    Column("min_ns", _at("summary.min_ns")),
-    Column("max_ns", _at("summary.max_ns")),
-    Column("cv", _at("summary.cv")),
+    Column("passes", "summary.count"),
+    Column("mean_ns", "summary.mean_ns", _mean_heading, _mean_cell, unit="ms", is_brief=True),
+    Column("median_ns", "summary.median_ns", "Median", _median, unit="ms"),
+    Column("median_low_ns", lambda row: _interval_ns(row)[0]),
+    Column("median_high_ns", lambda row: _interval_ns(row)[1]),
+    Column("mad_ns", "summary.mad_ns", "Spread, MAD", "{:.3f}", 1e6, "ms", is_shown=lambda rows: not _has_rounds(rows)),
+    Column("min_ns", "summary.min_ns"),
+    Column("max_ns", "summary.max_ns"),
+    Column("cv", "summary.cv"),
     Column("outliers", lambda row: len(row.summary.outliers) if row.summary else None),
+    Column("spread_within", "spread.within", "Spread within a process", "{:.2%}", is_shown=_has_rounds),
+    Column("spread_between", "spread.between", "between processes", "{:.2%}", is_shown=_has_rounds),
     Column(
-        *("spread_within", _at("spread.within"), "Spread within a process", _text("spread.within", "{:.2%}")),
-        is_shown=lambda rows: _rounds(rows) > 1,
-    ),
-    Column(
-        *("spread_between", _at("spread.between"), "between processes", _text("spread.between", "{:.2%}")),
-        is_shown=lambda rows: _rounds(rows) > 1,
-    ),
-    Column(
-        *("relative_to_mobilenet", _at("ratio.value"), "Relative to MobileNet", _relative),
+        *("relative_to_mobilenet", "ratio.value", "Relative to MobileNet", _relative),
         is_main=True,
         is_brief=True,
         is_shown=_has("ratio"),
     ),
-    Column("relative_low", _at("ratio.low")),
-    Column("relative_high", _at("ratio.high")),
+    Column("relative_low", "ratio.low"),
+    Column("relative_high", "ratio.high"),
     Column(
-        *("relative_to_fp32", _at("fp32_ratio.value"), "Relative to fp32", _fp32_ratio),
+        *("relative_to_fp32", "fp32_ratio.value", "Relative to fp32", _fp32_ratio),
         is_brief=True,
-        is_shown=lambda rows: not all(map(_is_fp32, rows)),
+        is_shown=_has_precisions,
     ),
-    Column("relative_to_fp32_low", _at("fp32_ratio.low")),
-    Column("relative_to_fp32_high", _at("fp32_ratio.high")),
+    Column("relative_to_fp32_low", "fp32_ratio.low"),
+    Column("relative_to_fp32_high", "fp32_ratio.high"),
     Column(
-        *("deviation_from_fp32", _at("fp32_deviation"), "Deviation from fp32", _text("fp32_deviation", "{:.1e}")),
+        *("deviation_from_fp32", "fp32_deviation", "Deviation from fp32", "{:.1e}"),
         is_brief=True,
-        is_shown=lambda rows: not all(map(_is_fp32, rows)),
+        is_shown=_has_precisions,
     ),
+    Column("paper_ms", "paper_ms", "Paper", "{:.0f}", unit="ms", is_brief=True, is_shown=_has("paper_ms")),
     Column(
-        *("paper_ms", _at("paper_ms"), "Paper", _text("paper_ms", "{:.0f}")),
-        unit="ms",
-        is_brief=True,
-        is_shown=_has("paper_ms"),
-    ),
-    Column(
-        *("paper_relative_to_mobilenet", _at("paper_relative"), "Paper, relative", _text("paper_relative", "{:.3f}")),
+        *("paper_relative_to_mobilenet", "paper_relative", "Paper, relative", "{:.3f}"),
         is_brief=True,
         is_shown=_has("paper_relative"),
     ),
-    Column(
-        *("max_abs_error", _at("record.check.max_abs_error"), "Output check", _check), is_right=False, is_brief=True
-    ),
-    Column("output_spread", _at("record.check.spread")),
-    Column("peak_rss_bytes", _at("record.measurement.peak_rss_bytes")),
-    Column("outside_passes_ns", _at("record.outside_passes_ns")),
-    Column(
-        *("warnings", lambda row: " ".join(one.kind for one in row.warnings) or None, "Warnings", _warnings),
-        is_right=False,
-        is_brief=True,
-    ),
-    Column("error", _at("record.error")),
-    Column(
-        *("clock", _at("record.device.clock"), "Measured on", lambda row: MEANING_OF_TIME[row.record.device.clock]),
-        is_right=False,
-        is_brief=True,
-    ),
+    _words("max_abs_error", "record.check.max_abs_error", "Output check", _check),
+    Column("output_spread", "record.check.spread"),
+    Column("peak_rss_bytes", "record.measurement.peak_rss_bytes"),
+    Column("outside_passes_ns", "record.outside_passes_ns"),
+    _words("warnings", lambda row: " ".join(one.kind for one in row.warnings) or None, "Warnings", _warnings),
+    Column("error", "record.error"),
+    _words("clock", "record.device.clock", "Measured on", lambda row: MEANING_OF_TIME[row.record.device.clock]),
 )

@@ -6,25 +6,8 @@ import re
 from collections.abc import Sequence
 
 from harness.record.units import NOTHING
+from harness.report import document as doc
 from harness.report import layout
-from harness.report.document import (
-    Block,
-    Bullets,
-    Card,
-    Cards,
-    Cell,
-    Code,
-    Details,
-    Document,
-    Figure,
-    Group,
-    Paragraph,
-    Section,
-    Span,
-    Table,
-    Text,
-    words,
-)
 from harness.report.layout import one_line, padded
 
 #: What would be taken for markup wherever it stands: emphasis (an underscore within a word is none), code, HTML, the
@@ -55,13 +38,13 @@ def _heading(level: int, title: str) -> str:
     return f"{'#' * level} {text}"
 
 
-def inline(text: Text) -> str:
+def inline(text: doc.Text) -> str:
     """Spans in a row; a bracket between two of them must not become the end of a link's text."""
     *first, last = [*map(_span, text)] or [""]
     return "".join([*(re.sub(r"\]$", r"\]", one) for one in first), last]).strip()
 
 
-def _span(span: Span) -> str:
+def _span(span: doc.Span) -> str:
     if span.style == "code":
         return _code(span.text)
     if span.style == "plain":
@@ -95,49 +78,49 @@ def _code(text: str) -> str:
     return f"{fence}{room}{line}{room}{fence}"
 
 
-def rendered(document: Document, level: int = 1) -> str:
+def rendered(document: doc.Document, level: int = 1) -> str:
     """The whole document; `level` is that of its title."""
     parts = [_heading(level, document.title), blocks(document.lead, level + 1)]
     parts += [section(one, level + 1) for one in document.sections]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def section(one: Section, level: int = 2) -> str:
+def section(one: doc.Section, level: int = 2) -> str:
     return "\n\n".join([_heading(level, one.title), blocks(one.blocks, level + 1)])
 
 
-def blocks(found: Sequence[Block], level: int = 3) -> str:
+def blocks(found: Sequence[doc.Block], level: int = 3) -> str:
     """Blocks below one another; headings of groups among them are of this level."""
     return "\n\n".join(text for block in found if (text := _block(block, level)))
 
 
-def _block(block: Block, level: int) -> str:
+def _block(block: doc.Block, level: int) -> str:
     match block:
-        case Paragraph():
+        case doc.Paragraph():
             text = _at_start(inline(block.text))
-        case Bullets():
+        case doc.Bullets():
             text = _items(block.items)
-        case Code():
+        case doc.Code():
             text = _fenced(block.text)
-        case Table():
+        case doc.Table():
             text = table(block).rstrip("\n")
-        case Figure():
+        case doc.Figure():
             text = f"!{_link(block.title, f'{anchor(block.name)}.svg')}\n\n{_at_start(escaped(block.caption))}"
-        case Cards():
+        case doc.Cards():
             text = _items([_card(card) for card in block.cards])
-        case Details():
+        case doc.Details():
             text = f"{_at_start(inline(block.summary))}\n\n{blocks(block.blocks, level)}"
-        case Group():
+        case doc.Group():
             text = f"{_heading(level, block.title)}\n\n{blocks(block.blocks, level + 1)}"
     return text
 
 
-def _items(items: Sequence[Text]) -> str:
+def _items(items: Sequence[doc.Text]) -> str:
     return "\n".join(f"- {_at_start(inline(item)) or NOTHING}" for item in items)
 
 
-def _card(card: Card) -> Text:
-    return words(Span(card.title, "strong"), f" ({card.measured_on}): {' '.join(card.sentences)}")
+def _card(card: doc.Card) -> doc.Text:
+    return doc.words(doc.Span(card.title, "strong"), f" ({card.measured_on}): {' '.join(card.sentences)}")
 
 
 def _fenced(text: str) -> str:
@@ -146,10 +129,13 @@ def _fenced(text: str) -> str:
     return "\n".join([fence, *lines, fence])
 
 
-def table(one: Table) -> str:
+def table(one: doc.Table) -> str:
     """A pipe table, and a line's end behind it."""
     is_right = [column.is_right for column in one.columns]
-    lines = [[_cell(Cell(heading)) for heading in one.headings], *([_cell(cell) for cell in row] for row in one.rows)]
+    lines = [
+        [_cell(doc.Cell(heading)) for heading in one.headings],
+        *([_cell(cell) for cell in row] for row in one.rows),
+    ]
     head, *body = padded(lines, is_right, least=3)
     rule = [
         f"{'-' * (len(cell) + 1)}:" if right else f":{'-' * (len(cell) + 1)}"
@@ -159,7 +145,7 @@ def table(one: Table) -> str:
     return "\n".join([rows[0], f"|{'|'.join(rule)}|", *rows[1:]]) + "\n"
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: doc.Cell) -> str:
     """A bar in code is escaped, too: a table is cut into its cells before anything else is read."""
-    text = _span(Span(cell.text.strip(), cell.style))
+    text = _span(doc.Span(cell.text.strip(), cell.style))
     return text.replace("|", "\\|") if cell.style == "code" else text

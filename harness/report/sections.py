@@ -15,26 +15,7 @@ from harness.record.record import Record
 from harness.record.titles import MEANING_OF_TIME, case_runtime_title, runtime_title
 from harness.record.units import milliseconds
 from harness.report import columns, measured, plots, time_spent
-from harness.report.document import (
-    Bar,
-    Block,
-    Card,
-    Cards,
-    Code,
-    Document,
-    Figure,
-    Group,
-    Paragraph,
-    Section,
-    Span,
-    Table,
-    Text,
-    bullets,
-    code,
-    paragraph,
-    strong,
-    words,
-)
+from harness.report import document as doc
 from harness.report.versions import versions
 from models.paper import table6_device
 
@@ -44,15 +25,15 @@ MOST_IN_TITLE = 4  # a choice: of more devices the title says how many
 MOST_OPEN_CARDS = 4
 
 #: What has to be said of times that are not hardware's.
-NOT_HARDWARE: dict[Clock, Text] = {
-    "instructions": words(
-        strong("The times are modelled, not a phone's"),
+NOT_HARDWARE: dict[Clock, doc.Text] = {
+    "instructions": doc.words(
+        doc.strong("The times are modelled, not a phone's"),
         ": the emulated board's clock advances one nanosecond per executed instruction; it knows no caches, no "
         "pipeline and one core. They repeat to a few parts in 100,000, and compare networks by the instructions they "
         "take, on this board only.",
     ),
-    "emulated": words(
-        strong("The times are meaningless"),
+    "emulated": doc.words(
+        doc.strong("The times are meaningless"),
         ": an emulator's wall time, here to exercise threads and affinity. Nothing is compared by them.",
     ),
 }
@@ -63,12 +44,14 @@ OVERVIEW_MEANS = (
 )
 
 
-def run_document(plan: Plan, records: Sequence[Record], rows: Sequence[Row], figures: Sequence[Figure]) -> Document:
+def run_document(
+    plan: Plan, records: Sequence[Record], rows: Sequence[Row], figures: Sequence[doc.Figure]
+) -> doc.Document:
     """The report of a run, with these plots of it. Of a fleet what concerns all devices is told of all, what fills
     pages of some."""
     some_rows, some = fleet.in_full(rows, records)
     figure = {one.title: [one] for one in figures}
-    found: list[tuple[str, Sequence[Block]]] = [
+    found: list[tuple[str, Sequence[doc.Block]]] = [
         ("In short", _in_short(rows, some_rows)),
         ("Table 6", [*table6(rows), _what_was_measured(plan, some)]),
         ("What failed", _bullets(failures(plan, records))),
@@ -87,10 +70,10 @@ def run_document(plan: Plan, records: Sequence[Record], rows: Sequence[Row], fig
         ("What the harness itself took", measured.cost_of_the_harness(some)),
         ("Notes", _notes(some_rows)),
         ("Versions and hashes", versions(plan, some)),
-        ("Run it again", [Code(" ".join(plan.command.split()))]),
+        ("Run it again", [doc.Code(" ".join(plan.command.split()))]),
     ]
-    sections = tuple(Section(title, tuple(blocks)) for title, blocks in found if blocks)
-    return Document(_title(plan), tuple(_lead(plan, records)), sections)
+    sections = tuple(doc.Section(title, tuple(blocks)) for title, blocks in found if blocks)
+    return doc.Document(_title(plan), tuple(_lead(plan, records)), sections)
 
 
 def _title(plan: Plan) -> str:
@@ -98,46 +81,50 @@ def _title(plan: Plan) -> str:
     return f"Table 6, measured again: {', '.join(devices)}"
 
 
-def _bullets(lines: Sequence[str | Text]) -> list[Block]:
-    return [bullets(lines)] if lines else []
+def _bullets(lines: Sequence[str | doc.Text]) -> list[doc.Block]:
+    return [doc.bullets(lines)] if lines else []
 
 
-def _lead(plan: Plan, records: Sequence[Record]) -> list[Block]:
+def _lead(plan: Plan, records: Sequence[Record]) -> list[doc.Block]:
     failed = sum(record.status != "ok" for record in records)
     well, intended = len(records) - failed, len(plan.order) * max(len(plan.devices), 1)
-    missing = Span(f"{failed} failed, {intended - well - failed} were not made", "link", "What failed")
-    outcome: list[str | Span] = ["; ", missing] if well < intended else []
+    missing = doc.Span(f"{failed} failed, {intended - well - failed} were not made", "link", "What failed")
+    outcome: list[str | doc.Span] = ["; ", missing] if well < intended else []
     return [
-        paragraph(
+        doc.paragraph(
             "How fast these networks really run on the device, beside what the clcNet paper measured (arXiv "
             "1712.06145, Table 6). Run ",
-            code(plan.run),
+            doc.code(plan.run),
             f", {plan.utc[:16].replace('T', ' ')} UTC, commit ",
-            code(plan.commit or "unknown"),
+            doc.code(plan.commit or "unknown"),
             f": {well} of {intended} measurements ended well",
             *outcome,
             ".",
         ),
-        *(Paragraph(text) for clock, text in NOT_HARDWARE.items() if any(it.device.clock == clock for it in records)),
+        *(
+            doc.Paragraph(text)
+            for clock, text in NOT_HARDWARE.items()
+            if any(it.device.clock == clock for it in records)
+        ),
     ]
 
 
 # --- in short -----------------------------------------------------------------------------------------
 
 
-def _in_short(rows: Sequence[Row], some: Sequence[Row]) -> list[Block]:
+def _in_short(rows: Sequence[Row], some: Sequence[Row]) -> list[doc.Block]:
     """Of a device whose times mean nothing there is one card alone, which says so."""
     cards = {(one.title if one.is_ranked else one.fastest.record.device.serial): one for one in ranking.rankings(some)}
     if not cards:
-        return [paragraph("Nothing was measured, so that there is nothing to say of speed.")]
+        return [doc.paragraph("Nothing was measured, so that there is nothing to say of speed.")]
     made = tuple(_card(title, one) for title, one in cards.items())
-    return [*_bullets(fleet.sentences(rows)), Cards(made, is_open=len(made) <= MOST_OPEN_CARDS)]
+    return [*_bullets(fleet.sentences(rows)), doc.Cards(made, is_open=len(made) <= MOST_OPEN_CARDS)]
 
 
-def _card(title: str, one: Ranking) -> Card:
+def _card(title: str, one: Ranking) -> doc.Card:
     slowest_ns = max((row.summary.median_ns for row in one.ranked if row.summary), default=0) or 1
     bars = [
-        Bar(
+        doc.Bar(
             row.title,
             f"{milliseconds(row.summary.median_ns)} ms",
             _beside_bar(row),
@@ -147,7 +134,7 @@ def _card(title: str, one: Ranking) -> Card:
         if row.summary and one.is_ranked
     ]
     summary = f"All {len(bars)}, the fastest first (median of the passes)"
-    return Card(title, one.clock, one.measured_on, tuple(ranking.sentences(one)), summary, tuple(bars))
+    return doc.Card(title, one.clock, one.measured_on, tuple(ranking.sentences(one)), summary, tuple(bars))
 
 
 def _beside_bar(row: Row) -> str:
@@ -159,31 +146,31 @@ def _beside_bar(row: Row) -> str:
 # --- Table 6 ------------------------------------------------------------------------------------------
 
 
-def table6(rows: Sequence[Row]) -> list[Block]:
+def table6(rows: Sequence[Row]) -> list[doc.Block]:
     """The table; of a few devices, a case a row and a device a column first, and then a table for each device."""
     if not rows:
-        return [paragraph("No case was begun.")]
+        return [doc.paragraph("No case was begun.")]
     devices = by_device(rows)
     if len(devices) > MOST_SIDE_BY_SIDE:
         return [columns.table6(rows, f"All {len(devices)} devices")]  # it names each row's
     tables = [columns.table6(of_device, _device_caption(of_device[0].record.device)) for of_device in devices]
     if len(devices) == 1:
         return list(tables)
-    in_groups = [Group(of[0].record.device.serial, (one,)) for of, one in zip(devices, tables, strict=True)]
+    in_groups = [doc.Group(of[0].record.device.serial, (one,)) for of, one in zip(devices, tables, strict=True)]
     caption = "All devices: mean in ms, and in brackets relative to MobileNet"
-    return [paragraph(OVERVIEW_MEANS), columns.overview(rows, caption), *in_groups]
+    return [doc.paragraph(OVERVIEW_MEANS), columns.overview(rows, caption), *in_groups]
 
 
 def _device_caption(device: DeviceInfo) -> str:
     return f"{device.serial} ({device.model}): measured on {MEANING_OF_TIME[device.clock]}"
 
 
-def brief_table(rows: Sequence[Row]) -> Table:
+def brief_table(rows: Sequence[Row]) -> doc.Table:
     """The columns that a terminal has room for; the reports have them all."""
     return columns.table6(rows, is_brief=True)
 
 
-def _what_was_measured(plan: Plan, records: Sequence[Record]) -> Group:
+def _what_was_measured(plan: Plan, records: Sequence[Record]) -> doc.Group:
     of_devices = [of_device[0].device for of_device in groups.by_device(records)]
     several = len(of_devices) > 1
     lines = [f"Device{f' {it.serial}' if several else ''}: {_described(it)}." for it in of_devices]
@@ -192,7 +179,7 @@ def _what_was_measured(plan: Plan, records: Sequence[Record]) -> Group:
         "deviation; the output check compares the device's output with PyTorch's (largest difference over the output's "
         f"spread). Paper figures are those of its Table 6 ({table6_device().title})."
     )
-    return Group("What was measured, and how", (*_bullets(lines), paragraph(how)))
+    return doc.Group("What was measured, and how", (*_bullets(lines), doc.paragraph(how)))
 
 
 def _described(device: DeviceInfo) -> str:
@@ -250,7 +237,7 @@ def warning_lines(rows: Sequence[Row]) -> list[str]:
 # --- what it means ------------------------------------------------------------------------------------
 
 
-def _against_the_paper(rows: Sequence[Row]) -> list[Block]:
+def _against_the_paper(rows: Sequence[Row]) -> list[doc.Block]:
     """In words: where the ratios agree with Table 6 and where not."""
     several = len(by_device(rows)) > 1
     lines = []
@@ -277,28 +264,30 @@ def _against_the_paper(rows: Sequence[Row]) -> list[Block]:
         f"What may explain a difference: the paper measured one phone and prints no spread; {clock}; "
         "and each version of a runtime has kernels of its own."
     )
-    return [bullets(lines), paragraph(explanation)]
+    return [doc.bullets(lines), doc.paragraph(explanation)]
 
 
-def gains_explained(rows: Sequence[Row]) -> list[Block]:
+def gains_explained(rows: Sequence[Row]) -> list[doc.Block]:
     """What the fused rows gained over MobileNet and why; nothing where there are none."""
     found = [_gain(one) for one in gains.fused_gains(rows)]
     if not found:
         return []
-    said: list[Block] = [
-        bullets(found),
-        paragraph(
+    said: list[doc.Block] = [
+        doc.bullets(found),
+        doc.paragraph(
             "MobileNet runs on ONNX Runtime's general kernels, unless a row says fused: a ratio of a fused clcNet to "
             "it holds what the network saves and what a kernel written for its blocks saves."
         ),
     ]
     if not gains.fuses_baseline(rows):
         said.append(
-            paragraph(code("--fuse-separable"), " measures MobileNet in our kernel too, and so tells the two apart.")
+            doc.paragraph(
+                doc.code("--fuse-separable"), " measures MobileNet in our kernel too, and so tells the two apart."
+            )
         )
     if any(row.record.device.clock == "instructions" for row in rows):
         said.append(
-            paragraph(
+            doc.paragraph(
                 "Modelled time counts instructions, each as one nanosecond. On an in-order core such as Cortex-A7 or "
                 "A53 a 128-bit vector multiply-add takes several cycles where a scalar instruction takes one: the "
                 "fewer, wider instructions of a fused kernel gain less there than they do here."
@@ -307,20 +296,20 @@ def gains_explained(rows: Sequence[Row]) -> list[Block]:
     return said
 
 
-def _gain(one: gains.Gain) -> Text:
+def _gain(one: gains.Gain) -> doc.Text:
     record = one.row.record
     threads = f", {record.case.threads} threads" if record.case.threads > 1 else ""
     promised = "" if one.promised is None else f" (the mult-adds promise {one.promised:.3f})"
-    said: list[str | Span] = [
+    said: list[str | doc.Span] = [
         f"{one.row.title} on {record.device.serial}{threads} takes {one.relative:.3f} of MobileNet's time{promised}, "
         "MobileNet on the runtime's own kernels."
     ]
     if one.network is not None and one.kernel is not None:
         said += [
             " Of that the ",
-            strong("network"),
+            doc.strong("network"),
             f": {one.network:.3f}, its time over MobileNet's when both run in our kernel. The ",
-            strong("kernel"),
+            doc.strong("kernel"),
             f": {one.kernel:.3f}, MobileNet in our kernel over MobileNet on the runtime's. "
             f"{one.network:.3f} x {one.kernel:.3f} = {one.relative:.3f}.",
         ]
@@ -329,9 +318,9 @@ def _gain(one: gains.Gain) -> Text:
             " Against the same network as grouped convolutions on the runtime's own kernels it takes "
             f"{one.over_grouped:.3f} of the time: that is the kernel alone."
         )
-    return words(*said)
+    return doc.words(*said)
 
 
-def _notes(rows: Sequence[Row]) -> list[Block]:
+def _notes(rows: Sequence[Row]) -> list[doc.Block]:
     notes = {row.title: row.spec.note for row in rows if row.spec and row.spec.note}
     return _bullets([f"{title}: {note}" for title, note in notes.items()])

@@ -5,19 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from textwrap import fill, wrap
 
-from harness.report.document import (
-    Block,
-    Bullets,
-    Cards,
-    Code,
-    Details,
-    Document,
-    Figure,
-    Group,
-    Paragraph,
-    Table,
-    plain,
-)
+from harness.report import document as doc
 from harness.report.layout import one_line, padded
 
 #: The widths of a line of text and, where it is broken, of a column's heading. Choices.
@@ -28,35 +16,35 @@ _TEXT_WIDTH, _HEADING_WIDTH = 120, 14
 escaped = one_line
 
 
-def rendered(document: Document) -> str:
+def rendered(document: doc.Document) -> str:
     """The whole document, with an empty line between blocks."""
     parts = [one_line(document.title), blocks(document.lead)]
     parts += [f"{one_line(section.title)}\n\n{blocks(section.blocks)}" for section in document.sections]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def blocks(found: Sequence[Block]) -> str:
+def blocks(found: Sequence[doc.Block]) -> str:
     return "\n\n".join(map(_block, found))
 
 
-def _block(block: Block) -> str:
+def _block(block: doc.Block) -> str:
     match block:
-        case Paragraph():
-            text = _wrapped(plain(block.text))
-        case Bullets():
-            text = "\n".join(_wrapped(f"- {plain(item)}") for item in block.items)
-        case Code():
+        case doc.Paragraph():
+            text = _wrapped(doc.plain(block.text))
+        case doc.Bullets():
+            text = "\n".join(_wrapped(f"- {doc.plain(item)}") for item in block.items)
+        case doc.Code():
             text = "\n".join(f"    {one_line(line)}" for line in block.text.split("\n"))
-        case Table():
+        case doc.Table():
             text = table(block, breaks_headings=True)
-        case Figure():
+        case doc.Figure():
             text = _wrapped(f"{block.title}: {block.description}")
-        case Cards():
+        case doc.Cards():
             told = [f"- {card.title} ({card.measured_on}): {' '.join(card.sentences)}" for card in block.cards]
             text = "\n".join(map(_wrapped, told))
-        case Details():
-            text = f"{_wrapped(plain(block.summary))}\n\n{blocks(block.blocks)}"
-        case Group():
+        case doc.Details():
+            text = f"{_wrapped(doc.plain(block.summary))}\n\n{blocks(block.blocks)}"
+        case doc.Group():
             text = f"{one_line(block.title)}\n\n{blocks(block.blocks)}"
     return text
 
@@ -65,7 +53,7 @@ def _wrapped(text: str) -> str:
     return fill(one_line(text), _TEXT_WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
 
-def table(one: Table, *, breaks_headings: bool = False) -> str:
+def table(one: doc.Table, *, breaks_headings: bool = False) -> str:
     """Columns side by side below their headings, which may be broken into several lines."""
     heads = [wrap(one_line(it), _HEADING_WIDTH) if breaks_headings else [one_line(it)] for it in one.headings]
     height = max(map(len, heads), default=0)

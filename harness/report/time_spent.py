@@ -12,22 +12,7 @@ from harness.analyse.scaling import Sweep
 from harness.record.record import Record
 from harness.record.titles import MEANING_OF_TIME, group_title
 from harness.record.units import NOTHING, milliseconds
-from harness.report.document import (
-    Block,
-    Cell,
-    Data,
-    Details,
-    Group,
-    Line,
-    Table,
-    bullets,
-    emphasis,
-    paragraph,
-    strong,
-    table,
-    table_of,
-    words,
-)
+from harness.report import document as doc
 
 #: How many nodes of a case the report lists, and how many operator types it names where two cases are compared.
 #: Choices: the first ones hold most of the time, and the CSV has all nodes.
@@ -38,20 +23,20 @@ LONGEST_NODE = 60
 
 # --- node by node -------------------------------------------------------------------------------------
 
-_INTRODUCTION = paragraph(
+_INTRODUCTION = doc.paragraph(
     "Time of the nodes as the runtime's own profiler tells it. ",
-    strong("Profiled passes are passes of their own, never the timed ones"),
+    doc.strong("Profiled passes are passes of their own, never the timed ones"),
     ": they run after those, with the profiler on, which costs time itself. ",
-    emphasis("Profiled over timed"),
+    doc.emphasis("Profiled over timed"),
     " says how much: a profiled pass over the median of the timed passes. A node is what the runtime runs; operators "
     "that it has fused are one. ",
-    emphasis(OUTSIDE.capitalize()),
+    doc.emphasis(OUTSIDE.capitalize()),
     " is what the nodes do not account for: the runtime's own work, and the profiler's. Cases are compared only on one "
     "device, in one runtime, with one number of threads.",
 )
 
 
-def profile(records: Sequence[Record]) -> list[Block]:
+def profile(records: Sequence[Record]) -> list[doc.Block]:
     """For each group of comparable cases time by operator type side by side, then each case's slowest nodes.
 
     Empty where nothing was profiled.
@@ -60,37 +45,37 @@ def profile(records: Sequence[Record]) -> list[Block]:
     return [_INTRODUCTION, *found] if found else []
 
 
-def _profile_group(cases: Sequence[ProfiledCase]) -> Group:
+def _profile_group(cases: Sequence[ProfiledCase]) -> doc.Group:
     clock = cases[0].record.device.clock
     beside = [case.title for case in cases if case.whole_ns > case.profile.total_ns]
-    blocks: list[Block] = [
-        paragraph(f"ms a pass, and the share of the profiled pass. Measured on {MEANING_OF_TIME[clock]}."),
+    blocks: list[doc.Block] = [
+        doc.paragraph(f"ms a pass, and the share of the profiled pass. Measured on {MEANING_OF_TIME[clock]}."),
         _side_by_side(cases),
     ]
     if beside:
         what = f"The nodes of {', '.join(beside)} add up to more than the passes took: shares are of their sum."
-        blocks.append(paragraph(what))
+        blocks.append(doc.paragraph(what))
     if clock != "emulated":
         blocks += _against_the_baseline(cases)
     blocks += [_slowest(case) for case in cases if case.profile.nodes]
-    return Group(group_title(cases[0].record), tuple(blocks))
+    return doc.Group(group_title(cases[0].record), tuple(blocks))
 
 
-def _side_by_side(cases: Sequence[ProfiledCase]) -> Table:
+def _side_by_side(cases: Sequence[ProfiledCase]) -> doc.Table:
     """A column for each case, a row for each operator type, then what the whole pass took."""
     columns = [{time.op: time for time in profiles.by_operator(case.profile)} for case in cases]
     operators = profiles.by_most_time(columns)
-    rows: list[list[str | Cell]] = [
-        [Cell(short_op(op)), *(_time(column.get(op)) for column in columns)] for op in operators
+    rows: list[list[str | doc.Cell]] = [
+        [doc.Cell(short_op(op)), *(_time(column.get(op)) for column in columns)] for op in operators
     ]
     rows += [
-        [Cell("profiled pass", "strong"), *(milliseconds(case.pass_ns) for case in cases)],
-        [Cell("timed pass (median)", "strong"), *(milliseconds(case.timed_median_ns) for case in cases)],
-        [Cell("profiled over timed", "strong"), *(_over_timed(case) for case in cases)],
-        [Cell("nodes", "strong"), *(str(len(case.profile.nodes)) for case in cases)],
-        [Cell("profiled passes", "strong"), *(str(case.profile.passes) for case in cases)],
+        [doc.Cell("profiled pass", "strong"), *(milliseconds(case.pass_ns) for case in cases)],
+        [doc.Cell("timed pass (median)", "strong"), *(milliseconds(case.timed_median_ns) for case in cases)],
+        [doc.Cell("profiled over timed", "strong"), *(_over_timed(case) for case in cases)],
+        [doc.Cell("nodes", "strong"), *(str(len(case.profile.nodes)) for case in cases)],
+        [doc.Cell("profiled passes", "strong"), *(str(case.profile.passes) for case in cases)],
     ]
-    return table(["Operator type", *(case.title for case in cases)], rows)
+    return doc.table(["Operator type", *(case.title for case in cases)], rows)
 
 
 def _over_timed(case: ProfiledCase) -> str:
@@ -101,7 +86,7 @@ def _time(time: OperatorTime | None) -> str:
     return NOTHING if time is None else f"{milliseconds(time.ns_per_pass)} ({time.share:.1%})"
 
 
-def _against_the_baseline(cases: Sequence[ProfiledCase]) -> list[Block]:
+def _against_the_baseline(cases: Sequence[ProfiledCase]) -> list[doc.Block]:
     """In words: which operator types make up the difference between each case and MobileNet."""
     baseline = profiles.baseline_of(cases)
     if baseline is None or len(cases) == 1:
@@ -115,33 +100,33 @@ def _against_the_baseline(cases: Sequence[ProfiledCase]) -> list[Block]:
         if rest := by_op[NAMED_DIFFERENCES:]:
             named.append(f"all else {_signed(sum(ns for _, ns in rest))}")
         lines.append(f"{case.title}: {_signed(sum(ns for _, ns in by_op))}: {', '.join(named)}.")
-    return [paragraph(f"Against {baseline.title}, ms a profiled pass:"), bullets(lines)]
+    return [doc.paragraph(f"Against {baseline.title}, ms a profiled pass:"), doc.bullets(lines)]
 
 
 def _signed(ns: float) -> str:
     return ("-" if ns < 0 else "+") + milliseconds(abs(ns))
 
 
-def _slowest(case: ProfiledCase) -> Details:
+def _slowest(case: ProfiledCase) -> doc.Details:
     slowest = case.slowest[:SLOWEST_NODES]
     together = sum(node.total_ns for _, node in slowest) / case.whole_ns
     summary = f": the {len(slowest)} slowest of {len(case.profile.nodes)} nodes, {together:.1%} of the pass."
-    nodes = table_of([_node(case, index, node) for index, node in slowest], left=("Node", "Operator type"))
-    return Details(words(strong(case.title), summary), (nodes,))
+    nodes = doc.table_of([_node(case, index, node) for index, node in slowest], left=("Node", "Operator type"))
+    return doc.Details(doc.words(doc.strong(case.title), summary), (nodes,))
 
 
-def _node(case: ProfiledCase, index: int, node: NodeTime) -> Line:
+def _node(case: ProfiledCase, index: int, node: NodeTime) -> doc.Line:
     name = short(node.name, LONGEST_NODE)
     return {
         "#": str(index),
-        "Node": Cell(name, "code") if name else NOTHING,
+        "Node": doc.Cell(name, "code") if name else NOTHING,
         "Operator type": short_op(node.op),
         "ms a pass": milliseconds(node.total_ns / case.profile.passes),
         "Share": f"{node.total_ns / case.whole_ns:.1%}",
     }
 
 
-def profile_data(records: Sequence[Record]) -> Data:
+def profile_data(records: Sequence[Record]) -> doc.Data:
     """A line for each node of each profiled case; none where nothing was profiled."""
     names = ["device", "model", "igc", "precision", "runtime", "format", "provider", "threads", "cpus", "abi"]
     lines = []
@@ -151,13 +136,13 @@ def profile_data(records: Sequence[Record]) -> Data:
         for index, node in enumerate(one.profile.nodes):
             times = (node.total_ns / one.profile.passes, node.total_ns / one.whole_ns)
             lines.append((*of_case, index, node.name, node.op, *times))
-    return Data((*names, "index", "node", "op", "ns_per_pass", "share"), tuple(lines))
+    return doc.Data((*names, "index", "node", "op", "ns_per_pass", "share"), tuple(lines))
 
 
 # --- on how many threads ------------------------------------------------------------------------------
 
 
-def scaling(records: Sequence[Record]) -> list[Block]:
+def scaling(records: Sequence[Record]) -> list[doc.Block]:
     """A table for each device and runtime, with words where threads cannot show there what they gain.
 
     Empty where nothing was measured with more than one count of threads.
@@ -166,24 +151,24 @@ def scaling(records: Sequence[Record]) -> list[Block]:
     for group in threads.sweeps(records):
         first = group[0].record
         measured_on = f"Measured on {MEANING_OF_TIME[first.device.clock]}."
-        said = paragraph(" ".join([measured_on, *threads.cautions_beside(first, records)]))
-        found.append(Group(group_title(first, with_threads=False), (said, _scaling_table(group))))
-    introduction = paragraph(
-        emphasis("Speed-up"),
+        said = doc.paragraph(" ".join([measured_on, *threads.cautions_beside(first, records)]))
+        found.append(doc.Group(group_title(first, with_threads=False), (said, _scaling_table(group))))
+    introduction = doc.paragraph(
+        doc.emphasis("Speed-up"),
         " is the median time on one thread over the median on several; ",
-        emphasis("efficiency"),
+        doc.emphasis("efficiency"),
         " is the speed-up over the number of threads, 100% where each of them does as much as one did alone.",
     )
     return [introduction, *found] if found else []
 
 
-def _scaling_table(group: Sequence[Sweep]) -> Table:
+def _scaling_table(group: Sequence[Sweep]) -> doc.Table:
     counts = sorted({point.threads for sweep in group for point in sweep.points})
     with_speed_up = any(point.speed_up is not None for sweep in group for point in sweep.points)
     lines = []
     for sweep in group:
         by_threads = {point.threads: point for point in sweep.points}
-        cells: dict[str, str | Cell] = {"Model": sweep.title}
+        cells: dict[str, str | doc.Cell] = {"Model": sweep.title}
         for count in counts:
             point = by_threads.get(count)
             head = f"{count} thread{'s' if count > 1 else ''}"
@@ -193,4 +178,4 @@ def _scaling_table(group: Sequence[Sweep]) -> Table:
                 cells[f"{head}: speed-up"] = NOTHING if speed_up is None else f"{speed_up:.2f}"
                 cells[f"{head}: efficiency"] = NOTHING if efficiency is None else f"{efficiency:.0%}"
         lines.append(cells)
-    return table_of(lines)
+    return doc.table_of(lines)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
 
 from harness.analyse.gains import promise
 from harness.analyse.rows import BASELINE, Row, table_rows
@@ -20,9 +21,6 @@ from harness.report.files import write_figures, writing
 from harness.report.plots import style
 from harness.study import interleaved
 from harness.study.interleaved import Interleaved
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 REPORT_NAME, SUMMARY_NAME, DATA_NAME = "igc-study.md", "igc-summary.md", "igc-study.csv"
 
@@ -152,12 +150,9 @@ def _interleaved(pair: Interleaved) -> Line:
 
 def drawn(by_device: ByDevice) -> Figure:
     """A panel for each device: the time of each network over MobileNet's, one thread, beside the mult-adds' ratio."""
-    import matplotlib.pyplot as plt
 
-    figure, panels = plt.subplots(
-        1, len(by_device), figsize=(5.4 * len(by_device), 4.6), layout="constrained", squeeze=False
-    )
-    for axes, (serial, rows) in zip(panels[0], by_device.items(), strict=True):
+    figure, panels = style.in_rows(len(by_device), 5.4, 4.6, most=len(by_device))
+    for axes, (serial, rows) in zip(panels, by_device.items(), strict=True):
         shown = [row for row in rows if row.record.case.threads == 1 and row.relative is not None]
         baseline = next((row for row in shown if row.record.case.model == BASELINE), None)
         for y, row in enumerate(shown):

@@ -4,31 +4,19 @@ from __future__ import annotations
 
 from statistics import median
 from textwrap import fill
-from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
 
 from device.records import Clock
 from harness.analyse import fleet
 from harness.analyse.fleet import Spread
-from harness.record.titles import (
-    MEANING_OF_TIME,
-)
+from harness.record.titles import MEANING_OF_TIME
 from harness.record.units import milliseconds
-from harness.report.plots.style import (
-    MEASURED,
-    PROMISE,
-    Plot,
-    Records,
-    Rows,
-    label,
-)
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from harness.report.plots.style import MEASURED, PROMISE, Plot, Records, Rows, label, stacked
 
 
 def _draw(rows: Rows, _: Records) -> Figure | None:
     """A panel for each kind of clock, a row a case, a dot a device: its median."""
-    import matplotlib.pyplot as plt
 
     by_clock: dict[Clock, list[Spread]] = {}
     for one in fleet.spreads(rows) if fleet.is_fleet(rows) else []:
@@ -36,14 +24,8 @@ def _draw(rows: Rows, _: Records) -> Figure | None:
     if not by_clock:
         return None
     heights = [len(its) for its in by_clock.values()]
-    figure, axes_of = plt.subplots(
-        len(heights),
-        figsize=(10, 0.5 * sum(heights) + 1.2 * len(heights) + 0.4),
-        height_ratios=heights,
-        layout="constrained",
-        squeeze=False,
-    )
-    for axes, (clock, its) in zip(axes_of[:, 0], by_clock.items(), strict=True):
+    figure, panels = stacked(heights, (10, 0.5 * sum(heights) + 1.2 * len(heights) + 0.4))
+    for axes, (clock, its) in zip(panels, by_clock.items(), strict=True):
         for row, one in enumerate(its):
             times = [ns / 1e6 for ns in one.medians_ns]
             # One above the other in turn, so that devices of one time do not hide each other.

@@ -5,34 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import cycle
 from textwrap import fill
-from typing import TYPE_CHECKING
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from harness.analyse.rows import Row
-from harness.record.titles import (
-    MEANING_OF_TIME,
-    case_runtime_title,
-)
+from harness.record.titles import MEANING_OF_TIME, case_runtime_title
 from harness.record.units import milliseconds
-from harness.report.plots.style import (
-    MEASURED,
-    PAPER,
-    Plot,
-    Records,
-    Rows,
-    by_ranking,
-    comparable,
-    label,
-)
+from harness.report.plots.style import MEASURED, PAPER, Plot, Records, Rows, by_ranking, comparable, in_rows, label
 from models.paper import table6_device
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 
 def _draw(rows: Rows, _: Records) -> Figure | None:
     """A panel for each device and runtime and one for the paper: times of different clocks have scales of their own."""
-    import matplotlib.pyplot as plt
 
     table = [row for row in rows if row.summary is not None]
     coloured = zip(comparable(table), cycle(MEASURED), strict=False)
@@ -45,14 +30,7 @@ def _draw(rows: Rows, _: Records) -> Figure | None:
         if row.paper_ms is not None and row.spec and row.spec.paper and row.spec.paper.mult_adds
     }
     count = len(series) + bool(paper_points)
-    columns = min(count, 3)
-    lines = -(-count // columns)
-    figure, axes_of = plt.subplots(
-        lines, columns, figsize=(5.2 * columns, 4.2 * lines), layout="constrained", squeeze=False
-    )
-    for axes in axes_of.flat[count:]:
-        axes.set_axis_off()
-    panels = list(axes_of.flat[:count])
+    figure, panels = in_rows(count, 5.2, 4.2)
     for axes, (group, colour) in zip(panels, series, strict=False):
         record = group[0].record
         points = [

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 
 from harness.analyse import profile
 from harness.analyse.profile import OUTSIDE, OperatorTime, ProfiledCase
-from harness.record.titles import (
-    MEANING_OF_TIME,
-    group_title,
-)
+from harness.record.titles import MEANING_OF_TIME, group_title
 from harness.record.units import milliseconds
-from harness.report.plots.style import (
-    Plot,
-    Records,
-    Rows,
-    label,
-)
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
+from harness.report.plots.style import Plot, Records, Rows, label, stacked
 
 _ON_A_COLOUR = "#111111"  # of text on a coloured bar, whatever the colour of text elsewhere
 
@@ -38,23 +29,15 @@ _OPERATORS_NAMED = 3  # a choice: they hold most of the time of nearly every net
 
 def _draw(_: Rows, records: Records) -> Figure | None:
     """A panel for each device, runtime and number of threads, whose times have a scale of their own; a bar a case."""
-    import matplotlib.pyplot as plt
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Rectangle
 
     panels = profile.comparable(records)
     if not panels:
         return None
     colours = _operator_colours([profile.by_operator(case.profile) for cases in panels for case in cases])
     bars = [len(cases) for cases in panels]
-    figure, axes_of = plt.subplots(
-        len(panels),
-        figsize=(9.6, 0.42 * sum(bars) + 1.0 * len(panels) + 1.0),
-        height_ratios=[count + 0.6 for count in bars],
-        layout="constrained",
-        squeeze=False,
-    )
-    for axes, cases in zip(axes_of[:, 0], panels, strict=True):
+    size = (9.6, 0.42 * sum(bars) + 1.0 * len(panels) + 1.0)
+    figure, axes_of = stacked([count + 0.6 for count in bars], size)
+    for axes, cases in zip(axes_of, panels, strict=True):
         _stacked_bars(axes, cases, colours)
     handles: list[Rectangle | Line2D] = [Rectangle((0, 0), 1, 1, color=colour) for colour in colours.values()]
     handles.append(Line2D([], [], color="black", linewidth=2))

@@ -7,31 +7,19 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from statistics import median
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from harness.analyse import groups
 from harness.analyse.statistics import outliers
 from harness.record.record import Record
-from harness.record.titles import (
-    MEANING_OF_TIME,
-    case_title,
-    model_title,
-    runtime_title,
-)
+from harness.record.titles import MEANING_OF_TIME, case_title, model_title, runtime_title
 from harness.record.units import milliseconds
-from harness.report.plots.style import (
-    PROMISE,
-    RING,
-    Plot,
-    Records,
-    Rows,
-    label,
-)
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
+from harness.report.plots.style import PROMISE, RING, Plot, Records, Rows, label, stacked
 
 #: The strip plot's axis is logarithmic outside where the widest deviation is this many times a typical case's MAD, and
 #: linear to this many times it at least. Choices: normal noise stays within 4.5 MAD (3 standard deviations), and on a
@@ -44,8 +32,6 @@ def _draw(_: Rows, records: Records) -> Figure | None:
 
     A drift is a slant then, throttling a bend, a bimodal run two columns.
     """
-    import matplotlib.pyplot as plt
-    from matplotlib.lines import Line2D
 
     panels = [
         cases
@@ -57,15 +43,9 @@ def _draw(_: Rows, records: Records) -> Figure | None:
     rows = [len(cases) for cases in panels]
     lines = max(_row_title(rounds[0]).count("\n") + 1 for cases in panels for rounds in cases)
     height = max(0.15 * lines + 0.1, min(9 / sum(rows), 0.9))  # inches a row
-    figure, axes_of = plt.subplots(
-        len(panels),
-        figsize=(10, height * sum(rows) + 1.4 * len(panels) + 0.6),
-        height_ratios=rows,
-        layout="constrained",
-        squeeze=False,
-    )
+    figure, axes_of = stacked(rows, (10, height * sum(rows) + 1.4 * len(panels) + 0.6))
     colours = _round_colours({record.round for cases in panels for rounds in cases for record in rounds})
-    for axes, cases in zip(axes_of[:, 0], panels, strict=True):
+    for axes, cases in zip(axes_of, panels, strict=True):
         _strips(axes, cases, colours)
     dot: dict[str, Any] = {"linestyle": "none", "marker": "o"}
     handles = [Line2D([], [], color=colour, markersize=5, **dot) for colour in colours.values()]
@@ -159,10 +139,9 @@ def _percent_axis(axes: Axes, cases: Sequence[Sequence[float]]) -> None:
 
 def _round_colours(rounds: set[int]) -> dict[int, Any]:
     """From dark to light in their order, but not so light that a dot is lost on white."""
-    import matplotlib.pyplot as plt
 
     ordered = sorted(rounds)
-    return {one: plt.get_cmap("viridis")(0.82 * place / max(len(ordered) - 1, 1)) for place, one in enumerate(ordered)}
+    return {one: colormaps["viridis"](0.82 * place / max(len(ordered) - 1, 1)) for place, one in enumerate(ordered)}
 
 
 def _describe(_: Rows, records: Records) -> str:

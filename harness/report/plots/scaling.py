@@ -3,46 +3,27 @@
 from __future__ import annotations
 
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from harness.analyse import scaling
 from harness.analyse.scaling import Sweep
-from harness.record.titles import (
-    MEANING_OF_TIME,
-    group_title,
-)
-from harness.report.plots.style import (
-    LINES,
-    MARKERS,
-    PROMISE,
-    Plot,
-    Records,
-    Rows,
-    label,
-)
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from harness.record.titles import MEANING_OF_TIME, group_title
+from harness.report.plots.style import LINES, MARKERS, PROMISE, Plot, Records, Rows, in_rows, label
 
 
 def _draw(_: Rows, records: Records) -> Figure | None:
     """A panel for each device and runtime: speed-up over one thread against threads, a line a case."""
-    import matplotlib.pyplot as plt
-    from matplotlib.lines import Line2D
 
     known_in = [[sweep for sweep in group if _known(sweep)] for group in scaling.sweeps(records)]
     panels = [group for group in known_in if group]
     if not panels:
         return None
     titles = list(dict.fromkeys(sweep.title for sweeps in panels for sweep in sweeps))
-    columns = min(len(panels), 3)
-    rows = -(-len(panels) // columns)
-    figure, axes_of = plt.subplots(
-        rows, columns, figsize=(max(4.6 * columns, 6.4), 4.2 * rows + 0.8), layout="constrained", squeeze=False
-    )
-    for axes in axes_of.flat[len(panels) :]:
-        axes.set_axis_off()
-    for axes, sweeps in zip(axes_of.flat, panels, strict=False):
+    figure, axes_of = in_rows(len(panels), max(4.6, 6.4 / len(panels)), 4.6)
+    for axes, sweeps in zip(axes_of, panels, strict=True):
         for sweep in sweeps:
             axes.plot(*zip(*_known(sweep), strict=True), **_line(titles.index(sweep.title)))
         record = sweeps[0].record
@@ -59,7 +40,7 @@ def _draw(_: Rows, records: Records) -> Figure | None:
     handles = [Line2D([], [], **_line(place)) for place in range(len(titles))]
     handles.append(Line2D([], [], color=PROMISE, linestyle="--"))
     labels = [*map(label, titles), "ideal"]
-    figure.legend(handles, labels, loc="outside lower center", ncols=2 * columns, frameon=False, fontsize=9)
+    figure.legend(handles, labels, loc="outside lower center", ncols=2 * min(len(panels), 3), frameon=False, fontsize=9)
     return figure
 
 

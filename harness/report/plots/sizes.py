@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 from itertools import chain, cycle
-from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 
 from harness.analyse import sizes
-from harness.report.plots.style import (
-    PAPER,
-    Plot,
-    Records,
-    Rows,
-    label,
-)
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+from harness.report.plots.style import PAPER, Plot, Records, Rows, in_rows, label
 
 _ONNX, _OTHER_FILES = "#1f77b4", ("#7b5ea7", "#2ca089", "#d9822b")
 
 
 def _draw(rows: Rows, __: Records) -> Figure | None:
     """Bars for each network and precision: its ONNX file, other runtimes' files, and a line where the paper's is."""
-    import matplotlib.pyplot as plt
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Rectangle
 
     found = sizes.file_sizes([row for row in rows if row.summary is not None])
     if not found:
@@ -40,7 +30,7 @@ def _draw(rows: Rows, __: Records) -> Figure | None:
     ]
     titles = [size.title for size in found]
     bars.sort(key=lambda bar: titles.index(bar[0]))  # which leaves them below the file they were made from
-    figure, axes = plt.subplots(figsize=(8.6, 0.32 * len(bars) + 1.5), layout="constrained")
+    figure, [axes] = in_rows(1, 8.6, 0.32 * len(bars) + 1.5)
     for y, (_, megabytes, in_paper, colour) in enumerate(bars):
         axes.barh(y, megabytes, height=0.78, color=colour)
         if in_paper is not None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import cycle
-from typing import TYPE_CHECKING
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from harness.analyse.gains import promise
 from harness.analyse.rows import Row, by_device, is_baseline
-from harness.record.titles import (
-    MEANING_OF_TIME,
-    case_runtime_title,
-)
+from harness.record.titles import MEANING_OF_TIME, case_runtime_title
 from harness.report.plots.style import (
     MEASURED,
     PAPER,
@@ -22,12 +22,9 @@ from harness.report.plots.style import (
     by_ranking,
     comparable,
     label,
+    stacked,
 )
 from models.paper import table6_device
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 
 def _draw(rows: Rows, _: Records) -> Figure | None:
@@ -35,7 +32,6 @@ def _draw(rows: Rows, _: Records) -> Figure | None:
 
     A panel a device: what is measured on one is never set beside what is measured on another.
     """
-    import matplotlib.pyplot as plt
 
     of_devices = by_device([row for row in rows if row.relative is not None])
     if not of_devices:
@@ -44,14 +40,8 @@ def _draw(rows: Rows, _: Records) -> Figure | None:
     titles_of = [list(dict.fromkeys(row.title for row in rows)) for rows in of_devices]
     # the legend above a panel takes as much room as a bar a line
     heights = [len(bars) * (len(titles) + 1) for bars, titles in zip(bars_of, titles_of, strict=True)]
-    figure, panels = plt.subplots(
-        len(of_devices),
-        figsize=(8.6, 0.27 * sum(heights) + 1.0 * len(of_devices)),
-        height_ratios=heights,
-        layout="constrained",
-        squeeze=False,
-    )
-    for axes, bars, titles in zip(panels[:, 0], bars_of, titles_of, strict=True):
+    figure, panels = stacked(heights, (8.6, 0.27 * sum(heights) + 1.0 * len(of_devices)))
+    for axes, bars, titles in zip(panels, bars_of, titles_of, strict=True):
         _speed_bars(axes, bars, titles)
     return figure
 
@@ -75,7 +65,6 @@ def _speeds(compared: Sequence[Row]) -> list[_Bars]:
 
 
 def _speed_bars(axes: Axes, bars: Sequence[_Bars], titles: Sequence[str]) -> None:
-    from matplotlib.patches import Rectangle
 
     height = 0.8 / len(bars)
     for place, (_, colour, speeds) in enumerate(bars):

@@ -6,7 +6,12 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from harness.analyse import groups, ranking
 from harness.analyse.rows import Row
@@ -14,9 +19,6 @@ from harness.record.record import Record
 from harness.record.titles import MEANING_OF_TIME
 from harness.report import document
 from harness.report.layout import one_line
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Rows: TypeAlias = Sequence[Row]
 Records: TypeAlias = Sequence[Record]
@@ -61,7 +63,6 @@ def made(
     describe: Callable[[], str] = lambda: "",
 ) -> document.Figure | None:
     """What `draw` draws, as bytes; None where it draws nothing."""
-    import matplotlib.pyplot as plt
 
     with style():
         figure = draw()
@@ -73,8 +74,25 @@ def made(
         png, svg = io.BytesIO(), io.BytesIO()
         figure.savefig(png, format="png", bbox_inches=box, metadata={"Software": None})
         figure.savefig(svg, format="svg", bbox_inches=box, metadata={"Date": None})
-        plt.close(figure)
     return document.Figure(name, title, caption, describe(), svg.getvalue().decode(), png.getvalue())
+
+
+def stacked(heights: Sequence[float], size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
+    """Panels below one another, as high as these numbers are to each other; the size is in inches."""
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, list(figure.subplots(len(heights), height_ratios=heights, squeeze=False).flat)
+
+
+def in_rows(count: int, width: float, height: float, most: int = 3) -> tuple[Figure, list[Axes]]:
+    """So many panels of this size in inches, `most` side by side."""
+    columns, lines = min(count, most), -(-count // most)
+    figure = Figure(figsize=(width * columns, height * lines), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = list(figure.subplots(lines, columns, squeeze=False).flat)
+    for unused in panels[count:]:
+        unused.set_axis_off()
+    return figure, panels[:count]
 
 
 def label(text: str) -> str:
@@ -86,9 +104,6 @@ def label(text: str) -> str:
 @contextmanager
 def style() -> Iterator[None]:
     """How all plots look, and nothing of it afterwards: others draw in the same process."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
     style = {
         "svg.hashsalt": "tenpass",  # the same rows give the same bytes
         "svg.fonttype": "none",  # text stays text: small, sharp, and of the page's colour
@@ -98,7 +113,7 @@ def style() -> Iterator[None]:
         "figure.dpi": 110,
         "text.parse_math": False,  # a "$" in a name is a "$"
     }
-    with mpl.rc_context(style):  # type: ignore[arg-type]
+    with rc_context(style):  # type: ignore[arg-type]
         yield
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from export.clc.find import reads
+
 if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
@@ -26,7 +28,7 @@ def fold(model: onnx.ModelProto) -> None:
     for node in graph.node:
         if node.op_type == "Identity" and node.input[0] in constants:  # the exporter's, for equal weights
             constants[node.output[0]] = constants[node.input[0]]
-    readers = Counter(name for node in graph.node for name in node.input)
+    readers = Counter(name for node in graph.node for name in reads(node))
     readers.update(port.name for port in graph.output)
     makers = {node.output[0]: node for node in graph.node if node.op_type == "Conv"}
     folded = set()
@@ -50,6 +52,22 @@ def fold(model: onnx.ModelProto) -> None:
     kept = [node for node in graph.node if node.op_type != "BatchNormalization" or node.output[0] not in folded]
     del graph.node[:]
     graph.node.extend(kept)
+    if folded:
+        _drop_unread(graph)
+
+
+def _drop_unread(graph: onnx.GraphProto) -> None:
+    """Drops the constants, and the Identity nodes behind them, that nothing reads any more."""
+    given = {port.name for port in graph.output}
+    read = given | {name for node in graph.node for name in reads(node)}
+    nodes = [node for node in graph.node if node.op_type != "Identity" or node.output[0] in read]
+    read = given | {name for node in nodes for name in reads(node)}
+    tensors = [tensor for tensor in graph.initializer if tensor.name in read]
+    inputs = {tensor.name for tensor in graph.initializer} - {tensor.name for tensor in tensors}
+    ports = [port for port in graph.input if port.name not in inputs]  # old files have constants among the inputs
+    for field, kept in ((graph.node, nodes), (graph.initializer, tensors), (graph.input, ports)):
+        del field[:]
+        field.extend(kept)
 
 
 def _folded(
