@@ -86,10 +86,12 @@ def benchmark(
     listed = list(networks) if isinstance(networks, list | tuple) else [networks]
     attachment = attachment or Attachment()
     with tempfile.TemporaryDirectory(prefix="tenpass-") as scratch:
-        devices = choose((device,) if isinstance(device, str) else device, attachment.server)
+        named = (device,) if isinstance(device, str) else device
         choices = _choices(listed, example, Path(scratch), options)
-        plan = plan_of(choices, devices, Path(out).name if out else "benchmark", shlex.join(["python", *sys.argv]))
-        folder = new_folder(Path(out) if out else Path(scratch, "run"), devices)
+        name = Path(out).name if out else "benchmark"
+        command = shlex.join(["python", *sys.argv])
+        plan = plan_of(choices, lambda: choose(named, attachment.server), name, command)
+        folder = new_folder(Path(out) if out else Path(scratch, "run"), plan.devices)
         sessions = sessions_here(attachment)
         outcome = measure_plan(plan, folder, progress or Silence(), sessions, is_resumed=False)
         return Results(outcome.plan, tuple(journal.read(folder)), outcome.failures)

@@ -67,10 +67,9 @@ def _plan_and_folder(options: RunOptions) -> tuple[Plan, Path]:
     if options.resume is not None and not options.is_plan_given:
         recorded = plans.read(options.resume)
         return replace(recorded, timeouts=choices.timeouts, reboot=choices.reboot), options.resume
-    devices = options.where.choose(options.devices)
     command = shlex.join(["python", "-m", "harness.run", *sys.argv[1:]])
-    plan = plan_of(choices, devices, run="", command=command)
-    folder = options.resume or new_folder(options.out, devices)
+    plan = plan_of(choices, lambda: options.where.choose(options.devices), run="", command=command)
+    folder = options.resume or new_folder(options.out, plan.devices)
     return replace(plan, run=folder.name), folder
 
 

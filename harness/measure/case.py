@@ -47,7 +47,7 @@ PROFILE_PASSES: dict[Clock, int] = {"wall": 10, "instructions": 1, "emulated": 1
 class Run:
     """What all records of one run share. With `profile`, a case's first round tells the time of its nodes, too.
 
-    With `counters`, the CPU's are read around each pass, where the time is hardware's.
+    With `counters`, the CPU's are read around each pass; None: where the time is hardware's.
     """
 
     id: str
@@ -55,7 +55,7 @@ class Run:
     timeout_s: float
     limits: Limits = field(default_factory=Limits)
     profile: bool = False
-    counters: bool = True
+    counters: bool | None = None
 
     @classmethod
     def of_plan(cls, plan: Plan) -> Run:
@@ -207,7 +207,7 @@ def _complete(request: RunRequest, one: CaseRound, device: Device, run: Run) -> 
         passes=case.passes,
         settle_ms=BOARD_SETTLE_MS if is_modelled else 0,
         repeatable=is_modelled,
-        counters=run.counters and info.clock == "wall",
+        counters=info.clock == "wall" if run.counters is None else run.counters,
         profile_passes=PROFILE_PASSES[info.clock] if profiled else 0,
         timeout_s=run.timeout_s,
         provider=case.provider,

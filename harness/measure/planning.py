@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from device.open import is_deterministic
@@ -22,8 +22,10 @@ from models.spec import ModelSpec
 from toolchain.paths import REPOSITORY
 
 
-def plan_of(choices: Choices, devices: Sequence[str], run: str, command: str) -> Plan:
-    """The plan of a run of this name on these devices; `command` runs it again.
+def plan_of(choices: Choices, choose: Callable[[], Sequence[str]], run: str, command: str) -> Plan:
+    """The plan of a run of this name; `command` runs it again.
+
+    `choose` gives the devices; it is asked once all is known to be well that does not depend on them.
 
     Raises UsageError for choices that make no sense, or of which nothing can be measured.
     """
@@ -32,7 +34,7 @@ def plan_of(choices: Choices, devices: Sequence[str], run: str, command: str) ->
     checkpoints = parse_weights(choices.weights, [spec.name for spec in specs])
     named = [*(spec.name for spec in specs), *(one.name for one in own)]
     calibrations = files_by_model("--calibration", choices.calibrations, named)
-    rounds = choices.rounds or 1
+    devices, rounds = tuple(choose()), choices.rounds or 1
     if any(map(replay.is_recording, devices)):
         cases, recorded_rounds = _recorded_cases(devices, choices.models)
         rounds = choices.rounds or recorded_rounds
@@ -46,7 +48,7 @@ def plan_of(choices: Choices, devices: Sequence[str], run: str, command: str) ->
         utc=datetime.now(UTC).isoformat(timespec="seconds"),
         commit=_commit(),
         command=command,
-        devices=tuple(devices),
+        devices=devices,
         cases=cases,
         seed=seed,
         order=plan.sequential(cases, rounds) if is_sequential else plan.shuffled(cases, rounds, seed),

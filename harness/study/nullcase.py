@@ -98,7 +98,7 @@ class NullNetwork:
         passes, shape = len(measurement.warmup) + len(measurement.samples), measurement.outputs[0].shape
         failure = None
         if shape != (1, passes) or len(self.told_ns) != passes:
-            failure = f"of {passes} passes its output tells of {len(self.told_ns)}; make parts builds the runtime anew"
+            failure = f"it made {passes} passes, its output tells of {len(self.told_ns)}; make parts builds it anew"
         return OutputCheck(None, None, None, tolerance=0.0, failure=failure)
 
 
