@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,7 +60,7 @@ def measure(
         passes = PASSES_ON_BOARDS if opener_of(device).kind == "board" else PASSES_ON_HARDWARE
         choices = Choices(tuple(models), igc=IGC, fuse_separable=True, threads=tuple(threads), passes=passes)
         out = new_folder(folder / device.replace(":", "-"), (device,))
-        plan = plan_of(choices, (device,), out.name, shlex.join(["tenpass", "study", "kernel"]))
+        plan = plan_of(choices, partial(tuple, (device,)), out.name, shlex.join(["tenpass", "study", "kernel"]))
         try:
             outcome = measure_plan(plan, out, progress, sessions_here(Attachment()), is_resumed=False)
         except UsageError:
