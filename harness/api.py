@@ -93,8 +93,8 @@ def benchmark(
         plan = plan_of(choices, lambda: choose(named, attachment.server), name, command)
         folder = new_folder(Path(out) if out else Path(scratch, "run"), plan.devices)
         sessions = sessions_here(attachment)
-        outcome = measure_plan(plan, folder, progress or Silence(), sessions, is_resumed=False)
-        return Results(outcome.plan, tuple(journal.read(folder)), outcome.failures)
+        result = measure_plan(plan, folder, progress or Silence(), sessions, is_resumed=False)
+        return Results(result.plan, tuple(journal.read(folder)), result.failures)
 
 
 def _choices(

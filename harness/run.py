@@ -22,7 +22,7 @@ from harness.cli.run import RunOptions, run_command
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK
 
 if TYPE_CHECKING:
-    from harness.measure.run import Outcome
+    from harness.measure.run import RunResult
     from harness.record.plan import Plan
     from harness.report.write import Written
 
@@ -38,11 +38,11 @@ def run(options: RunOptions) -> int:
     display, is_resumed = Display(), options.resume is not None
     try:
         with display.shown(), options.where.sessions() as sessions:
-            outcome = measure_plan(plan, folder, display, sessions, is_resumed=is_resumed)
+            result = measure_plan(plan, folder, display, sessions, is_resumed=is_resumed)
     finally:
         with contextlib.suppress(OSError):
             folder.rmdir()  # only an empty one goes: nothing came of the run
-    return _print_outcome(outcome, write(folder), folder)
+    return _print_result(result, write(folder), folder)
 
 
 def _only(options: RunOptions) -> int:
@@ -73,12 +73,12 @@ def _plan_and_folder(options: RunOptions) -> tuple[Plan, Path]:
     return replace(plan, run=folder.name), folder
 
 
-def _print_outcome(outcome: Outcome, report: Written, folder: Path) -> int:
+def _print_result(result: RunResult, report: Written, folder: Path) -> int:
     """The table on stdout, what failed on stderr; the exit code says whether all is well."""
     from harness.record.plan import missing_cases
     from harness.report import sections, terminal
 
-    plan, records = outcome.plan, report.records
+    plan, records = result.plan, report.records
     click.echo(terminal.table(sections.brief_table(report.rows)) if report.rows else "nothing was measured")
     for line in sections.warning_lines(report.rows):
         click.echo(f"warning: {terminal.escaped(line)}")
@@ -92,12 +92,12 @@ def _print_outcome(outcome: Outcome, report: Written, folder: Path) -> int:
         where = f"{one.device}: " if several else ""
         if one.record is not None:
             click.echo(f"failed: {where}{one.case_round.id}: {one.record.status}: {one.record.error}", err=True)
-        elif one.device not in outcome.failures:
+        elif one.device not in result.failures:
             click.echo(f"not measured: {where}{one.case_round.id}: the run ended before it", err=True)
-    for device, failure in outcome.failures.items():
+    for device, failure in result.failures.items():
         count = sum(one.device == device and one.record is None for one in missing)
         click.echo(f"failed: {device}: {failure}; not measured: {count} cases", err=True)
-    return EXIT_CASE_FAILED if missing or outcome.failures else EXIT_OK
+    return EXIT_CASE_FAILED if missing or result.failures else EXIT_OK
 
 
 run.__doc__ = __doc__

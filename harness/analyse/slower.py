@@ -1,4 +1,4 @@
-"""Is a case slower than it was? The figures of one case in two runs become a ratio, its interval and a verdict.
+"""Is a case slower than it was? The figures of one case in two runs become a ratio, its interval and a outcome.
 
 Pure functions. Where a figure is exact (a clock or an emulator that counts instructions), the figure itself decides.
 Elsewhere a statistical test and a factor must both say so, as in airspeed velocity (`asv continuous`: Mann-Whitney, and
@@ -24,10 +24,10 @@ from harness.analyse.statistics import CONFIDENCE
 
 #: What became of a case. "same": no difference that counts could have been missed; "cant_tell": one could.
 #: "failed": not measured well, or its output found wrong, in one run or both; "missing": not in one of the runs.
-Verdict = Literal["faster", "slower", "same", "cant_tell", "failed", "missing"]
+Outcome = Literal["faster", "slower", "same", "cant_tell", "failed", "missing"]
 
 #: How people read them.
-WORDS: dict[Verdict, str] = {
+WORDS: dict[Outcome, str] = {
     "faster": "faster",
     "slower": "SLOWER",
     "same": "no difference",
@@ -58,14 +58,14 @@ P_VALUE = 0.2
 
 
 @dataclass(frozen=True)
-class Told:
+class Difference:
     """What the figures of one case say. `ratio` is the new figure over the old one: above 1 is slower.
 
     `base` and `new` are in the unit that was given. `low` and `high` are the ratio's interval, `p_value` is Mann and
-    Whitney's; None where there is none. `reason` says in words why the verdict is what it is.
+    Whitney's; None where there is none. `reason` says in words why the outcome is what it is.
     """
 
-    verdict: Verdict
+    outcome: Outcome
     base: float
     new: float
     ratio: float
@@ -77,7 +77,7 @@ class Told:
 
 def by_figure(
     base: Sequence[float], new: Sequence[float], factor: float = EXACT_FACTOR, *, takes_turns: bool = False
-) -> Told:
+) -> Difference:
     """Of exact figures, one a pass, any unit, rounds one after the other: the ratio of the medians decides.
 
     Different are medians further apart than `factor`. With `takes_turns` (several threads on one core, as it happens)
@@ -93,18 +93,18 @@ def by_figure(
     )
     ratio = float(middle_new / middle_base)
     overlap = low_new <= high_base and low_base <= high_new
-    verdict: Verdict
+    outcome: Outcome
     if 1 / factor <= ratio <= factor:
-        verdict, reason = "same", f"within {factor - 1:.2%}"
+        outcome, reason = "same", f"within {factor - 1:.2%}"
     elif takes_turns and overlap:
         spread = max(high_base / low_base, high_new / low_new) - 1
-        verdict, reason = "cant_tell", f"passes of one run differ by {spread:.1%} themselves; make more (--passes)"
+        outcome, reason = "cant_tell", f"passes of one run differ by {spread:.1%} themselves; make more (--passes)"
     else:
-        verdict, reason = _direction(ratio), f"an exact figure, more than {factor - 1:.2%} off"
-    return Told(verdict, float(middle_base), float(middle_new), ratio, None, None, None, reason)
+        outcome, reason = _direction(ratio), f"an exact figure, more than {factor - 1:.2%} off"
+    return Difference(outcome, float(middle_base), float(middle_new), ratio, None, None, None, reason)
 
 
-def by_rounds(base: Sequence[Sequence[float]], new: Sequence[Sequence[float]], factor: float = FACTOR) -> Told:
+def by_rounds(base: Sequence[Sequence[float]], new: Sequence[Sequence[float]], factor: float = FACTOR) -> Difference:
     """Of times, any unit, a sequence of passes for each round: what the quick passes say.
 
     The ratio is that of the QUICK_QUANTILE of all passes of each run. Faster or slower is a case whose ratio is
@@ -141,22 +141,22 @@ def by_rounds(base: Sequence[Sequence[float]], new: Sequence[Sequence[float]], f
     few = [f"{name} has {_rounds(run)}" for name, run in (("BASE", base), ("NEW", new)) if len(run) < FEWEST_ROUNDS]
     if few:
         reason = f"{' and '.join(few)}, {FEWEST_ROUNDS} are needed, 5 are better (--rounds 5)"
-        return Told("cant_tell", then, now, ratio, None, None, None, reason)
+        return Difference("cant_tell", then, now, ratio, None, None, None, reason)
     quicker_base, quicker_new = _quicker(base), _quicker(new)
     low, high, p_value = _ranks(*([_quick(one) for one in rounds] for rounds in (quicker_base, quicker_new)))
     slower, other = (quicker_new, then) if ratio > 1 else (quicker_base, now)
     seen = f"p = {p_value:.2g} over the quicker rounds"
-    verdict: Verdict
+    outcome: Outcome
     if 1 / factor < ratio < factor:
-        verdict, reason = "same", f"within {factor - 1:.1%}; {seen}"
+        outcome, reason = "same", f"within {factor - 1:.1%}; {seen}"
     elif p_value > P_VALUE:
-        verdict, reason = "cant_tell", f"rounds differ as much among themselves ({seen}); {_MORE}"
+        outcome, reason = "cant_tell", f"rounds differ as much among themselves ({seen}); {_MORE}"
     elif _mean([min(of_round) for of_round in slower]) <= other:
         which = "NEW" if ratio > 1 else "BASE"
-        verdict, reason = "cant_tell", f"single passes of {which} are as quick as those of the other run; {_MORE}"
+        outcome, reason = "cant_tell", f"single passes of {which} are as quick as those of the other run; {_MORE}"
     else:
-        verdict, reason = _direction(ratio), seen
-    return Told(verdict, then, now, ratio, min(low, ratio), max(high, ratio), p_value, reason)
+        outcome, reason = _direction(ratio), seen
+    return Difference(outcome, then, now, ratio, min(low, ratio), max(high, ratio), p_value, reason)
 
 
 #: What helps where nothing can be told.
@@ -200,5 +200,5 @@ def _ranks(base: Sequence[float], new: Sequence[float]) -> tuple[float, float, f
     return float(quotients[dropped]), float(quotients[-1 - dropped]), float(p_value)
 
 
-def _direction(ratio: float) -> Verdict:
+def _direction(ratio: float) -> Outcome:
     return "slower" if ratio > 1 else "faster"

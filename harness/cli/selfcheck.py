@@ -27,7 +27,7 @@ REPORT_NAME, RAW_NAME = "selfcheck.md", "selfcheck.json"
 def main(name: str, out: Path | None) -> int:
     from harness.report.files import writing
     from harness.study import selfcheck
-    from harness.study.selfcheck_report import markdown, verdicts
+    from harness.study.selfcheck_report import markdown, targets
 
     if out is not None:
         with writing(out):  # before it has taken minutes
@@ -39,7 +39,7 @@ def main(name: str, out: Path | None) -> int:
         with writing(out):
             (out / REPORT_NAME).write_text(report)
             (out / RAW_NAME).write_text(json.dumps(asdict(checked), indent=1) + "\n")
-    return EXIT_CASE_FAILED if any(verdict.met is False for verdict in verdicts(checked)) else EXIT_OK
+    return EXIT_CASE_FAILED if any(target.met is False for target in targets(checked)) else EXIT_OK
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ def summary(comparison: Comparison) -> str:
     if comparison.refusals:
         return f"These runs may not be compared: {'; '.join(comparison.refusals)}."
     count = len(comparison.regressions)
-    verdicts = Counter(case.verdict for case in comparison.cases)
-    found = ", ".join(f"{number} {WORDS[verdict]}" for verdict, number in verdicts.items())
+    outcomes = Counter(case.outcome for case in comparison.cases)
+    found = ", ".join(f"{number} {WORDS[outcome]}" for outcome, number in outcomes.items())
     return f"{count or 'No'} regression{'' if count == 1 else 's'} in {len(comparison.cases)} cases: {found}."
 
 
@@ -53,9 +53,9 @@ def markdown(comparison: Comparison) -> str:
 
 
 def _legend(comparison: Comparison) -> list[str]:
-    exact = [case for case in comparison.cases if case.told is not None and case.is_exact]
+    exact = [case for case in comparison.cases if case.difference is not None and case.is_exact]
     lines = []
-    if len(exact) < sum(case.told is not None for case in comparison.cases):
+    if len(exact) < sum(case.difference is not None for case in comparison.cases):
         lines.append(
             "Times are those of the quick passes (a tenth is quicker), without what other programs took of them; a "
             f"difference counts from a factor of {comparison.factor:g} on, where a test over the rounds says so, too."
@@ -77,17 +77,17 @@ def _table(comparison: Comparison) -> Table:
 
 
 def _row(comparison: Comparison, case: ComparedCase) -> dict[str, str]:
-    told, record = case.told, case.record
+    difference, record = case.difference, case.record
     of_both = comparison.warnings(case)
     warnings = [f"{name}: {text}" for name, text in zip(("BASE", "NEW"), of_both, strict=True) if text]
     same = of_both[0] == of_both[1] and of_both[0]
     return {
         "Device": record.device.serial,
         "Case": case_title(record),
-        "BASE": _figure(case, told.base) if told else NOTHING,
-        "NEW": _figure(case, told.new) if told else NOTHING,
+        "BASE": _figure(case, difference.base) if difference else NOTHING,
+        "NEW": _figure(case, difference.new) if difference else NOTHING,
         "NEW / BASE": ratio(case),
-        "Outcome": WORDS[case.verdict],
+        "Outcome": WORDS[case.outcome],
         "Why": case.reason,
         "Warnings": f"both: {same}" if same else "; ".join(warnings) or NOTHING,
         "Measured on": MEANING_OF_TIME[record.device.clock],
@@ -100,14 +100,14 @@ def _figure(case: ComparedCase, value: float) -> str:
 
 def ratio(case: ComparedCase) -> str:
     """NEW over BASE with its interval, 0.956 [0.950, 0.963]; of exact figures 0.9560; ~0.956 where nothing is sure."""
-    told = case.told
-    if told is None:
+    difference = case.difference
+    if difference is None:
         return NOTHING
     if case.is_exact:
-        return f"{told.ratio:.4f}"
-    if told.low is None or told.high is None:
-        return f"~{told.ratio:.3f}"
-    return f"{told.ratio:.3f} [{told.low:.3f}, {told.high:.3f}]"
+        return f"{difference.ratio:.4f}"
+    if difference.low is None or difference.high is None:
+        return f"~{difference.ratio:.3f}"
+    return f"{difference.ratio:.3f} [{difference.low:.3f}, {difference.high:.3f}]"
 
 
 # --- for programs -------------------------------------------------------------------------------------
@@ -153,15 +153,17 @@ def _suite(root: ElementTree.Element, comparison: Comparison, name: str, cases: 
 
 def _test_case(comparison: Comparison, case: ComparedCase) -> ElementTree.Element:
     record = case.record
-    seconds = {"time": f"{case.told.new / 1e9:.9f}"} if case.told is not None and case.figure == TIME else {}
+    seconds = (
+        {"time": f"{case.difference.new / 1e9:.9f}"} if case.difference is not None and case.figure == TIME else {}
+    )
     names = {"classname": one_line(record.device.serial), "name": one_line(record.id)}
     element = ElementTree.Element("testcase", names | seconds)
-    message = f"{WORDS[case.verdict]}: {case.reason}"
-    if case.told is not None:
-        message = f"{WORDS[case.verdict]}, NEW / BASE {ratio(case)}: {case.reason}"
+    message = f"{WORDS[case.outcome]}: {case.reason}"
+    if case.difference is not None:
+        message = f"{WORDS[case.outcome]}, NEW / BASE {ratio(case)}: {case.reason}"
     if case.regression:
-        ElementTree.SubElement(element, "failure", message=one_line(message), type=case.verdict)
-    elif case.verdict in ("cant_tell", "missing", "failed"):
+        ElementTree.SubElement(element, "failure", message=one_line(message), type=case.outcome)
+    elif case.outcome in ("cant_tell", "missing", "failed"):
         ElementTree.SubElement(element, "skipped", message=one_line(message))
     output = ElementTree.SubElement(element, "system-out")
     output.text = "\n".join(f"{name}: {one_line(value)}" for name, value in _row(comparison, case).items())
@@ -194,22 +196,22 @@ def _run_in_json(run: Run) -> dict[str, Any]:
 
 
 def _case_in_json(comparison: Comparison, case: ComparedCase) -> dict[str, Any]:
-    told, record = case.told, case.record
+    difference, record = case.difference, case.record
     return {
         "device": record.device.serial,
         "clock": record.device.clock,
         "id": record.id,
         "title": case_title(record),
-        "verdict": case.verdict,
+        "outcome": case.outcome,
         "regression": case.regression,
         "reason": case.reason,
-        "figure": case.figure if told else None,
-        "base": told.base if told else None,
-        "new": told.new if told else None,
-        "ratio": told.ratio if told else None,
-        "low": told.low if told else None,
-        "high": told.high if told else None,
-        "p_value": told.p_value if told else None,
+        "figure": case.figure if difference else None,
+        "base": difference.base if difference else None,
+        "new": difference.new if difference else None,
+        "ratio": difference.ratio if difference else None,
+        "low": difference.low if difference else None,
+        "high": difference.high if difference else None,
+        "p_value": difference.p_value if difference else None,
         "sides": {
             name: {
                 "rounds": len(rounds),

@@ -126,7 +126,7 @@ def data(of: Sequence[Line]) -> Data:
 
 def _plain(line: Line, point: Point) -> dict[str, Value]:
     step = point.step
-    told = step.told if step else None
+    difference = step.difference if step else None
     ends_well = groups.measured(point.rounds)
     return {
         "device": line.serial,
@@ -140,11 +140,11 @@ def _plain(line: Line, point: Point) -> dict[str, Value]:
         "rounds": len(point.rounds),
         "rounds_ok": len(ends_well),
         "median_ns": point.median_ns,
-        "verdict": step.verdict if step else None,
-        "figure": step.figure if step and told else None,
-        "ratio": told.ratio if told else None,
-        "ratio_low": told.low if told else None,
-        "ratio_high": told.high if told else None,
+        "outcome": step.outcome if step else None,
+        "figure": step.figure if step and difference else None,
+        "ratio": difference.ratio if difference else None,
+        "ratio_low": difference.low if difference else None,
+        "ratio_high": difference.high if difference else None,
         "changed": "; ".join(point.changed) or None,
         "folder": str(point.run.folder),
     }
@@ -180,6 +180,6 @@ def _shown(line: Line, point: Point) -> dict[str, str]:
         "Runtime": two_runs.runtime_version(point.record),
         "Median (ms)": milliseconds(point.median_ns) if point.median_ns is not None else point.record.status,
         "To the one before": formats.ratio(step) if step else NOTHING,
-        "Outcome": WORDS[step.verdict] if step else NOTHING,
+        "Outcome": WORDS[step.outcome] if step else NOTHING,
         "Changed": "; ".join(point.changed) or NOTHING,
     }

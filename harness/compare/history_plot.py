@@ -61,8 +61,8 @@ def _panel(axes: Axes, lines: Sequence[Line]) -> None:
             if not point.is_new_line:
                 axes.plot([x, next_x], [y, next_y], color=colour, linewidth=1.4)
         for x, y, point in zip(xs, ys, timed, strict=True):
-            if point.step is not None and point.step.verdict in ("slower", "faster"):
-                ring = _SLOWER if point.step.verdict == "slower" else _FASTER
+            if point.step is not None and point.step.outcome in ("slower", "faster"):
+                ring = _SLOWER if point.step.outcome == "slower" else _FASTER
                 axes.plot(
                     [x], [y], "o", markersize=13, markerfacecolor="none", markeredgecolor=ring, markeredgewidth=1.6
                 )

@@ -10,7 +10,7 @@ from pathlib import Path
 from device.records import Counters, DeviceInfo, Pass
 from export import fingerprint
 from harness.analyse import groups, preemption, slower, statistics, warnings
-from harness.analyse.slower import EXACT_FACTOR, FACTOR, Told, Verdict
+from harness.analyse.slower import EXACT_FACTOR, FACTOR, Difference, Outcome
 from harness.record import journal
 from harness.record import plan as plans
 from harness.record.plan import Limits, Plan
@@ -42,17 +42,17 @@ class Run:
 class ComparedCase:
     """One case on one device in both runs: the records of its rounds, in their order.
 
-    `figure` is what was compared, TIME or INSTRUCTIONS; `told` is None where nothing could be. `regression`: it was
-    well in the first run and is slower, failed or missing in the second.
+    `figure` is what was compared, TIME or INSTRUCTIONS; `difference` is None where nothing could be.
+    `regression`: it was well in the first run and is slower, failed or missing in the second.
     """
 
     base: tuple[Record, ...]
     new: tuple[Record, ...]
-    verdict: Verdict
+    outcome: Outcome
     regression: bool
     reason: str
     figure: str = TIME
-    told: Told | None = None
+    difference: Difference | None = None
 
     @property
     def is_exact(self) -> bool:
@@ -182,7 +182,7 @@ def _shown(value: object) -> str:
 @dataclass(frozen=True)
 class ChangedNetwork:
     """A case whose model files have other bytes. `difference` is how far their weights are apart, each tensor's as a
-    part of itself; None where they differ in more than weights, or that cannot be told."""
+    part of itself; None where they differ in more than weights, or that cannot be known."""
 
     id: str
     difference: float | None
@@ -279,19 +279,24 @@ def compare_case(
     base, new = tuple(base), tuple(new)
     then, now = groups.measured(base), groups.measured(new)
     if without := _not_compared(base, new):
-        verdict, reason = without
-        is_worse = bool(then) and verdict in ("failed", "missing")
-        return ComparedCase(base, new, verdict, is_worse, reason)
+        outcome, reason = without
+        is_worse = bool(then) and outcome in ("failed", "missing")
+        return ComparedCase(base, new, outcome, is_worse, reason)
     counted = _instructions(then), _instructions(now)
     if counted[0] and counted[1]:
-        figure, told = INSTRUCTIONS, slower.by_figure(*counted, factor=exact_factor, takes_turns=_takes_turns(now))
+        figure, difference = (
+            INSTRUCTIONS,
+            slower.by_figure(*counted, factor=exact_factor, takes_turns=_takes_turns(now)),
+        )
     else:
-        figure, told = TIME, _by_time(then, now, factor, exact_factor)
-    return ComparedCase(base, new, told.verdict, told.verdict == "slower", told.reason, figure, told)
+        figure, difference = TIME, _by_time(then, now, factor, exact_factor)
+    return ComparedCase(
+        base, new, difference.outcome, difference.outcome == "slower", difference.reason, figure, difference
+    )
 
 
-def _not_compared(base: Sequence[Record], new: Sequence[Record]) -> tuple[Verdict, str] | None:
-    """The verdict, and why, where there are no figures to compare; None where there are."""
+def _not_compared(base: Sequence[Record], new: Sequence[Record]) -> tuple[Outcome, str] | None:
+    """The outcome, and why, where there are no figures to compare; None where there are."""
     then, now = groups.measured(base), groups.measured(new)
     if not base or not new:
         return "missing", "it is not in NEW" if base else "it is not in BASE"
@@ -304,7 +309,7 @@ def _not_compared(base: Sequence[Record], new: Sequence[Record]) -> tuple[Verdic
     return None
 
 
-def _by_time(then: Sequence[Record], now: Sequence[Record], factor: float, exact_factor: float) -> Told:
+def _by_time(then: Sequence[Record], now: Sequence[Record], factor: float, exact_factor: float) -> Difference:
     base, new = ([groups.timed_passes([record]) for record in rounds] for rounds in (then, now))
     if now[0].device.clock == "instructions":
         before, after = (list(chain(*_times(passes))) for passes in (base, new))

@@ -39,7 +39,7 @@ def session_on(
     farm: Farm,
     plan: Plan,
     device: str,
-    turns: Sequence[CaseRound],
+    case_rounds: Sequence[CaseRound],
     networks: Mapping[Files, Artifact | ExportError],
     *,
     wait_s: float,
@@ -54,7 +54,7 @@ def session_on(
             listener.met(info)
             boards = [Board(found, number) for number in range(plan.boards)]
             keep, say = listener.keep, listener.watcher.say
-            measure_all(plan, turns, boards, lambda turn, board: board.measure(turn), keep, say, stop)
+            measure_all(plan, case_rounds, boards, lambda case_round, board: board.measure(case_round), keep, say, stop)
 
     return take
 
@@ -168,19 +168,19 @@ class Board:
     device: FarmDevice
     number: int
 
-    def measure(self, turn: CaseRound) -> Record:
+    def measure(self, case_round: CaseRound) -> Record:
         """The record of a case; one that says so when the worker was lost."""
         device, plan = self.device, self.device.plan
         run = Run(plan.run, plan.commit, plan.timeout_s, plan.limits, plan.profile)
-        network = device.networks[files_of(turn.case)]
+        network = device.networks[files_of(case_round.case)]
         if isinstance(network, ExportError):
-            return case.failed(turn, device.info, run, "export_failed", str(network))
-        with device.watcher.stage(turn.id, total=case.certain_passes(turn.case)) as stage:
+            return case.failed(case_round, device.info, run, "export_failed", str(network))
+        with device.watcher.stage(case_round.id, total=case.certain_passes(case_round.case)) as stage:
             try:
                 name = device.farm.send(network, device.place, stage.detail)
-                record: Record = device.do(worker.measure, self.number, turn, run, name, stage=stage)
+                record: Record = device.do(worker.measure, self.number, case_round, run, name, stage=stage)
             except DeviceError as error:
-                return case.failed(turn, device.info, run, error.status, str(error))
+                return case.failed(case_round, device.info, run, error.status, str(error))
         return replace(record, device=replace(record.device, serial=device.name))
 
     def reconnect(self, limit_s: float, *, reboot_after_s: float | None = None) -> None:

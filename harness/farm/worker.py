@@ -108,11 +108,11 @@ def open_device(resource: str, plan: Plan, sources: str) -> Opened:
     return opened
 
 
-def measure(opened: Opened, board: int, turn: CaseRound, run: Run, artifact: str) -> Record:
+def measure(opened: Opened, board: int, case_round: CaseRound, run: Run, artifact: str) -> Record:
     """The record of a case on one of the boards (0: a phone), by the same code as where the device hangs here."""
     device = opened.devices[board]
     network, progress = lambda _: ExportedNetwork(store.get(artifact), opened.bundles), _Progress(opened.resource)
-    return measure_and_show(turn, network, device, run, progress)
+    return measure_and_show(case_round, network, device, run, progress)
 
 
 def reconnect(opened: Opened, board: int, limit_s: float, reboot_after_s: float | None) -> None:

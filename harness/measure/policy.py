@@ -85,7 +85,7 @@ def rule_for(record: Record) -> Rule | None:
 
 
 def is_over(record: Record) -> bool:
-    """Whether the record's turn is not taken again."""
+    """Whether the case of the record is not taken again."""
     rule = rule_for(record)
     return rule is None or rule.then is not Then.AGAIN or record.attempt >= MAX_ATTEMPTS
 

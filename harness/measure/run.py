@@ -38,7 +38,7 @@ Sessions = Callable[[Prepared, str, Sequence[CaseRound]], Session]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunResult:
     """The plan with the devices that the run has met, and what kept a device from its cases, or from some of them."""
 
     plan: Plan
@@ -54,7 +54,7 @@ def sessions_here(attachment: Attachment) -> Sessions:
     return session
 
 
-def measure_plan(plan: Plan, folder: Path, progress: Progress, sessions: Sessions, *, is_resumed: bool) -> Outcome:
+def measure_plan(plan: Plan, folder: Path, progress: Progress, sessions: Sessions, *, is_resumed: bool) -> RunResult:
     """Measures what the plan has and `folder` lacks; every record is kept there as it comes.
 
     When Ctrl-C comes, what is measured is kept. Raises UsageError for a run that is to go on and is not the one it was,
@@ -81,7 +81,7 @@ def measure_plan(plan: Plan, folder: Path, progress: Progress, sessions: Session
             progress.say("interrupted: what is finished is kept; --resume goes on")
     if failures and len(failures) == len(plan.devices):
         raise next(iter(failures.values()))
-    return Outcome(run_folder.plan, failures)
+    return RunResult(run_folder.plan, failures)
 
 
 def _prepared(plan: Plan, progress: Progress) -> Prepared:

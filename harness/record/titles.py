@@ -94,6 +94,6 @@ def _place(record: Record) -> list[str]:
 #: What a time on each kind of clock is: printed in every row, so that no one takes it for something else.
 MEANING_OF_TIME: dict[Clock, str] = {
     "wall": "hardware",
-    "instructions": "modelled (1 instruction = 1 ns)",
-    "emulated": "meaningless (emulated)",
+    "instructions": "a modelled clock (1 instruction = 1 ns)",
+    "emulated": "an emulator (times mean nothing)",
 }

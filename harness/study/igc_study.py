@@ -62,7 +62,7 @@ def measure(
         out = new_folder(folder / device.replace(":", "-"), (device,))
         plan = plan_of(choices, partial(tuple, (device,)), out.name, shlex.join(["tenpass", "study", "kernel"]))
         try:
-            outcome = measure_plan(plan, out, progress, sessions_here(Attachment()), is_resumed=False)
+            result = measure_plan(plan, out, progress, sessions_here(Attachment()), is_resumed=False)
         except UsageError:
             raise
         except EXPECTED as error:
@@ -70,7 +70,7 @@ def measure(
             worst = max(worst, exit_code(error))
         else:
             write(out)
-            is_whole = not missing_cases(outcome.plan, journal.read(out))
+            is_whole = not missing_cases(result.plan, journal.read(out))
             worst = max(worst, EXIT_OK if is_whole else EXIT_CASE_FAILED)
         if device == HOST:
             progress.say("igc study: this machine, pass by pass in turn")

@@ -30,7 +30,7 @@ MOST_APART = 0.02
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Target:
     """One target: what was found and what was wanted, in words; `met` is None where it cannot be told."""
 
     what: str
@@ -39,17 +39,17 @@ class Verdict:
     met: bool | None
 
 
-def verdicts(checked: Selfcheck) -> list[Verdict]:
+def targets(checked: Selfcheck) -> list[Target]:
     found = [_added(checked), _share_added(checked), _outside(checked)]
     return [*found, _agrees(checked.agreement)] if checked.agreement else found
 
 
 def document(checked: Selfcheck) -> Document:
     device = checked.device
-    found = verdicts(checked)
+    found = targets(checked)
     lead: list[Block] = [
         paragraph(f"{device.serial}: {device.model}, {device.abi}, {device.os}; measured on {_clock(checked)}."),
-        _verdicts(found),
+        _targets(found),
     ]
     if device.clock != "emulated" and any(it.met is None for it in found):
         lead.append(
@@ -87,17 +87,17 @@ def _clock(checked: Selfcheck) -> str:
     return MEANING_OF_TIME[checked.device.clock]
 
 
-def _verdicts(all_of_them: Sequence[Verdict]) -> Table:
+def _targets(all_of_them: Sequence[Target]) -> Table:
     words = {True: "yes", False: "no", None: "cannot be told"}
     return text_table(
         [{"": it.what, "Found": it.found, "Wanted": it.wanted, "Met": words[it.met]} for it in all_of_them]
     )
 
 
-def _added(checked: Selfcheck) -> Verdict:
+def _added(checked: Selfcheck) -> Target:
     busy = [case for case in checked.samples if not case.model.startswith("sleep")]
     worst_ns = max(median(case.added_ns) for case in busy)
-    return Verdict(
+    return Target(
         "added to a sample whose pass keeps the CPU (median)",
         f"{worst_ns:.0f} ns",
         f"< {MOST_ADDED_NS} ns",
@@ -109,9 +109,9 @@ def _interrupted(busy: Sequence[NullCase]) -> bool:
     return any(median(case.told_ns) > MOST_INTERRUPTED * case.nominal_ns for case in busy if case.nominal_ns)
 
 
-def _share_added(checked: Selfcheck) -> Verdict:
+def _share_added(checked: Selfcheck) -> Target:
     share = max(median(case.added_ns) for case in checked.samples) / PASS_NS
-    return Verdict(
+    return Target(
         f"added to any sample (median), of a pass of {PASS_NS / 1e6:.0f} ms",
         f"{share:.4%}",
         f"< {MOST_ADDED_SHARE:.1%}",
@@ -119,10 +119,10 @@ def _share_added(checked: Selfcheck) -> Verdict:
     )
 
 
-def _outside(checked: Selfcheck) -> Verdict:
+def _outside(checked: Selfcheck) -> Target:
     most_s = MOST_OUTSIDE_S_ON_HOST if checked.device.kind == "host" else MOST_OUTSIDE_S_OVER_ADB
     outside_s = median(case.outside_passes_ns for case in checked.cases if not case.pushed_bytes) / 1e9
-    return Verdict(
+    return Target(
         "a case beyond its passes (median of those that push nothing)",
         f"{outside_s:.2f} s",
         f"<= {most_s} s",
@@ -130,12 +130,12 @@ def _outside(checked: Selfcheck) -> Verdict:
     )
 
 
-def _agrees(both: Agreement) -> Verdict:
+def _agrees(both: Agreement) -> Target:
     found = agreement.ratio(both)
     low, high = (found.low, found.high) if found.low is not None and found.high is not None else (0.0, float("inf"))
     inside = low >= 1 - MOST_APART and high <= 1 + MOST_APART
     outside = high < 1 - MOST_APART or low > 1 + MOST_APART
-    return Verdict(
+    return Target(
         f"{both.model} in the runner over Python",
         f"{found.value:.4f} [{low:.4f}, {high:.4f}]",
         f"within {MOST_APART:.0%}",

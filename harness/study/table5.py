@@ -34,7 +34,7 @@ _ABOVE_TABLES_3_AND_4 = (
 
 
 @dataclass(frozen=True)
-class Row:
+class CostRow:
     """A row of one of the paper's tables: what that table prints, and what the network costs as counted here."""
 
     table: int
@@ -56,7 +56,7 @@ def _difference(counted: int, printed: int | None) -> float | None:
     return counted / printed - 1 if printed else None
 
 
-def counted_rows() -> list[Row]:
+def counted_rows() -> list[CostRow]:
     """The rows of Tables 5, 3 and 4, each in the paper's order. Builds the networks and counts: some seconds."""
     from models import cost
 
@@ -64,13 +64,13 @@ def counted_rows() -> list[Row]:
     specs = {name: registry.get(name) for name in names}
     counted = {name: cost.count(spec.build(), spec.input_shape) for name, spec in specs.items()}
     return [
-        Row(table, specs[name], counted[name], paper.printed(table, name))
+        CostRow(table, specs[name], counted[name], paper.printed(table, name))
         for table in (5, 3, 4)
         for name in paper.rows(table)
     ]
 
 
-def table5(rows: Sequence[Row]) -> Table:
+def table5(rows: Sequence[CostRow]) -> Table:
     """Table 5 as people read it. Its top-5 accuracies are in Table 3, which has them of the clcNets only."""
     return table_of(
         [
@@ -91,7 +91,7 @@ def table5(rows: Sequence[Row]) -> Table:
     )
 
 
-def tables3_and_4(rows: Sequence[Row]) -> Table:
+def tables3_and_4(rows: Sequence[CostRow]) -> Table:
     """Tables 3 and 4 as people read them, in one."""
     return table_of(
         [
@@ -127,7 +127,7 @@ def _accuracy(fraction: float | None) -> str:
     return NOTHING if fraction is None else f"{fraction:.1%}"
 
 
-def blocks(rows: Sequence[Row]) -> list[Block]:
+def blocks(rows: Sequence[CostRow]) -> list[Block]:
     """Both tables, and what there is to say of them."""
     notes = {row.spec.title: row.spec.note for row in rows if row.spec.note}
     return [
@@ -139,18 +139,18 @@ def blocks(rows: Sequence[Row]) -> list[Block]:
     ]
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def markdown(rows: Sequence[CostRow]) -> str:
     return as_markdown.blocks(blocks(rows)) + "\n"
 
 
-def for_terminal(rows: Sequence[Row]) -> str:
+def for_terminal(rows: Sequence[CostRow]) -> str:
     """The same in narrow columns and short lines."""
     return terminal.blocks(blocks(rows)) + "\n"
 
 
-def data(rows: Sequence[Row]) -> Data:
+def data(rows: Sequence[CostRow]) -> Data:
     """The tables as programs read them: a line a row of the paper's, unrounded, differences and accuracies of 1."""
-    values: dict[str, Callable[[Row], Value]] = {
+    values: dict[str, Callable[[CostRow], Value]] = {
         "table": lambda row: row.table,
         "model": lambda row: row.spec.name,
         "counted_mult_adds": lambda row: row.counted.mult_adds,
@@ -165,14 +165,14 @@ def data(rows: Sequence[Row]) -> Data:
     return Data(tuple(values), tuple(tuple(value(row) for value in values.values()) for row in rows))
 
 
-def in_latex(rows: Sequence[Row]) -> str:
+def in_latex(rows: Sequence[CostRow]) -> str:
     quoted = "Accuracies are quoted from the clcNet paper, not measured."
     costs = latex.rendered(table5(rows), f"Counted costs beside those of the paper. {quoted}", "tab:costs")
     accuracies = latex.rendered(tables3_and_4(rows), f"Counted costs. {quoted}", "tab:accuracies")
     return f"{costs}\n{accuracies}"
 
 
-def write(rows: Sequence[Row], folder: Path) -> list[Path]:
+def write(rows: Sequence[CostRow], folder: Path) -> list[Path]:
     """Writes the tables into `folder`; gives the files. Raises UsageError when it cannot be written."""
     texts = {"table5.md": markdown(rows), "table5.csv": csv.rendered(data(rows)), "table5.tex": in_latex(rows)}
     with writing(folder):

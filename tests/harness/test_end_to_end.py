@@ -64,7 +64,7 @@ def run(out: Path, *options: str) -> tuple[str, list[Record]]:
 def test_one_command_gives_a_verified_table_from_a_board_and_the_next_pushes_nothing(tmp_path: Path, name: str) -> None:
     described = definitions.definition(name)
     printed, (first,) = run(tmp_path / "first", "--device", f"board:{name}")
-    assert {"instructions": "modelled (1 instruction = 1 ns)", "emulated": "meaningless (emulated)"}[
+    assert {"instructions": "a modelled clock (1 instruction = 1 ns)", "emulated": "an emulator (times mean nothing)"}[
         described.clock
     ] in printed
     assert (first.device.kind, first.device.clock, first.device.abi) == ("board", described.clock, described.abi)
@@ -89,7 +89,7 @@ def test_one_command_gives_a_verified_table_from_a_board_and_the_next_pushes_not
 def test_the_quad_core_board_runs_threads_on_the_cores_that_were_asked_for(tmp_path: Path) -> None:
     options = ["--threads", "2", "--cpus", "0xc", "--passes", "3"]
     printed, (record,) = run(tmp_path / "run", "--device", "board:cortex-a53-smp", *options)
-    assert "meaningless (emulated)" in printed
+    assert "an emulator (times mean nothing)" in printed
     assert len(record.device.cores) == 4
     assert record.measurement is not None
     assert {sample.cpu for sample in record.measurement.samples} <= {2, 3}

@@ -64,13 +64,13 @@ def test_the_same_file_raises_no_alarm_whatever_it_is_called_and_half_a_percent_
     assert first.artifact is not None
     assert again.artifact is not None
     assert first.artifact.sha256 == again.artifact.sha256
-    assert compare_case([first], [again]).verdict == "same"
-    assert compare_case([again], [first]).verdict == "same"
+    assert compare_case([first], [again]).outcome == "same"
+    assert compare_case([again], [first]).outcome == "same"
     found = compare_case([first], [more])
-    assert found.told is not None
-    assert found.told.ratio < 1.008
-    assert found.verdict == "slower"
-    assert compare_case([more], [again]).verdict == "faster"
+    assert found.difference is not None
+    assert found.difference.ratio < 1.008
+    assert found.outcome == "slower"
+    assert compare_case([more], [again]).outcome == "faster"
     for record in (first, again, more):
         assert record.measurement is not None
         assert record.measurement.settled is not None

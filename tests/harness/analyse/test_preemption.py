@@ -84,8 +84,8 @@ def test_a_run_that_others_disturbed_is_no_slower_and_one_that_takes_more_cpu_ti
     quiet = [with_cpu_times(one, [10_000_000] * 10) for one in rounds("mobilenet", [[10.0] * 10] * 5, on=HOST)]
     waits_ms = [5.0 + number * 0.7 for number in range(10)]
     shared = rounds("mobilenet", [[10.0 + wait for wait in waits_ms]] * 5, on=HOST)
-    assert two_runs.compare_case(quiet, shared).verdict == "slower"  # without CPU times in both
+    assert two_runs.compare_case(quiet, shared).outcome == "slower"  # without CPU times in both
     disturbed = [with_cpu_times(one, [10_000_000] * 10) for one in shared]
-    assert two_runs.compare_case(quiet, disturbed).verdict == "same"
+    assert two_runs.compare_case(quiet, disturbed).outcome == "same"
     slower = [with_cpu_times(one, [11_000_000] * 10) for one in shared]
-    assert two_runs.compare_case(quiet, slower).verdict == "slower"
+    assert two_runs.compare_case(quiet, slower).outcome == "slower"

@@ -40,8 +40,8 @@ def compared(tmp_path: Path, base: Sequence[Record], new: Sequence[Record], **op
     return compare(read(folders[0]), read(folders[1]), **options)  # type: ignore[arg-type]
 
 
-def verdicts(found: Comparison) -> dict[str, str]:
-    return {case.record.id: case.verdict for case in found.cases}
+def outcomes(found: Comparison) -> dict[str, str]:
+    return {case.record.id: case.outcome for case in found.cases}
 
 
 def slower(records: Sequence[Record], factor: float) -> list[Record]:
@@ -71,14 +71,14 @@ def a_run(chance: random.Random, factor: float = 1.0, passes: int = 100) -> list
 
 def test_the_same_thing_measured_twice_raises_less_than_one_alarm_in_a_hundred() -> None:
     chance = random.Random(1)
-    told = Counter(by_rounds(a_run(chance), a_run(chance)).verdict for _ in range(400))
+    told = Counter(by_rounds(a_run(chance), a_run(chance)).outcome for _ in range(400))
     assert told["slower"] <= 4
     assert told["same"] >= 390
 
 
 def test_a_slowdown_of_ten_percent_is_found_ninety_five_times_in_a_hundred() -> None:
     chance = random.Random(2)
-    told = Counter(by_rounds(a_run(chance), a_run(chance, 1.1)).verdict for _ in range(400))
+    told = Counter(by_rounds(a_run(chance), a_run(chance, 1.1)).outcome for _ in range(400))
     assert told["slower"] >= 380
 
 
@@ -86,7 +86,7 @@ def test_a_speedup_is_told_as_a_slowdown_is() -> None:
     chance = random.Random(3)
     base, new = a_run(chance), a_run(chance, 1.2)
     there, back = by_rounds(base, new), by_rounds(new, base)
-    assert (there.verdict, back.verdict) == ("slower", "faster")
+    assert (there.outcome, back.outcome) == ("slower", "faster")
     assert there.ratio == pytest.approx(1 / back.ratio)
     assert there.low is not None
     assert back.high is not None
@@ -97,22 +97,22 @@ def test_disturbed_rounds_do_not_count() -> None:
     quiet = [[10.0, 10.1, 10.2, 10.1, 10.0, 10.1, 10.2] for _ in range(5)]
     disturbed = [*quiet[:3], [15.0] * 7, [14.0] * 7]
     told = by_rounds(quiet, disturbed)
-    assert told.verdict == "same"
+    assert told.outcome == "same"
     assert told.new == pytest.approx(10.0, rel=0.01)
-    assert by_rounds(disturbed, [[ns * 1.1 for ns in one] for one in quiet]).verdict == "slower"
+    assert by_rounds(disturbed, [[ns * 1.1 for ns in one] for one in quiet]).outcome == "slower"
 
 
 def test_a_single_lucky_pass_makes_no_round_a_fast_one() -> None:
     quiet = [[10.0 + 0.01 * number for number in range(20)] for _ in range(5)]
     lucky = [[7.0, *quiet[0][1:]], *quiet[1:]]
-    assert by_rounds(lucky, quiet).verdict == "same"
+    assert by_rounds(lucky, quiet).outcome == "same"
 
 
 def test_where_all_rounds_are_disturbed_nothing_is_told_and_it_is_said_why() -> None:
     quiet = [[10.0 + 0.01 * number for number in range(10)] for _ in range(5)]
     noise = [[10.0 * (1.3**number) for number in range(10)] for _ in range(5)]
     told = by_rounds(quiet, noise)
-    assert told.verdict == "cant_tell"
+    assert told.outcome == "cant_tell"
     assert "single passes of NEW are as quick as those of the other run" in told.reason
     assert "--passes" in told.reason
 
@@ -120,13 +120,13 @@ def test_where_all_rounds_are_disturbed_nothing_is_told_and_it_is_said_why() -> 
 def test_a_single_quick_round_is_no_speed_up() -> None:
     quiet = [[10.0 + 0.01 * number for number in range(10)] for _ in range(5)]
     told = by_rounds(quiet, [[8.0] * 10, *quiet[1:]])
-    assert told.verdict == "cant_tell"
+    assert told.outcome == "cant_tell"
     assert "rounds differ as much among themselves" in told.reason
 
 
 def test_a_single_round_tells_nothing_however_many_passes_it_has() -> None:
     told = by_rounds([[10.0] * 1000], [[20.0] * 1000])
-    assert told.verdict == "cant_tell"
+    assert told.outcome == "cant_tell"
     assert "BASE has 1 round and NEW has 1 round, 3 are needed" in told.reason
 
 
@@ -134,9 +134,9 @@ def test_a_difference_below_the_factor_does_not_count_however_sure_it_is() -> No
     base = [[10.0 + 0.001 * number] * 10 for number in range(5)]
     new = [[ns * 1.05 for ns in one] for one in base]
     told = by_rounds(base, new)
-    assert told.verdict == "same"
+    assert told.outcome == "same"
     assert told.p_value == pytest.approx(2 / 20)  # the quicker three of five
-    assert by_rounds(base, new, factor=1.04).verdict == "slower"
+    assert by_rounds(base, new, factor=1.04).outcome == "slower"
 
 
 def test_the_interval_is_that_of_the_test() -> None:
@@ -149,15 +149,15 @@ def test_the_interval_is_that_of_the_test() -> None:
 
 def test_exact_figures_decide_by_themselves() -> None:
     base = [500.00, 500.01, 499.99, 500.00]
-    assert by_figure(base, [ns * 1.0005 for ns in base]).verdict == "same"
-    assert by_figure(base, [ns * 1.003 for ns in base]).verdict == "slower"
-    assert by_figure(base, [ns * 0.997 for ns in base]).verdict == "faster"
-    assert by_figure(base, [ns * 1.003 for ns in base], factor=1.01).verdict == "same"
+    assert by_figure(base, [ns * 1.0005 for ns in base]).outcome == "same"
+    assert by_figure(base, [ns * 1.003 for ns in base]).outcome == "slower"
+    assert by_figure(base, [ns * 0.997 for ns in base]).outcome == "faster"
+    assert by_figure(base, [ns * 1.003 for ns in base], factor=1.01).outcome == "same"
 
 
 def test_exact_figures_whose_passes_overlap_tell_nothing() -> None:
     told = by_figure([100.0, 105.0, 110.0], [102.0, 107.0, 112.0], takes_turns=True)
-    assert told.verdict == "cant_tell"
+    assert told.outcome == "cant_tell"
     assert "differ" in told.reason
 
 
@@ -175,7 +175,7 @@ def test_no_figures_are_an_error(nothing: list[list[float]]) -> None:
 def test_modelled_times_are_compared_to_a_thousandth(tmp_path: Path) -> None:
     base = table6()
     found = compared(tmp_path, base, [*slower(base[:1], 1.01), *slower(base[1:2], 0.99), *base[2:]])
-    assert list(verdicts(found).values()) == ["slower", "faster", "same", "same"]
+    assert list(outcomes(found).values()) == ["slower", "faster", "same", "same"]
     assert [case.record.case.model for case in found.regressions] == ["mobilenet"]
     assert found.factor == FACTOR
     assert found.exact_factor == EXACT_FACTOR
@@ -185,7 +185,7 @@ def test_counts_decide_where_both_runs_have_them_however_the_times_are(tmp_path:
     base = [with_counters(record("mobilenet", [500, 510, 520]), {"instructions": 500_000_000})]
     new = [with_counters(record("mobilenet", [900, 910, 920]), {"instructions": 500_000_100})]
     found = compared(tmp_path, base, new)
-    assert verdicts(found) == {"mobilenet-onnxruntime-t1": "same"}
+    assert outcomes(found) == {"mobilenet-onnxruntime-t1": "same"}
     assert "500.000M instructions" in formats.markdown(found)
 
 
@@ -195,23 +195,23 @@ def test_counts_of_the_processor_do_not_decide(tmp_path: Path) -> None:
         for one in rounds("mobilenet", [[10.0] * 10] * 5, on=HOST)
     ]
     found = compared(tmp_path, counted, slower(counted, 1.5))
-    assert [(case.figure, case.verdict) for case in found.cases] == [("time_ns", "slower")]
+    assert [(case.figure, case.outcome) for case in found.cases] == [("time_ns", "slower")]
 
 
 def test_times_of_hardware_are_compared_by_rounds(tmp_path: Path) -> None:
     base = rounds("mobilenet", [[10 + 0.01 * number] * 10 for number in range(5)], on=HOST)
     found = compared(tmp_path, base, slower(base, 1.1))
     (case,) = found.cases
-    assert case.verdict == "slower"
-    assert case.told is not None
-    assert case.told.ratio == pytest.approx(1.1, rel=1e-6)
-    assert case.told.low is not None
+    assert case.outcome == "slower"
+    assert case.difference is not None
+    assert case.difference.ratio == pytest.approx(1.1, rel=1e-6)
+    assert case.difference.low is not None
 
 
 def test_an_emulator_without_a_clock_tells_nothing(tmp_path: Path) -> None:
     base = rounds("mobilenet", [[10.0] * 10] * 5, on=device("emulated"))
     found = compared(tmp_path, base, slower(base, 2))
-    assert verdicts(found) == {"mobilenet-onnxruntime-t1": "cant_tell"}
+    assert outcomes(found) == {"mobilenet-onnxruntime-t1": "cant_tell"}
     assert not found.regressions
 
 
@@ -220,7 +220,7 @@ WRONG = record("clcnet-a", [400, 400, 400], status="output_wrong", error="off by
 
 
 @pytest.mark.parametrize(
-    ("base", "new", "verdict", "regression", "reason"),
+    ("base", "new", "outcome", "regression", "reason"),
     [
         ([record("clcnet-a", [400] * 3)], [FAILED], "failed", True, "crashed: signal 11"),
         ([record("clcnet-a", [400] * 3)], [], "missing", True, "not in NEW"),
@@ -233,25 +233,25 @@ WRONG = record("clcnet-a", [400, 400, 400], status="output_wrong", error="off by
     ],
 )
 def test_what_was_well_must_stay_well(
-    tmp_path: Path, base: list[Record], new: list[Record], verdict: str, regression: bool, reason: str
+    tmp_path: Path, base: list[Record], new: list[Record], outcome: str, regression: bool, reason: str
 ) -> None:
     both = record("mobilenet", [500, 500, 500])
     found = compared(tmp_path, [both, *base], [both, *new])
     (case,) = (case for case in found.cases if case.record.case.model == "clcnet-a")
-    assert (case.verdict, case.regression) == (verdict, regression)
+    assert (case.outcome, case.regression) == (outcome, regression)
     assert reason in case.reason
 
 
 def test_one_wrong_round_is_one_too_many(tmp_path: Path) -> None:
     base = rounds("clcnet-a", [[400.0] * 3] * 3)
     found = compared(tmp_path, base, [*base[:2], replace(WRONG, round=2)])
-    assert [case.verdict for case in found.regressions] == ["failed"]
+    assert [case.outcome for case in found.regressions] == ["failed"]
 
 
 def test_a_round_that_failed_leaves_the_others_comparable(tmp_path: Path) -> None:
     base = rounds("clcnet-a", [[400.0] * 3] * 3)
     found = compared(tmp_path, base, [*base[:2], replace(FAILED, round=2)])
-    assert verdicts(found) == {"clcnet-a-onnxruntime-t1": "same"}
+    assert outcomes(found) == {"clcnet-a-onnxruntime-t1": "same"}
     assert found.warnings(found.cases[0])[1] == "emulated; rounds failed"
     assert any("rounds that ended well: 3 then, 2 now" in remark for remark in found.remarks)
 
@@ -309,12 +309,12 @@ def test_memory_that_differs_from_boot_to_boot_is_no_other_device(tmp_path: Path
 
 def test_a_recording_is_the_device_it_was_recorded_on(tmp_path: Path) -> None:
     found = compared(tmp_path, [ONE], [replace(ONE, device=replace(BOARD, kind="replay"))])
-    assert verdicts(found) == {ONE.id: "same"}
+    assert outcomes(found) == {ONE.id: "same"}
 
 
 def test_changed_networks_may_be_compared_when_asked_for(tmp_path: Path) -> None:
     found = compared(tmp_path, [ONE], slower([with_other(ONE, sha256=("ef" * 32,))], 0.9), other_models=True)
-    assert verdicts(found) == {ONE.id: "faster"}
+    assert outcomes(found) == {ONE.id: "faster"}
     assert any("other model files" in remark for remark in found.remarks)
 
 
@@ -372,7 +372,7 @@ def test_devices_are_compared_each_with_itself(tmp_path: Path) -> None:
     other = replace(BOARD, serial="board:cortex-a53")
     base = [record("mobilenet", [500] * 3), record("mobilenet", [300] * 3, on=other)]
     found = compared(tmp_path, base, [base[0], *slower(base[1:], 1.1)])
-    assert [(case.record.device.serial, case.verdict) for case in found.cases] == [
+    assert [(case.record.device.serial, case.outcome) for case in found.cases] == [
         ("board:cortex-a7", "same"),
         ("board:cortex-a53", "slower"),
     ]
@@ -402,7 +402,7 @@ def test_the_terminal_shows_the_table_and_the_outcome(folders: tuple[Path, Path]
     result = run(*folders)
     assert result.exit_code == EXIT_CASE_FAILED
     assert "SLOWER" in result.stdout
-    assert "modelled (1 instruction = 1 ns)" in result.stdout
+    assert "a modelled clock (1 instruction = 1 ns)" in result.stdout
     assert "both: emulated; power save" in result.stdout
     assert result.stdout.splitlines()[-1].startswith("3 regressions in 5 cases: ")
 
@@ -485,7 +485,7 @@ def test_json_has_what_programs_need(folders: tuple[Path, Path], tmp_path: Path)
     assert found["regressions"] == 3
     assert found["refusals"] == []
     first = found["cases"][0]
-    assert (first["verdict"], first["regression"], first["figure"]) == ("slower", True, "time_ns")
+    assert (first["outcome"], first["regression"], first["figure"]) == ("slower", True, "time_ns")
     assert first["ratio"] == pytest.approx(1.1)
     assert first["sides"]["new"] == {
         "rounds": 1,

@@ -59,16 +59,16 @@ def with_runtime(one: Record, version: str) -> Record:
 def test_runs_stand_in_the_order_of_their_time_each_beside_the_one_before(tmp_path: Path) -> None:
     (line,) = lines_of(tmp_path, [at(500)], [at(500.1)], [at(520)], [at(480)])
     assert [point.run.plan.commit for point in line.points] == ["commit1", "commit2", "commit3", "commit4"]
-    assert [point.step and point.step.verdict for point in line.points] == [None, "same", "slower", "faster"]
+    assert [point.step and point.step.outcome for point in line.points] == [None, "same", "slower", "faster"]
     assert line.points[2].step is not None
-    assert line.points[2].step.told is not None
-    assert line.points[2].step.told.ratio == pytest.approx(520 / 500.1)
+    assert line.points[2].step.difference is not None
+    assert line.points[2].step.difference.ratio == pytest.approx(520 / 500.1)
 
 
 def test_a_run_that_failed_stands_there_and_is_stepped_over(tmp_path: Path) -> None:
     (line,) = lines_of(tmp_path, [at(500)], [record("mobilenet", status="crashed", error="signal 11")], [at(510)])
     assert [point.median_ns for point in line.points] == [500e6, None, 510e6]
-    assert [point.step and point.step.verdict for point in line.points] == [None, "failed", "slower"]
+    assert [point.step and point.step.outcome for point in line.points] == [None, "failed", "slower"]
     assert "crashed" in terminal.rendered(history.document([line]))
 
 
@@ -76,7 +76,7 @@ def test_another_network_begins_a_new_line(tmp_path: Path) -> None:
     (line,) = lines_of(tmp_path, [at(500)], [with_files(at(400), "ef")], [with_files(at(404), "ef")])
     assert [point.is_new_line for point in line.points] == [True, True, False]
     assert [point.changed for point in line.points] == [(), ("model files",), ()]
-    assert [point.step and point.step.verdict for point in line.points] == [None, None, "slower"]
+    assert [point.step and point.step.outcome for point in line.points] == [None, None, "slower"]
 
 
 def test_another_device_of_that_name_begins_a_new_line(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_another_runtime_is_marked_and_compared(tmp_path: Path) -> None:
     (line,) = lines_of(tmp_path, [at(500)], [with_runtime(at(450), "1.32.0")])
     assert line.points[1].changed == ("runtime (onnxruntime 1.28.2)",)
     assert line.points[1].step is not None
-    assert line.points[1].step.verdict == "faster"
+    assert line.points[1].step.outcome == "faster"
     assert not line.points[1].is_new_line
 
 
@@ -105,9 +105,9 @@ def test_devices_clocks_and_cases_have_lines_of_their_own(tmp_path: Path) -> Non
     ]
     text = markdown.rendered(history.document(lines))
     assert [line for line in text.splitlines() if line.startswith("## ")] == [
-        "## board:cortex-a7: measured on modelled (1 instruction = 1 ns)",
+        "## board:cortex-a7: measured on a modelled clock (1 instruction = 1 ns)",
         "## host: measured on hardware",
-        "## host: measured on modelled (1 instruction = 1 ns)",
+        "## host: measured on a modelled clock (1 instruction = 1 ns)",
     ]
 
 
@@ -115,7 +115,7 @@ def test_the_frame_has_a_row_for_each_point_with_units_in_its_names(tmp_path: Pa
     lines = lines_of(tmp_path, [at(500)], [at(510)])
     frame = pd.read_csv(io.StringIO(csv.rendered(history.data(lines))))
     assert frame["median_ns"].tolist() == [500e6, 510e6]
-    assert frame["verdict"].tolist()[1] == "slower"
+    assert frame["outcome"].tolist()[1] == "slower"
     assert frame["commit"].tolist() == ["commit1", "commit2"]
     assert frame["runtime"].tolist() == ["onnxruntime 1.28.2"] * 2
 

@@ -156,7 +156,7 @@ def test_the_verdict_stands_above_the_table_and_says_what_kind_of_time_it_is(run
     main = runs["example"].read_text().split("<main>")[1]
     verdict = Elements(main[: main.index('id="table-6"')]).text
     assert "clcNet-A, grouped takes the fewest instructions of 4" in verdict
-    assert "measured on modelled (1 instruction = 1 ns)" in verdict
+    assert "measured on a modelled clock (1 instruction = 1 ns)" in verdict
     assert "0.804" in verdict
 
 

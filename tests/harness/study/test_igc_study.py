@@ -109,7 +109,7 @@ def test_a_report_is_remade_from_the_records_of_a_study(tmp_path: Path) -> None:
         assert text.count(f"| {title} ") == 3, title  # in the summary, and for each device
     [row] = [line for line in text.split("## host")[1].splitlines() if line.startswith("| clcNet-A, fused ")]
     assert row.replace(" ", "") == "|clcNet-A,fused|0.603|54.00|0.540|27.00|0.540|ok|"
-    assert "modelled (1 instruction = 1 ns)" in text
+    assert "a modelled clock (1 instruction = 1 ns)" in text
     assert "0.600 [0.600, 0.600]" in text
     assert "## What is the network's, and what the kernel's" in text
     assert (tmp_path / "igc-study.png").stat().st_size > 10_000

@@ -263,7 +263,7 @@ def apart(percent: float, scatter: float = 0.001) -> Agreement:
 
 
 def met(check: Selfcheck) -> list[bool | None]:
-    return [verdict.met for verdict in selfcheck_report.verdicts(check)]
+    return [target.met for target in selfcheck_report.targets(check)]
 
 
 @pytest.mark.parametrize(("added_ns", "good"), [(999, True), (1000, False)])
@@ -306,13 +306,13 @@ def test_a_case_may_take_half_a_second_here_and_two_over_adb_pushes_apart(
 
 
 @pytest.mark.parametrize(
-    ("percent", "scatter", "verdict"),
+    ("percent", "scatter", "target"),
     [(0.0, 0.001, True), (1.5, 0.001, True), (2.5, 0.001, False), (-2.5, 0.001, False), (1.9, 0.1, None)],
 )
 def test_the_runner_agrees_when_the_whole_interval_is_within_two_percent(
-    percent: float, scatter: float, verdict: bool | None
+    percent: float, scatter: float, target: bool | None
 ) -> None:
-    assert met(checked(both=apart(percent, scatter)))[3] is verdict
+    assert met(checked(both=apart(percent, scatter)))[3] is target
 
 
 def test_too_few_blocks_tell_nothing() -> None:

@@ -19,7 +19,7 @@ from harness.cli.study import main as study
 from harness.record.errors import EXIT_OK, EXIT_USAGE
 from harness.report import csv as as_csv
 from harness.study import table5
-from harness.study.table5 import Row
+from harness.study.table5 import CostRow
 from models import paper
 from models.paper import PAPER_TABLE5, PaperFigures
 
@@ -27,7 +27,7 @@ ACCURACY = re.compile(r"\d\d\.\d%")
 
 
 @cache
-def rows() -> list[Row]:
+def rows() -> list[CostRow]:
     return table5.counted_rows()
 
 
