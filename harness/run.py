@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK
 
 if TYPE_CHECKING:
     from harness.measure.run import RunResult
-    from harness.record.plan import Plan
+    from harness.record.plan import MissingCase, Plan
     from harness.report.write import Written
 
 
@@ -86,18 +87,23 @@ def _print_result(result: RunResult, report: Written, folder: Path) -> int:
     if outside_s:
         click.echo(f"outside the passes the harness took {max(outside_s):.1f} s per case at most")
     click.echo(f"records, tables and plots: {folder}")
-    several = len(plan.devices) > 1
     missing = missing_cases(plan, records)
-    for one in missing:
-        where = f"{one.device}: " if several else ""
-        if one.record is not None:
-            click.echo(f"failed: {where}{one.case_round.id}: {one.record.status}: {one.record.error}", err=True)
-        elif one.device not in result.failures:
-            click.echo(f"not measured: {where}{one.case_round.id}: the run ended before it", err=True)
-    for device, failure in result.failures.items():
-        count = sum(one.device == device and one.record is None for one in missing)
-        click.echo(f"failed: {device}: {failure}; not measured: {count} cases", err=True)
+    for line in _failures(plan, missing, result.failures):
+        click.echo(terminal.escaped(line), err=True)
     return EXIT_CASE_FAILED if missing or result.failures else EXIT_OK
+
+
+def _failures(plan: Plan, missing: Sequence[MissingCase], failures: Mapping[str, Exception]) -> Iterator[str]:
+    """A line for each case that failed or was left out, and for each device that kept its cases from being measured."""
+    for one in missing:
+        where = f"{one.device}: " if len(plan.devices) > 1 else ""
+        if one.record is not None:
+            yield f"failed: {where}{one.case_round.id}: {one.record.status}: {one.record.error}"
+        elif one.device not in failures:
+            yield f"not measured: {where}{one.case_round.id}: the run ended before it"
+    for device, failure in failures.items():
+        count = sum(one.device == device and one.record is None for one in missing)
+        yield f"failed: {device}: {failure}; not measured: {count} cases"
 
 
 run.__doc__ = __doc__

@@ -284,15 +284,11 @@ def compare_case(
         return ComparedCase(base, new, outcome, is_worse, reason)
     counted = _instructions(then), _instructions(now)
     if counted[0] and counted[1]:
-        figure, difference = (
-            INSTRUCTIONS,
-            slower.by_figure(*counted, factor=exact_factor, takes_turns=_takes_turns(now)),
-        )
+        figure = INSTRUCTIONS
+        found = slower.by_figure(*counted, factor=exact_factor, takes_turns=_takes_turns(now))
     else:
-        figure, difference = TIME, _by_time(then, now, factor, exact_factor)
-    return ComparedCase(
-        base, new, difference.outcome, difference.outcome == "slower", difference.reason, figure, difference
-    )
+        figure, found = TIME, _by_time(then, now, factor, exact_factor)
+    return ComparedCase(base, new, found.outcome, found.outcome == "slower", found.reason, figure, found)
 
 
 def _not_compared(base: Sequence[Record], new: Sequence[Record]) -> tuple[Outcome, str] | None:
