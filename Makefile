@@ -25,19 +25,19 @@ bench: setup ## the main job: Table 6 on the attached phone, or on an emulated C
 	@$(PY) -m harness.run --runtime all $(ARGS)
 
 compare: $(VENV)/.installed ## is a run slower than another? NEW=results/RUN, and BASE=results/OTHER for another than the baseline
-	@$(PY) -m harness.cli.compare $(BASE) $(NEW) $(ARGS)
+	@$(PY) -m harness compare $(BASE) $(NEW) $(ARGS)
 
 history: $(VENV)/.installed ## how cases moved over all runs in results/: ARGS='FOLDERS --out FOLDER' for others, and a plot
-	@$(PY) -m harness.cli.history $(or $(ARGS),results)
+	@$(PY) -m harness history $(or $(ARGS),results)
 
 table5: $(VENV)/.installed ## Table 5: counted costs beside the paper's figures
-	@$(PY) -m harness.cli.study table5 $(ARGS)
+	@$(PY) -m harness study table5 $(ARGS)
 
 igc-study: setup ## interlaced grouped convolution three ways, on this machine and two boards: the kernel's own report
-	@$(PY) -m harness.cli.study kernel $(ARGS)
+	@$(PY) -m harness study kernel $(ARGS)
 
 selfcheck: setup ## what the harness itself adds to a time: ARGS='--device board:cortex-a7' for another device
-	@$(PY) -m harness.cli.selfcheck $(ARGS)
+	@$(PY) -m harness selfcheck $(ARGS)
 
 test: setup check ## all checks, and the tests but for those that take long (it says which it leaves out)
 	@$(PY) -m pytest $(ARGS)
@@ -54,10 +54,10 @@ check: $(VENV)/.installed ## lint, format, types, import layers, CI workflows
 	@$(VENV)/bin/zizmor --offline --quiet .github/workflows
 
 export: $(VENV)/.installed ## PyTorch to verified ONNX files and Caffe2 nets, for every network
-	@$(PY) -m harness.cli.export $(ARGS)
+	@$(PY) -m harness export $(ARGS)
 
 board: setup ## boot an emulated board and leave it up for adb (BOARD=cortex-a53 for another)
-	@$(PY) -m harness.cli.board $(BOARD)
+	@$(PY) -m harness board $(BOARD)
 
 docs: $(VENV)/.installed ## remake what the documents show of help texts, tables and records
 	@$(PY) setup/docs.py

@@ -48,7 +48,7 @@ INT8_TOLERANCE = 0.3
 #: int8's scales come from the ranges of tensors in float32 runs, whose last bits are those of this CPU's kernels. For
 #: the file to be the same nonetheless, each end of a range is widened to so many significant bits: by a sixteenth at
 #: most, which costs less than a tenth of a bit. Where two machines' ends differ by 1e-6, one of a hundred ends is
-#: rounded to another number with a chance of some 1e-3; `harness.compare` then refuses the two files, as any that
+#: rounded to another number with a chance of some 1e-3; `tenpass compare` then refuses the two files, as any that
 #: differ by more than rounding.
 RANGE_BITS = 5
 #: What values on either side of a round number (6 behind a ReLU6, 1 behind a sigmoid) may differ by and not be parted.

@@ -104,7 +104,7 @@ KINDS: dict[str, Kind] = {
     "outliers": Kind("outliers", "trust the median more than the mean", strict=False),
     "preempted": Kind(
         "preempted",
-        "end other programs, or trust the least times: harness.compare leaves out what others took",
+        "end other programs, or trust the least times: tenpass compare leaves out what others took",
         strict=False,
     ),
     "busy": Kind("busy", "end other programs, or wait until they are done", strict=True),

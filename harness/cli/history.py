@@ -1,7 +1,7 @@
 """How did each case move over commits and versions? A table and a plot over any number of runs.
 
 FOLDERS are runs, or folders with runs in them at any depth. A line is one case on one device; it begins anew where the
-device or the model files changed. Steps are judged as harness.compare judges two runs.
+device or the model files changed. Steps are judged as tenpass compare judges two runs.
 
 Exit codes: 0; 2 usage, or nothing there that can be read.
 """

@@ -170,7 +170,7 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
         type=click.IntRange(1, 100_000),
         help=f"Timed passes. Default: {PASSES}; {PASSES_TO_COMPARE} for {FEWEST_ROUNDS_TO_COMPARE} rounds and "
         "more on host "
-        "alone, whose passes take milliseconds and are disturbed: harness.compare needs them.",
+        "alone, whose passes take milliseconds and are disturbed: tenpass compare needs them.",
     ),
     click.option(
         "--warmup",

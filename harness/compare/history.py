@@ -162,7 +162,7 @@ def document(of: Sequence[Line]) -> Document:
         sections.append(Section(f"{serial}: measured on {MEANING_OF_TIME[clock]}", (table_of(rows, left),)))
     lead = paragraph(
         emphasis("To the one before"),
-        " is what harness.compare compares, over that of the run before, with its interval: on hardware not the "
+        " is what tenpass compare compares, over that of the run before, with its interval: on hardware not the "
         "median, but the time of the quick passes. ",
         emphasis("Changed"),
         " says what is other than it was then; with other model files, or on another device of that name, nothing is "

@@ -28,7 +28,7 @@ def figures(lines: Sequence[Line]) -> list[Picture]:
 def history(lines: Sequence[Line]) -> Figure:
     """Median times, each run as far from the next: what a case is compared with is the run before, not the day before.
 
-    Lines are broken where device or model files changed. Rings are steps that harness.compare calls slower or faster;
+    Lines are broken where device or model files changed. Rings are steps that tenpass compare calls slower or faster;
     a vertical line marks a run with another runtime, device or model files than before.
     """
 
