@@ -22,7 +22,7 @@ from harness.measure.progress import Progress, Silence
 from harness.measure.run import measure_plan, sessions_here
 from harness.record import journal
 from harness.record.errors import UsageError
-from harness.record.plan import MissingCase, Plan, missing_cases
+from harness.record.plan import MissingCase, Plan, in_order, missing_cases
 from harness.record.record import Record
 from harness.record.run_folder import new_folder
 
@@ -94,7 +94,7 @@ def benchmark(
         folder = new_folder(Path(out) if out else Path(scratch, "run"), plan.devices)
         sessions = sessions_here(attachment)
         result = measure_plan(plan, folder, progress or Silence(), sessions, is_resumed=False)
-        return Results(result.plan, tuple(journal.read(folder)), result.failures)
+        return Results(result.plan, tuple(in_order(result.plan, journal.read(folder))), result.failures)
 
 
 def _choices(

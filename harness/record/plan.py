@@ -93,6 +93,17 @@ class Plan:
         return [CaseRound(cases[id_], round_, place) for place, (round_, id_) in enumerate(self.order)]
 
 
+def in_order(plan: Plan, records: Iterable[Record]) -> list[Record]:
+    """The records by device, case and round, in the plan's order."""
+    places = {case.id: place for place, case in enumerate(plan.cases)}
+    devices = {plan.serial(name): place for place, name in enumerate(plan.devices)}
+
+    def place(record: Record) -> tuple[int, int, int]:
+        return devices.get(record.device.serial, len(devices)), places.get(record.id, len(places)), record.round
+
+    return sorted(records, key=place)
+
+
 @dataclass(frozen=True)
 class MissingCase:
     """A case round that has not ended well on `device`, as the plan names it.

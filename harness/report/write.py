@@ -10,7 +10,7 @@ from harness.analyse import fleet
 from harness.analyse.profile import profiled
 from harness.analyse.rows import Row, table_rows
 from harness.record import journal
-from harness.record.plan import Plan
+from harness.record.plan import in_order
 from harness.record.plan import read as read_plan
 from harness.record.record import Record
 from harness.record.titles import MEANING_OF_TIME
@@ -37,7 +37,7 @@ def write(folder: Path) -> Written:
     Raises UsageError when the folder holds no run, or cannot be written.
     """
     plan = read_plan(folder)
-    records = _in_order(plan, journal.read(folder))
+    records = in_order(plan, journal.read(folder))
     rows = table_rows(records, plan.limits)
     figures = drawn(rows, records)
     document = sections.run_document(plan, records, rows, figures)
@@ -53,17 +53,6 @@ def write(folder: Path) -> Written:
             (folder / name).write_text(text, encoding="utf-8")
         files = [*(folder / name for name in texts), *write_figures(figures, folder)]
     return Written(tuple(records), tuple(rows), tuple(files))
-
-
-def _in_order(plan: Plan, records: Sequence[Record]) -> list[Record]:
-    """By device, case and round, in the plan's order."""
-    places = {case.id: place for place, case in enumerate(plan.cases)}
-    devices = {plan.serial(name): place for place, name in enumerate(plan.devices)}
-
-    def place(record: Record) -> tuple[int, int, int]:
-        return devices.get(record.device.serial, len(devices)), places.get(record.id, len(places)), record.round
-
-    return sorted(records, key=place)
 
 
 def drawn(rows: Sequence[Row], records: Sequence[Record]) -> list[Figure]:

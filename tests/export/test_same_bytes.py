@@ -51,14 +51,14 @@ MACHINES = {
 _EXPORT = """
 import sys
 from pathlib import Path
-from export.pipeline import export_model
+from export.pipeline import ExportOptions, export_model
 from models import registry
 from models.spec import ModelSpec
 
-mixed = ModelSpec("mixed", "a small network", "test", "tests.test_same_bytes:mixed", (1, 3, 24, 24), "this test")
+mixed = ModelSpec("mixed", "a small network", "test", "tests.export.test_same_bytes:mixed", (1, 3, 24, 24), "this test")
 for spec in [mixed, *map(registry.get, sys.argv[2].split(","))]:
     for precision in ("fp32", "fp16"):
-        export_model(spec, Path(sys.argv[1]), precision=precision)
+        export_model(spec, Path(sys.argv[1]), ExportOptions(precision=precision))
 """
 
 
@@ -148,7 +148,7 @@ def test_noise_is_nearly_normal() -> None:
 
 
 def test_reference_inputs_are_not_what_the_weights_were_made_with() -> None:
-    [x] = draw([Port("x", "float32", (1, 3, 8, 8))]).values()
+    [x] = draw([Port("float32", (1, 3, 8, 8), "x")]).values()
     assert not np.array_equal(x, Noise(0).normal(x.shape).astype(np.float32))
 
 

@@ -17,7 +17,7 @@ from torch import nn
 import harness
 from export.artifact import ExportError
 from harness.record.errors import UsageError
-from harness.report import sections
+from harness.report.write import write
 from toolchain.paths import REPOSITORY
 
 
@@ -60,7 +60,7 @@ def test_a_module_and_a_file_are_measured_checked_and_become_a_frame(tmp_path: P
     assert frame["rounds_ok"].tolist() == [2, 2]
     assert (frame["median_ns"] > 0).all()
     assert all(record.check is not None and record.check.passed for record in results.records)
-    assert sections.write(out).records == tuple(sorted(results.records, key=lambda one: (one.id, one.round)))
+    assert write(out).records == results.records
 
 
 def test_an_example_that_is_a_tensor_is_what_is_computed(tmp_path: Path) -> None:
@@ -78,8 +78,8 @@ def test_modules_of_one_name_are_told_apart() -> None:
 
 
 def test_what_fails_is_among_the_results_with_its_reason(tmp_path: Path) -> None:
-    results = harness.benchmark(tiny_file(tmp_path / "matmul.onnx"), passes=1, cpus="999")
-    assert [one.record.status for one in results.missing if one.record] == ["affinity"] or results.missing
+    results = harness.benchmark(tiny_file(tmp_path / "matmul.onnx"), passes=1, cpus="63")
+    assert [one.record and one.record.status for one in results.missing] == ["affinity"]
     assert results.rows[0].summary is None
 
 

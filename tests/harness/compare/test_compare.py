@@ -391,7 +391,7 @@ def test_a_device_that_was_not_met_again_is_a_regression(tmp_path: Path) -> None
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[Path, Path]:
     """One case slower, one faster, one that cannot be told, one gone, one that failed with marks in its message."""
-    saving = replace(record("shufflenet", [510, 520, 530]), before=replace(STATE, power_save=True))
+    saving = replace(record("shufflenet", [510, 520, 530], threads=2), before=replace(STATE, power_save=True))
     base = [*table6()[:1], saving, *table6()[2:], record("mobilenet", [1, 1, 1], runtime="caffe2")]
     failed = record("clcnet-b", status="crashed", error="signal 11 | <b> *x* & \x1b[31m\x00")
     new = [*slower(base[:1], 1.1), *slower([saving], 1.01), *slower(base[2:3], 0.9), failed]
