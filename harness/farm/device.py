@@ -184,7 +184,16 @@ class Board:
         return replace(record, device=replace(record.device, serial=device.name))
 
     def reconnect(self, limit_s: float, *, reboot_after_s: float | None = None) -> None:
-        """Waits until the device can be used again, on whichever worker has it then. Raises DeviceUnavailable."""
+        """Waits until the device can be used again, on whichever worker has it then. Raises DeviceUnavailable.
+
+        The scheduler learns late that a worker has died: what was open there still looks open for a while.
+        """
         limit = Deadline(limit_s)
-        self.device.open(limit_s, limit_s)
-        self.device.do(worker.reconnect, self.number, limit.left_s(), reboot_after_s)
+        while True:
+            self.device.open(limit.left_s(), limit.left_s())
+            try:
+                self.device.do(worker.reconnect, self.number, limit.left_s(), reboot_after_s)
+                return
+            except WorkerLost:
+                if limit.passed or self.device.stop.wait(_LOOK_EVERY_S):
+                    raise
