@@ -384,10 +384,13 @@ def test_with_the_systems_they_add_up_to_the_boards_clock(
     device, path = counting
     run = measured(device, request_tiny)
     lines = [json.loads(text) for text in path.read_text().splitlines()]
-    for one, counts in zip((*run.warmup, *run.samples), lines, strict=True):
+    for place, (one, counts) in enumerate(zip((*run.warmup, *run.samples), lines, strict=True)):
         # Seen: 118 to 171 instructions of the clock reads outside the marks, on a clock of 62.5 MHz. A few of the
         # kernel's are counted twice at each timer tick (README.md).
-        assert -50 < one.ns - counts["instructions"] - counts[OTHERS] < 300
+        left = one.ns - counts["instructions"] - counts[OTHERS]
+        assert left > -50
+        # A pass to warm up may wait for a page from the disk: then the clock goes on, and nothing is executed.
+        assert left < 300 or place < len(run.warmup)
 
 
 @pytest.mark.board
