@@ -86,7 +86,8 @@ def _print_result(result: RunResult, report: Written, folder: Path) -> int:
     outside_s = [record.outside_passes_ns / 1e9 for record in records if record.phases_ns]
     if outside_s:
         click.echo(f"outside the passes the harness took {max(outside_s):.1f} s per case at most")
-    click.echo(f"records, tables and plots: {folder}")
+    here = Path.cwd()
+    click.echo(f"records, tables and plots: {folder.relative_to(here) if folder.is_relative_to(here) else folder}")
     missing = missing_cases(plan, records)
     for line in _failures(plan, missing, result.failures):
         click.echo(terminal.escaped(line), err=True)
