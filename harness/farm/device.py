@@ -193,7 +193,8 @@ class Board:
             self.device.open(limit.left_s(), limit.left_s())
             try:
                 self.device.do(worker.reconnect, self.number, limit.left_s(), reboot_after_s)
-                return
             except WorkerLost:
                 if limit.passed or self.device.stop.wait(_LOOK_EVERY_S):
                     raise
+            else:
+                return
