@@ -286,7 +286,12 @@ def test_a_terminal_shows_a_line_a_row_and_nothing_steers_it(name: str, kept: st
         assert all(sign.isprintable() or sign == "\n" for sign in text)
 
 
-@every_string
+#: Drawing takes seconds: of each kind of reader (a page, mathematics, fonts) one, and at length all.
+DRAWN = ("script", "signs", "wide")
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")  # fonts lack some of these signs
+@pytest.mark.parametrize("name", [it if it in DRAWN else pytest.param(it, marks=pytest.mark.long) for it in HOSTILE])
 def test_plots_can_be_drawn_and_the_page_that_has_them_keeps_its_tree(name: str) -> None:
     def with_plots(change: Change) -> tuple[list[Figure], Page]:
         found = changed(three_devices()[::3], change, KEPT["all but what was asked for"])
@@ -300,6 +305,7 @@ def test_plots_can_be_drawn_and_the_page_that_has_them_keeps_its_tree(name: str)
     assert page.tree == with_plots(harmless)[1].tree
 
 
+@pytest.mark.filterwarnings("ignore:Glyph")
 def test_every_plot_can_be_drawn_of_all_of_them_at_once() -> None:
     found = changed(records(), lambda text: "".join(HOSTILE.values()) + text, KEPT["all but what was asked for"])
     figures = drawn(table_rows(found, Limits()), found)
