@@ -97,6 +97,7 @@ def test_a_board_that_dies_during_a_case_is_booted_anew_and_the_case_taken_again
     assert records[0].device == records[1].device
 
 
+@pytest.mark.long  # what is half pushed: test_faults.py
 def test_a_board_that_dies_during_a_push_has_nothing_half_pushed_when_it_is_back(
     booted: Board, device: AdbDevice, tiny: Artifact
 ) -> None:

@@ -69,7 +69,7 @@ def kinds(folder: Path) -> list[tuple[object, ...]]:
     )
 
 
-@pytest.mark.parametrize("done", [0, 3, 5])
+@pytest.mark.parametrize("done", [3, *(pytest.param(done, marks=pytest.mark.long) for done in (0, 5))])
 def test_what_is_missing_is_measured_and_nothing_twice(played: Path, done: int) -> None:
     before, whole = kinds(played), (played / journal.FILE_NAME).read_text().splitlines()
     cut(played, done, torn='{"schema_version":4,"run":')
