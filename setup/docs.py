@@ -38,7 +38,7 @@ def _command(*argv: str) -> str:
 
 
 def _help() -> str:
-    return _command(sys.executable, "-m", "harness.run", "--help")
+    return _command(sys.executable, "-m", "harness", "run", "--help")
 
 
 def _targets() -> str:

@@ -92,8 +92,8 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
         "--models",
         metavar="NAMES",
         type=Texts(),
-        show_default=",".join(registry.PAPER_TABLE6),
-        help="Networks, separated by commas, in the order of measurement. With --model: none, unless some are named.",
+        help="Networks, separated by commas, in the order of measurement. Default: "
+        f"{', '.join(registry.PAPER_TABLE6)}; with --model none.",
     ),
     click.option(
         "--model",
@@ -152,10 +152,8 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     click.option(
         "--rounds",
         type=click.IntRange(1, 1000),
-        show_default="1",
-        help="Measure every case so many times, each in a process of its own, in an order shuffled for each "
-        "round: tells "
-        "the spread between processes from that within one, and gives ratios their intervals.",
+        help="Measure every case so many times (default: once), each in a process of its own, in an order shuffled "
+        "for each round: tells the spread between processes from that within one, and gives ratios their intervals.",
     ),
     click.option(
         "--order",
