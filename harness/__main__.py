@@ -9,12 +9,7 @@ Completion, in the file that your shell reads when it starts:
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import cast
-
-import click
-
-from harness.cli.command import CONTEXT
+from harness.cli.command import lazy_group
 
 #: Command -> the module that has it as `main`, imported when the command is called, and what it does.
 COMMANDS = {
@@ -32,27 +27,7 @@ COMMANDS = {
 }
 
 
-class _Commands(click.Group):
-    """Lists the commands without importing them."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
-        if name not in COMMANDS:
-            return None
-        return cast(click.Command, import_module(COMMANDS[name][0]).main)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, words) for name, (_module, words) in COMMANDS.items()])
-
-
-@click.command(cls=_Commands, help=__doc__, context_settings=CONTEXT)
-@click.version_option(package_name="tenpass", prog_name="tenpass")
-def main() -> None:
-    pass
-
+main = lazy_group("tenpass", COMMANDS, __doc__)
 
 if __name__ == "__main__":
     main(prog_name="tenpass")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import signal
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, cast
 
 import click
 
@@ -36,3 +37,21 @@ def guarded(command: Callable[..., int]) -> Callable[..., None]:
         sys.exit(code)
 
     return wrapper
+
+
+def lazy_group(name: str, commands: Mapping[str, tuple[str, str]], help_text: str) -> click.Group:
+    """A command of commands: each is `main` of a module, imported when it is called, and has words in the list."""
+
+    class Commands(click.Group):
+        def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+            return list(commands)
+
+        def get_command(self, ctx: click.Context, command: str) -> click.Command | None:  # noqa: ARG002
+            return cast(click.Command, import_module(commands[command][0]).main) if command in commands else None
+
+        def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+            with formatter.section("Commands"):
+                formatter.write_dl([(command, words) for command, (_module, words) in commands.items()])
+
+    group = Commands(name, help=help_text, context_settings=CONTEXT)
+    return click.version_option(package_name=name, prog_name=name)(group)
