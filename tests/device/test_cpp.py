@@ -8,8 +8,11 @@ import pytest
 
 from toolchain import compile as compiling
 
+#: With the sanitizers they find more; as users have it built, at length.
+VARIANTS = ["-asan", pytest.param("", marks=pytest.mark.long)]
 
-@pytest.mark.parametrize("variant", ["", "-asan"], ids=["plain", "sanitizers"])
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=["sanitizers", "plain"])
 def test_the_cpp_unit_tests_pass(variant: str) -> None:
     compiling.compiled(compiling.native(), "tenpass-tests", variant)
     preset = compiling.native().preset + variant

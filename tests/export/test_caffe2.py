@@ -395,7 +395,9 @@ def seeded(spec: ModelSpec) -> nn.Module:
     return network
 
 
-@pytest.mark.parametrize("engine", ["", DEPTHWISE_3X3], ids=["default", "depthwise"])
+@pytest.mark.parametrize(
+    "engine", ["", pytest.param(DEPTHWISE_3X3, marks=pytest.mark.long)], ids=["default", "depthwise"]
+)
 @pytest.mark.parametrize("spec", registry.REGISTRY, ids=lambda spec: spec.name)
 def test_a_network_computes_what_pytorch_computes(spec: ModelSpec, engine: str, tmp_path: Path) -> None:
     network, x = seeded(spec), noise(*spec.input_shape)
