@@ -84,12 +84,6 @@ def rule_for(record: Record) -> Rule | None:
     return RULES[record.status]
 
 
-def is_over(record: Record) -> bool:
-    """Whether the case of the record is not taken again."""
-    rule = rule_for(record)
-    return rule is None or rule.then is not Then.AGAIN or record.attempt >= MAX_ATTEMPTS
-
-
 def table() -> str:
     """The rules as Markdown."""
     rows = [f"| `{rule.status}` | {rule.meaning} | {rule.sentence} |" for rule in RULES.values()]

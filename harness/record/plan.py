@@ -211,11 +211,6 @@ def _adapter() -> TypeAdapter[Plan]:
     return TypeAdapter(Plan)
 
 
-@cache
-def device_adapter() -> TypeAdapter[DeviceInfo]:
-    return TypeAdapter(DeviceInfo)
-
-
 def write(plan: Plan, folder: Path) -> None:
     """Whole or not at all, whenever the program or the machine ends."""
     scratch = folder / f".{FILE_NAME}"
