@@ -14,6 +14,7 @@
 #include <caffe2/core/workspace.h>
 #include <caffe2/onnx/backend.h>
 
+#include <algorithm>
 #include <fstream>
 #include <iostream>
 #include <map>
@@ -114,7 +115,10 @@ void convert(const std::string& model, const std::string& init_path, const std::
       if (is_depthwise_3x3(op, shapes)) op.set_engine(engine);
     }
   }
-  write_net(init_path, nets->init_net());
+  caffe2::NetDef init = nets->init_net();
+  // Caffe2 gives them in a hash table's order, which changes from run to run: the same network is to be the same file.
+  std::sort(init.mutable_external_output()->begin(), init.mutable_external_output()->end());
+  write_net(init_path, init);
   write_net(predict_path, predict);
   for (const auto& op : predict.op()) {
     std::cout << op.type() << (op.engine().empty() ? "" : ":" + op.engine()) << '\n';
