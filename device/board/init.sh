@@ -24,6 +24,11 @@ hostname "$(getprop ro.tenpass.board)"
 ifconfig lo up
 ifconfig eth0 10.0.2.15 netmask 255.255.255.0 up
 
+# A pass may take longer than the kernel lets a process of real-time priority run in one go.
+echo -1 >/proc/sys/kernel/sched_rt_runtime_us
+# Threads of that priority that wait for one another awake: the shortest turns that there are.
+echo 4 >/proc/sys/kernel/sched_rr_timeslice_ms
+
 # What is pushed outlives a power-off once `sync` has been called. Without it nothing is written back: neither by
 # the kernel's flusher nor by the journal, for both would do so in the middle of a timed pass.
 echo 0 >/proc/sys/vm/dirty_writeback_centisecs

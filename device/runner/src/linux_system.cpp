@@ -25,7 +25,6 @@ namespace tenpass {
 namespace {
 
 constexpr int kMaskBits = 64;
-constexpr int kHighestPriority = -20;
 
 // A choice: by then the kernel is done with the tick and with what it puts off until after it.
 constexpr std::int64_t kAfterTick_ns = 300'000;
@@ -85,7 +84,11 @@ void LinuxSystem::be_repeatable() {
   mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
   mallopt(M_TOP_PAD, kTopPadBytes);
   mallopt(M_ARENA_MAX, 1);
-  setpriority(PRIO_PROCESS, 0, kHighestPriority);  // adbd, woken by the host, waits; to root alone, so no matter if not
+  // adbd, woken by the host, and the kernel's own threads wait for the next sleep. In turns, for threads may spin for one
+  // another. It is granted to root alone: no matter if not.
+  sched_param lowest{};
+  lowest.sched_priority = sched_get_priority_min(SCHED_RR);
+  sched_setscheduler(0, SCHED_RR, &lowest);
   // A tick costs some thousand instructions, so a short pass must have as many as the last. Linux's come at whole
   // multiples of their length on this clock (Linux 6.1, kernel/time/tick-common.c: tick_setup_device).
   timespec tick{};
