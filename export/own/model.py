@@ -14,7 +14,7 @@ from export.artifact import PRECISIONS, Artifact, ExportError
 from export.calibration import Calibration
 from export.formats import ONNX
 from export.own import graph
-from export.own.foreign import admit_constants, open_foreign
+from export.own.foreign import admit_constants, model_sha256
 from export.recipe import sha256_of, tool_versions
 from export.store import naming, stored
 from toolchain.files import describe, file_sha256
@@ -37,7 +37,7 @@ _SIMPLIFY_TIMEOUT_S = 600
 
 @dataclass(frozen=True)
 class OwnModel:
-    """A user's ONNX file, as a run names it.
+    """A user's ONNX file, as a run names it; `sha256` is that of all that it is made of (`foreign.model_sha256`).
 
     `dims` are the sizes given to its free dimensions, by their names or as INPUT:AXIS. `inputs` is an .npz file with a
     value for each input; without one they are drawn at random.
@@ -74,7 +74,7 @@ def export_own(
     require_unchanged(own)
     recipe = sha256_of(
         {
-            "own": [own.name, own.sha256, _external_sha256(own), sorted(own.dims.items()), own.inputs_sha256],
+            "own": [own.name, own.sha256, sorted(own.dims.items()), own.inputs_sha256],
             "precision": [precision, data.sha256],
         }
     )
@@ -87,6 +87,7 @@ def export_own(
 
     def make(workspace: Path) -> Artifact:
         artifact = _make(own, precision, data, recipe, workspace, on_step)
+        require_unchanged(own)  # nor while it was read
         on_step("store")
         return artifact
 
@@ -95,11 +96,14 @@ def export_own(
 
 def require_unchanged(own: OwnModel) -> None:
     """Raises ExportError unless the files of `own` are what they were when it was named."""
-    for path, sha256 in ((own.path, own.sha256), (own.inputs, own.inputs_sha256)):
+    for path, sha256, hashed in (
+        (own.path, own.sha256, model_sha256),
+        (own.inputs, own.inputs_sha256, file_sha256),
+    ):
         if path is None:
             continue
         try:
-            found = file_sha256(Path(path))
+            found = hashed(Path(path))
         except OSError as error:
             raise ExportError(f"{own.name}: {path} cannot be read: {error.strerror}") from None
         if found != sha256:
@@ -108,15 +112,6 @@ def require_unchanged(own: OwnModel) -> None:
 
 def _given(own: OwnModel) -> Path | None:
     return None if own.inputs is None else Path(own.inputs)
-
-
-def _external_sha256(own: OwnModel) -> str | None:
-    """The hash of what belongs to the model and lies in other files; None where nothing does."""
-    size_bytes = Path(own.path).stat().st_size
-    model = open_foreign(Path(own.path))
-    if model.ByteSize() <= size_bytes:
-        return None
-    return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -42,10 +42,10 @@ def write(folder: Path, model: onnx.ModelProto) -> Path:
     return path
 
 
-def refusal(path: Path, *, most_bytes: int = foreign.MOST_BYTES) -> str:
+def refusal(path: Path) -> str:
     """The one line that says why a file is refused."""
     with pytest.raises(ExportError) as caught:
-        open_foreign(path, most_bytes=most_bytes)
+        open_foreign(path)
     message = str(caught.value)
     assert message.isprintable()
     return message
@@ -164,13 +164,22 @@ def test_external_data_is_found_wherever_it_hides(
     assert "leaves the model's folder" in refusal(write(tmp_path, model))
 
 
-def test_a_file_and_its_external_data_are_bounded_and_the_bound_can_be_raised(tmp_path: Path) -> None:
+def test_a_file_and_its_external_data_are_bounded_by_what_one_file_can_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert foreign.MOST_BYTES < 2**31
     (tmp_path / "w").write_bytes(VALUES)
     path = write(tmp_path, tiny("w"))
     size = path.stat().st_size
-    assert f"larger than {size - 1} bytes" in refusal(path, most_bytes=size - 1)
-    assert "with its external data" in refusal(path, most_bytes=size + 15)
-    assert loaded(open_foreign(path, most_bytes=size + 16)) == VALUES
+    for most_bytes, words in (
+        (size - 1, f"model.onnx: larger than {size - 1} bytes"),
+        (size + 15, "with its external"),
+    ):
+        monkeypatch.setattr(foreign, "MOST_BYTES", most_bytes)
+        assert words in refusal(path)
+        assert "one file is what a device is given" in refusal(path)
+    monkeypatch.setattr(foreign, "MOST_BYTES", size + 16)
+    assert loaded(open_foreign(path)) == VALUES
 
 
 def test_too_many_nodes_and_fields_are_refused_before_they_take_memory(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +18,9 @@ from onnx import TensorProto, helper, numpy_helper
 from export import verify
 from export.artifact import ExportError, read_artifact
 from export.onnx import simplify
+from export.own import graph
 from export.own import model as owns
+from export.own.foreign import messages
 from export.own.model import STEPS, OwnModel, export_own
 from export.precision import tolerance
 from export.tensors import read_tensor
@@ -179,12 +182,12 @@ def test_a_size_that_is_missing_is_an_error_that_says_how_to_give_it(tmp_path: P
     words = refusal(own_of(saved(embedding(), tmp_path)), tmp_path / "out")
     assert words == (
         "net: its free dimensions are batch (ids:0, mask:0), sequence (ids:1, mask:1); "
-        "give those without a size one: --dim 'sequence=SIZE'"
+        "give those without a size one (only a batch is 1 by itself): --dim 'sequence=SIZE'"
     )
 
 
 @quick
-@pytest.mark.parametrize("unnamed", ["?", None, 0, -1], ids=["a question mark", "nothing", "zero", "minus one"])
+@pytest.mark.parametrize("unnamed", ["?", None, -1, "None"], ids=["a question mark", "nothing", "minus one", "None"])
 def test_a_size_without_a_name_is_called_by_its_input_and_axis(unnamed: str | int | None, tmp_path: Path) -> None:
     path = saved(embedding(sizes=["batch", unnamed]), tmp_path)
     assert "--dim 'ids:1=SIZE' --dim 'mask:1=SIZE'" in refusal(own_of(path), tmp_path / "out")
@@ -205,11 +208,114 @@ def test_a_named_size_may_be_called_by_its_place_too(tmp_path: Path) -> None:
             "net: no input has a free dimension 'width'; its free dimensions are batch (ids:0",
         ),
         ({"ids:1": 4, "mask:1": 5}, "net: sequence (mask:1) is to be 4 and 5; give one size"),
-        ({"sequence": 0}, "net: sequence (ids:1) is to be 0; a size is 1 or more"),
+        ({"sequence": -1}, "net: sequence (ids:1) is to be -1; a size is 0 or more"),
     ],
 )
 def test_a_size_that_makes_no_sense_is_one_clear_line(dims: dict[str, int], words: str, tmp_path: Path) -> None:
     assert refusal(own_of(saved(embedding(), tmp_path), dims), tmp_path / "out").startswith(words)
+
+
+#: Names that exporters and people give to a batch, and others: those that an exporter made up say nothing.
+BATCHES = [
+    "batch",
+    "Batch",
+    "BATCH_SIZE",
+    "batch_size",
+    "batchSize",
+    "BatchSize",
+    "batchsize",
+    "batch_dim",
+    "batch-size",
+]
+BATCHES += ["input_batch_size", "num_batch", "dynamic_batch", "batch_axis_0", "batch.1", "bs", "bsz", "minibatch"]
+LETTERS = ["N", "n", "B", "b"]
+OTHERS = ["seq", "seq_len", "sequence_length", "time", "T", "L", "S", "len", "length", "frames", "num_frames", "tokens"]
+OTHERS += [
+    "num_tokens",
+    "width",
+    "height",
+    "samples",
+    "num_boxes",
+    "sequence_batch",
+    "batch_seq",
+    "batch_x_seq",
+    "steps",
+]
+OTHERS += ["unk__617", "s0", "s77", "u0", "DynamicDimension.0", "2*s0", "batch*seq", "2*batch", "batch + 1", "channels"]
+
+
+def sums_of(**inputs: Sizes) -> onnx.ModelProto:
+    """A number for each input: its sum."""
+    nodes = [helper.make_node("ReduceSum", [name], [f"{name}_sum"], keepdims=0) for name in inputs]
+    outputs: dict[str, tuple[int, Sizes | None]] = {f"{name}_sum": (FLOAT, []) for name in inputs}
+    return model_of(nodes, {name: (FLOAT, sizes) for name, sizes in inputs.items()}, outputs)
+
+
+def sizes_of(
+    model: onnx.ModelProto, dims: dict[str, int] | None = None, given: dict[str, tuple[int, ...]] | None = None
+) -> list[tuple[int, ...]]:
+    """The shapes of the inputs, once all sizes are fixed."""
+    graph.fix(model, "net", dims or {}, given or {})
+    return [port.shape for port in graph.ports(model)]
+
+
+@pytest.mark.parametrize("name", [*BATCHES, *LETTERS, None, "?"])
+def test_a_batch_in_front_is_one_by_itself(name: str | None) -> None:
+    assert sizes_of(sums_of(x=[name, 3])) == [(1, 3)]
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_a_size_that_is_called_a_batch_is_one_wherever_it_stands(name: str) -> None:
+    assert sizes_of(sums_of(x=[3, name, 4])) == [(3, 1, 4)]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_any_other_size_is_asked_for_wherever_it_stands(name: str, axis: int) -> None:
+    sizes: Sizes = [2, 3, 4]
+    sizes[axis] = name
+    model = sums_of(x=sizes)
+    with pytest.raises(ExportError, match=re.escape(f"(only a batch is 1 by itself): --dim '{name}=SIZE'")):
+        graph.fix(model, "net", {}, {})
+    assert sizes_of(model, {name: 7})[0][axis] == 7
+
+
+@pytest.mark.parametrize("name", [*LETTERS, None])
+def test_a_letter_and_a_size_without_a_name_mean_a_batch_in_front_alone(name: str | None) -> None:
+    with pytest.raises(ExportError, match="only a batch is 1 by itself"):
+        graph.fix(sums_of(x=[3, name]), "net", {}, {})
+    if name:
+        assert sizes_of(sums_of(x=[name, 3], state=[2, name])) == [(1, 3), (2, 1)]
+
+
+def test_all_that_is_asked_for_is_in_one_line_each_once() -> None:
+    model = sums_of(x=["seq", "batch", 4], past=["batch", 2, "past", None], mask=["seq", "frames"])
+    with pytest.raises(ExportError) as refused:
+        graph.fix(model, "net", {}, {})
+    assert str(refused.value).endswith(": --dim 'seq=SIZE' --dim 'past=SIZE' --dim 'past:3=SIZE' --dim 'frames=SIZE'")
+    dims = {"seq": 5, "past": 0, "past:3": 6, "frames": 7}
+    assert sizes_of(model, dims) == [(5, 1, 4), (1, 2, 0, 6), (5, 7)]
+
+
+def test_an_expression_of_other_sizes_follows_from_them() -> None:
+    def model() -> onnx.ModelProto:
+        mask: Sizes = ["batch", "past + seq"]
+        return sums_of(x=["batch", "seq"], past=["batch", "past"], mask=mask, pairs=["2*batch", "Max(seq, past)//2"])
+
+    assert sizes_of(model(), {"seq": 3, "past": 4}) == [(1, 3), (1, 4), (1, 7), (2, 2)]
+    assert sizes_of(model(), {"seq": 3, "past": 4, "batch": 2})[3] == (4, 2)
+    with pytest.raises(ExportError, match=re.escape("net: past + seq (mask:1) is to be 8 and 7; give one size")):
+        graph.fix(model(), "net", {"seq": 3, "past": 4}, {"mask": (1, 8)})
+    with pytest.raises(ExportError, match=re.escape("n - 9 (y:0) is to be -8; a size is 0 or more")):
+        graph.fix(sums_of(x=["n"], y=["n - 9"]), "net", {}, {})
+
+
+def test_an_input_without_any_shape_has_that_of_its_value() -> None:
+    model = sums_of(x=[2, 3])
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    with pytest.raises(ExportError, match="its input 'x' has no shape at all"):
+        graph.fix(model, "net", {}, {})
+    assert sizes_of(model, given={"x": (4, 5)}) == [(4, 5)]
 
 
 def test_sizes_that_the_network_cannot_have_are_told_with_what_to_try(tmp_path: Path) -> None:
@@ -288,6 +394,71 @@ def test_a_file_that_changed_since_it_was_named_is_refused(tmp_path: Path) -> No
     assert "net.onnx is another file now (sha256 " in refusal(own, tmp_path / "out")
 
 
+def with_external_data(folder: Path, place: str, values: np.ndarray) -> Path:
+    """A file of which one tensor lies in w.bin, in that place of the model."""
+    w = numpy_helper.from_array(values, "w")
+    constant, branch_out = (
+        helper.make_node("Constant", [], ["c"], value=w),
+        helper.make_tensor_value_info("b", FLOAT, None),
+    )
+    branch = helper.make_graph([helper.make_node("Add", ["x", "w"], ["b"])], "branch", [], [branch_out], [w])
+    other = helper.make_graph([helper.make_node("Identity", ["x"], ["b"])], "other", [], [branch_out])
+    nodes = {
+        "initializer": [helper.make_node("Add", ["x", "w"], ["y"])],
+        "constant": [constant, helper.make_node("Add", ["x", "c"], ["y"])],
+        "branch": [helper.make_node("If", ["true"], ["y"], then_branch=branch, else_branch=other)],
+        "function": [helper.make_node("Mine", ["x"], ["y"], domain="mine")],
+    }[place]
+    constants = {"true": np.array(True), **({"w": values} if place == "initializer" else {})}
+    model = model_of(nodes, {"x": (FLOAT, [4])}, {"y": (FLOAT, [4])}, constants, domains=("mine",))
+    if place == "function":
+        body = [constant, helper.make_node("Add", ["a", "c"], ["s"])]
+        model.functions.append(helper.make_function("mine", "Mine", ["a"], ["s"], body, [helper.make_opsetid("", 17)]))
+    for message in messages(model):
+        if isinstance(message, TensorProto) and message.raw_data == values.tobytes():
+            message.ClearField("raw_data")
+            message.data_location = TensorProto.EXTERNAL
+            message.external_data.add(key="location", value="w.bin")
+    (folder / "w.bin").write_bytes(values.tobytes())
+    return saved(model, folder)
+
+
+@quick
+@pytest.mark.parametrize("place", ["initializer", "constant", "branch", "function"])
+def test_external_data_that_are_edited_in_place_make_another_model(place: str, tmp_path: Path) -> None:
+    values = np.array([1, 2, 3, 4.5], np.float32)
+    path = with_external_data(tmp_path, place, values)
+    assert b"w.bin" in path.read_bytes()
+    (before,) = named([str(path)], [], [])
+    made = export_own(before, tmp_path / "out")
+    (tmp_path / "w.bin").write_bytes((values + 1).tobytes())
+    assert "net.onnx is another file now (sha256 " in refusal(before, tmp_path / "out")
+    (after,) = named([str(path)], [], [])
+    again = export_own(after, tmp_path / "out")
+    assert again.folder != made.folder
+    assert again.model_files[0].sha256 != made.model_files[0].sha256
+    assert again.outputs[0].file.sha256 != made.outputs[0].file.sha256
+    (tmp_path / "w.bin").write_bytes(values.tobytes())
+    assert named([str(path)], [], []) == (before,)
+    assert export_own(before, tmp_path / "out") == made
+    assert file_sha256(path) not in (before.sha256, after.sha256)
+
+
+def test_external_data_that_change_while_a_model_is_exported_are_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = with_external_data(tmp_path, "initializer", np.ones(4, np.float32))
+    (own,) = named([str(path)], [], [])
+
+    def changed(*_anything: object) -> str:
+        (tmp_path / "w.bin").write_bytes(np.zeros(4, np.float32).tobytes())
+        return "not tried"
+
+    monkeypatch.setattr(owns, "_simplify", changed)
+    assert "is another file now" in refusal(own, tmp_path / "out")
+    assert not [one for one in (tmp_path / "out").iterdir() if not one.name.startswith(".")]
+
+
 def with_a_function() -> onnx.ModelProto:
     body = [helper.make_node("Relu", ["a"], ["b"])]
     function = helper.make_function("mine", "Rectify", ["a"], ["b"], body, [helper.make_opsetid("", 17)])
@@ -302,7 +473,7 @@ def test_operators_that_the_file_itself_defines_are_admitted(tmp_path: Path) -> 
     assert export_own(own_of(saved(with_a_function(), tmp_path)), tmp_path / "out").outputs[0].shape == (2, 3)
 
 
-def test_operators_of_other_domains_are_refused_by_name_also_in_branches(tmp_path: Path) -> None:
+def test_operators_that_no_runtime_has_are_refused_by_name_also_in_branches(tmp_path: Path) -> None:
     def branch(kind: str, domain: str) -> onnx.GraphProto:
         return helper.make_graph(
             [helper.make_node(kind, ["x"], ["inner"], domain=domain)],
@@ -312,11 +483,11 @@ def test_operators_of_other_domains_are_refused_by_name_also_in_branches(tmp_pat
         )
 
     node = helper.make_node(
-        "If", ["c"], ["y"], then_branch=branch("FastGelu", "com.microsoft"), else_branch=branch("Relu", "")
+        "If", ["c"], ["y"], then_branch=branch("SlowGelu", "com.microsoft"), else_branch=branch("Relu", "")
     )
     inputs: dict[str, tuple[int, Sizes]] = {"c": (TensorProto.BOOL, []), "x": (FLOAT, [2, 3])}
     model = model_of([node], inputs, {"y": (FLOAT, [2, 3])}, domains=("com.microsoft",))
-    assert "the operator com.microsoft.FastGelu is not one of ONNX's own" in refusal(
+    assert "the operator com.microsoft.SlowGelu is not one of ONNX's own, and ONNX Runtime here (" in refusal(
         own_of(saved(model, tmp_path)), tmp_path / "out"
     )
 
@@ -526,13 +697,15 @@ def run(*arguments: str | Path) -> Result:
             ["--model", "net.onnx", "--dim", "sequence"],
             "--dim sequence: give NAME=SIZE, or MODEL:NAME=SIZE, with a size",
         ),
-        (["--model", "net.onnx", "--dim", "sequence=0"], "--dim sequence=0: give NAME=SIZE"),
+        (["--model", "net.onnx", "--dim", "sequence=-1"], "--dim sequence=-1: give NAME=SIZE"),
+        (["--model", "net.onnx", "--dim", "batch=2"], "(only a batch is 1 by itself): --dim 'sequence=SIZE'"),
+        (["--model", "net.onnx", "--input", "net.onnx"], "not an .npz file of arrays"),
         (["--model", "net.onnx", "--dim", "width=3"], "there is no such free dimension: net has batch, sequence"),
         (["--dim", "width=3"], "--dim width=3: of which model? Name its file with --model"),
         (["--model", "net.onnx", "--dim", "sequence=3", "--dim", "net:sequence=4"], "net is given two sizes of it"),
         (["--model", "net.onnx", "--input", "other=net.onnx"], "'other' is not among the models net; give NAME=FILE"),
         (
-            ["--model", "net.onnx", "--runtime", "caffe2"],
+            ["--model", "net.onnx", "--dim", "sequence=3", "--runtime", "caffe2"],
             "--model is for ONNX Runtime alone: add --runtime onnxruntime",
         ),
         (["--precision", "int4"], "'int4' is not one of fp32, fp16, int8"),
@@ -644,7 +817,7 @@ def test_resume_refuses_another_file_other_sizes_and_other_models(
     assert "text.onnx is another file now (sha256 " in result.stderr
     assert "start a new run for that" in result.stderr
     (tmp_path / "text.onnx").unlink()
-    assert "text.onnx cannot be read: No such file" in run("--resume", out).stderr
+    assert "text.onnx: cannot be read: No such file" in run("--resume", out).stderr
 
 
 def test_a_wrong_output_of_a_users_file_fails_its_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
