@@ -453,17 +453,43 @@ def test_a_profile_leaves_nothing_but_the_output(runner: Runner) -> None:
     np.testing.assert_allclose(np.fromfile(runner.folder / "output.bin", "<f4"), input_values() @ weights(), rtol=1e-5)
 
 
-def test_nodes_that_hold_others_have_no_times_of_their_own(runner: Runner) -> None:
-    path = runner.folder / "if.onnx"
+def loop_in_an_if(times: int) -> list[onnx.NodeProto]:
+    """Nodes that hold others, one in the other: where x's sum is above 0, `times` products of a square matrix."""
+    kinds = {"i": (TensorProto.INT64, []), "go": (TensorProto.BOOL, []), "v": (TensorProto.FLOAT, None)}
+    ports = {name: helper.make_tensor_value_info(name, *kind) for name, kind in kinds.items()}
+    body = [
+        helper.make_node("MatMul", ["v", "w"], ["more"], "product"),
+        helper.make_node("Identity", ["go"], ["on"], "on"),
+    ]
+    ends = [helper.make_tensor_value_info("on", *kinds["go"]), helper.make_tensor_value_info("more", *kinds["v"])]
+    loop = helper.make_node(
+        "Loop", ["times", "", "x"], ["b"], "loop", body=helper.make_graph(body, "body", [*ports.values()], ends)
+    )
     outputs = [helper.make_tensor_value_info("b", TensorProto.FLOAT, None)]
-    branch = helper.make_graph([helper.make_node("Relu", ["x"], ["b"])], "branch", [], outputs)
-    nodes = [
+    count = helper.make_node("Constant", [], ["times"], value=numpy_helper.from_array(np.array(times)))
+    branches = [
+        helper.make_graph(nodes, "branch", [], outputs)
+        for nodes in ([count, loop], [helper.make_node("Relu", ["x"], ["b"])])
+    ]
+    return [
         helper.make_node("ReduceSum", ["x"], ["s"], keepdims=0),
         helper.make_node("Greater", ["s", "zero"], ["is_positive"]),
-        helper.make_node("If", ["is_positive"], ["y"], "either", then_branch=branch, else_branch=branch),
+        helper.make_node("If", ["is_positive"], ["y"], "either", then_branch=branches[0], else_branch=branches[1]),
     ]
-    onnx.save(model(nodes, [1, FEATURES], {"zero": np.array(0, np.float32)}), path)
-    check_failed(runner.run("--profile-passes", "1", model=str(path)), "run_failed", says="'either' (If)")
+
+
+def test_nodes_inside_others_count_for_themselves_and_not_in_those(runner: Runner) -> None:
+    path = runner.folder / "if.onnx"
+    constants = {"zero": np.array(0, np.float32), "w": np.eye(256, dtype=np.float32)}
+    onnx.save(model(loop_in_an_if(times=3), [256, 256], constants), path)
+    (runner.folder / "square.bin").write_bytes(np.ones(256 * 256, "<f4").tobytes())
+    changed = {"model": str(path), "input": str(runner.folder / "square.bin"), "shape": "256,256"}
+    run = measured(runner.run("--profile-passes", "5", **changed), passes=10, profile_passes=5)
+    assert run.profile is not None
+    times_ns = {node.op: node.total_ns for node in run.profile.nodes}
+    assert {"If", "Loop", "MatMul"} <= times_ns.keys()
+    assert times_ns["MatMul"] > times_ns["If"] + times_ns["Loop"]
+    assert sum(times_ns.values()) <= run.profile.total_ns
 
 
 # --- XNNPACK, and boards ------------------------------------------------------------------------------
@@ -625,7 +651,8 @@ def check_failed(ended: Ended, status: str, *, says: str) -> None:
         ({"type": "string"}, "usage", "--type takes one of float32"),
         ({"type": "int32"}, "bad_input", "'x' (number 1) takes float32 (1, 6), --type and --shape say int32 (1, 6)"),
         ({"shape": "scalar"}, "bad_input", "needs 4"),
-        ({"shape": "0,6"}, "usage", "sizes from 1 on"),
+        ({"shape": "-1,6"}, "usage", "sizes from 0 on"),
+        ({"shape": "0,6"}, "bad_input", "needs 0"),
         ({"provider": "gpu"}, "usage", "--provider"),
         ({"cpus": "0x8000000000000000"}, "affinity", "0x8000000000000000"),
         ({"cpus": "3"}, "usage", "such as 0x3"),
