@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export.artifact import PRECISIONS, Artifact, ExportError
+from export.artifact import PRECISIONS, Artifact, ExportError, Random
 from export.calibration import Calibration
 from export.formats import ONNX
 from export.own import graph
 from export.own.foreign import admit_constants, model_sha256
+from export.own.randomness import random_in
 from export.recipe import sha256_of, tool_versions
 from export.store import naming, stored
 from toolchain.files import describe, file_sha256
@@ -118,7 +119,8 @@ def _given(own: OwnModel) -> Path | None:
 class _Opened:
     """A user's file as it was opened, its sizes fixed, in `file`: what it is given, and what it computes then.
 
-    `reference` are its outputs without ONNX Runtime's optimizations, `tolerance` how far others may be from them.
+    `reference` are its outputs without ONNX Runtime's optimizations, `tolerance` how far others may be from them, but
+    for those that are `random`.
     """
 
     file: Path
@@ -127,6 +129,7 @@ class _Opened:
     reference: dict[str, NDArray[Any]]
     computes_in: str
     opset: int
+    random: Random
     notes: tuple[str, ...]
 
     @property
@@ -146,7 +149,9 @@ class _Opened:
         found = verify.run_onnx_on(file, self.inputs)
         if [*found] != [*self.reference]:
             raise ExportError(f"its outputs are {', '.join(found)}, not {', '.join(self.reference)}")
-        return verify.deviations([*found.values()], self.reference, self.tolerance, may_be_constant=True)
+        return verify.deviations(
+            [*found.values()], self.reference, self.tolerance, may_be_constant=True, random=self.random.outputs
+        )
 
 
 def _open(own: OwnModel, target: Path, on_step: Callable[[str], None]) -> _Opened:
@@ -166,9 +171,10 @@ def _open(own: OwnModel, target: Path, on_step: Callable[[str], None]) -> _Opene
     on_step("run")
     with naming(own.name, "running it in ONNX Runtime here (should its sizes, --dim, or inputs, --input, be others?)"):
         reference = verify.run_onnx_on(target, [*values.values()], optimized=False)
-    precisions.require_finite(own.name, "for these inputs", reference)
     opset = max((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), default=0)
-    return _Opened(target, ports, values, reference, precisions.found_in(model), opset, tuple(notes))
+    with naming(own.name, "looking for random numbers in it"):
+        random = random_in(model, values)
+    return _Opened(target, ports, values, reference, precisions.found_in(model), opset, random, tuple(notes))
 
 
 def _make(
@@ -196,7 +202,7 @@ def _make(
     on_step("convert")
     in_fp32, lowered = onnx.load(file), None
     if precision != PRECISIONS[0]:
-        network = precisions.Network(own.name, file, opened.ports, opened.inputs)
+        network = precisions.Network(own.name, file, opened.ports, opened.inputs, opened.reference)
         lowered = precisions.lowered(network, precision, data, workspace)
         file = lowered.model
     elif opened.computes_in != PRECISIONS[0]:
@@ -230,6 +236,7 @@ def _make(
         calibration=lowered.calibration if lowered else None,
         fp32_outputs=tensors.write_tensors(opened.reference, new, "fp32-output") if lowered else (),
         source=f"{Path(own.path).name}, sha256 {own.sha256}; {'; '.join(notes)}",
+        random=opened.random,
     )
 
 
@@ -251,6 +258,8 @@ def _simplify(opened: _Opened, target: Path) -> str | None:
     """
     import onnx
 
+    if opened.random.outputs:
+        return f"{opened.random}, so that no change of it can be checked"
     command = [sys.executable, "-m", "export.onnx.simplify", str(opened.file.resolve()), str(target.resolve())]
     try:
         done = subprocess.run(
