@@ -166,6 +166,8 @@ def lower_ir(model: ModelProto) -> None:
 
 def _content(path: Path, name: str) -> bytes:
     try:
+        if path.stat().st_size > MOST_BYTES:
+            _too_large(name)
         content = _read(path, 0, MOST_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise ExportError(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from None

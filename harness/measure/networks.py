@@ -91,6 +91,7 @@ class ExportedNetwork:
 
     def prepare(self, case: Case, device: DeviceInfo, output: Path) -> tuple[RunRequest, MeasuredBundle]:
         used = self.bundles.get(case.abi or device.abi, case.runtime, case.provider)
+        runtimes.require_opset(used, case.provider, self.exported.opset)
         request = RunRequest(
             bundle=used,
             model_files=self.exported.local_model_files,

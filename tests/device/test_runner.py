@@ -23,7 +23,7 @@ from programs import PATIENCE_S
 
 from device import bundle as bundles
 from device.device import Device
-from device.errors import RunnerCrashed
+from device.errors import ModelRefused, RunnerCrashed, RunnerFailed
 from device.host import HostDevice
 from device.open import open_devices
 from device.records import Bundle, Measurement, RunRequest
@@ -34,6 +34,7 @@ from export.artifact import Artifact
 from export.pipeline import ExportOptions, export_model
 from harness.measure.case import Run, measure
 from harness.measure.networks import ExportedNetwork
+from harness.record import runtimes
 from harness.record.case import Case
 from harness.record.plan import CaseRound
 from harness.record.runtimes import ONNXRUNTIME, build_bundle
@@ -488,8 +489,7 @@ def test_nodes_inside_others_count_for_themselves_and_not_in_those(runner: Runne
     assert run.profile is not None
     times_ns = {node.op: node.total_ns for node in run.profile.nodes}
     assert {"If", "Loop", "MatMul"} <= times_ns.keys()
-    assert times_ns["MatMul"] > times_ns["If"] + times_ns["Loop"]
-    assert sum(times_ns.values()) <= run.profile.total_ns
+    assert sum(times_ns.values()) <= run.profile.total_ns  # the products are in it once, not thrice
 
 
 # --- XNNPACK, and boards ------------------------------------------------------------------------------
@@ -544,6 +544,27 @@ def test_a_session_asks_what_a_provider_took_also_where_nobody_asked_for_a_profi
     assert record.bundle.runtime == ONNXRUNTIME.build(provider).name
     if profiled:
         assert taken(record.measurement)[TITLES["xnnpack"]] > 10
+
+
+@pytest.mark.skipif(compiling.native().abi not in xnnpack.PACKAGES, reason="no XNNPACK for this machine")
+def test_an_operator_set_is_refused_where_the_runtime_would_refuse_it_and_no_other(
+    tmp_path: Path, tiny: Artifact, request_for: Callable[..., RunRequest]
+) -> None:
+    request = request_for(tiny, compiling.native().abi, bundle_with="xnnpack")
+    newest = runtimes._NEWEST_OPSETS[request.bundle.runtime_version]
+    for opset, says in ((newest, None), (newest + 1, f"till opset {newest}")):
+        made = onnx.load(request.model_files[0].path)
+        made.opset_import[0].version = opset
+        onnx.save(made, tmp_path / "model.onnx")
+        refused = replace(request, model_files=(local_file(tmp_path / "model.onnx"),))
+        if says is None:
+            HostDevice().run(refused, lambda _: None)
+            runtimes.require_opset(request.bundle, "xnnpack", opset)
+        else:
+            with pytest.raises(RunnerFailed, match=says):
+                HostDevice().run(refused, lambda _: None)
+            with pytest.raises(ModelRefused, match=f"takes {newest} at most: export it with operator set {newest}"):
+                runtimes.require_opset(request.bundle, "xnnpack", opset)
 
 
 def test_a_session_says_why_there_is_no_provider(tiny: Artifact) -> None:
