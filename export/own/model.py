@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from export.artifact import PRECISIONS, Artifact, ExportError, Random
 from export.calibration import Calibration
 from export.formats import ONNX
+from export.onnx import session
 from export.own import graph
 from export.own.foreign import admit_constants, model_sha256
 from export.own.randomness import random_in
@@ -69,7 +70,7 @@ def export_own(
 
     Raises ExportError, with one line: for a file that `foreign.open_foreign` refuses, that is no longer what `own`
     says, that has operators or types that cannot be run everywhere, or free dimensions without a size; for inputs that
-    do not fit; for outputs that are not finite; and where a precision cannot be had.
+    do not fit; and where a precision cannot be had.
     """
     data = Calibration.from_file((calibration or _given(own)) if precision == PRECISIONS[-1] else None)
     require_unchanged(own)
@@ -158,7 +159,7 @@ def _open(own: OwnModel, target: Path, on_step: Callable[[str], None]) -> _Opene
     """Opens the file, fixes its sizes, writes it to `target` and runs it. Raises ExportError."""
     import onnx
 
-    from export import inputs, verify
+    from export import inputs
     from export import precision as precisions
 
     on_step("open")
@@ -169,8 +170,11 @@ def _open(own: OwnModel, target: Path, on_step: Callable[[str], None]) -> _Opene
     values = inputs.draw(ports) if own.inputs is None else inputs.read_inputs(Path(own.inputs), ports)
     onnx.save(model, target)
     on_step("run")
-    with naming(own.name, "running it in ONNX Runtime here (should its sizes, --dim, or inputs, --input, be others?)"):
-        reference = verify.run_onnx_on(target, [*values.values()], optimized=False)
+    here = f"in ONNX Runtime {session.version()} here"
+    with naming(own.name, f"opening it {here} (does that lack an operator, or should its sizes, --dim, be others?)"):
+        whole = session.open_session(target, optimized=False)
+    with naming(own.name, f"running it {here} (should its sizes, --dim, or inputs, --input, be others?)"):
+        reference = session.run(whole, [*values.values()])
     opset = max((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), default=0)
     with naming(own.name, "looking for random numbers in it"):
         random = random_in(model, values)

@@ -22,6 +22,7 @@ from export.own import graph
 from export.own import model as owns
 from export.own.foreign import messages
 from export.own.model import STEPS, OwnModel, export_own
+from export.own.module import module_to_onnx
 from export.own.randomness import random_in
 from export.precision import tolerance
 from export.tensors import read_tensor
@@ -326,8 +327,36 @@ def test_sizes_that_the_network_cannot_have_are_told_with_what_to_try(tmp_path: 
     node = helper.make_node("Add", ["x", "y"], ["z"])
     model = model_of([node], {"x": (FLOAT, [2, "m"]), "y": (FLOAT, [2, "n"])}, {"z": (FLOAT, [2, "m"])})
     words = refusal(own_of(saved(model, tmp_path), {"m": 2, "n": 3}), tmp_path / "out")
-    advice = "(should its sizes, --dim, or inputs, --input, be others?)"
-    assert words.startswith(f"net: running it in ONNX Runtime here {advice} failed: ")
+    here = f"in ONNX Runtime {onnxruntime.__version__} here"
+    assert words.startswith(
+        f"net: opening it {here} (does that lack an operator, or should its sizes, --dim, be others?)"
+    )
+
+
+def test_an_operator_that_has_no_kernel_here_is_named(tmp_path: Path) -> None:
+    node = helper.make_node("FusedMatMulActivation", ["x", "x"], ["y"], domain=OTHER, activation="Relu")
+    model = model_of([node], {"x": (FLOAT, [4, 4])}, {"y": (FLOAT, [4, 4])}, domains=(OTHER,))
+    words = refusal(own_of(saved(model, tmp_path)), tmp_path / "out")
+    assert "does that lack an operator" in words
+    assert "FusedMatMulActivation" in words
+
+
+@pytest.mark.parametrize("kind", ["randn_like", "bernoulli", "dropout"])
+def test_a_module_that_draws_random_numbers_is_written_and_compared_with_nothing(kind: str, tmp_path: Path) -> None:
+    import torch
+
+    draws: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+        "randn_like": lambda x: x + torch.randn_like(x),
+        "bernoulli": lambda x: torch.bernoulli(torch.sigmoid(x)),
+        "dropout": lambda x: torch.nn.functional.dropout(x, 0.5, training=True),
+    }
+
+    class Random(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return draws[kind](x)
+
+    module_to_onnx(Random(), torch.rand(1, 64), tmp_path / "net.onnx")
+    assert random_in(onnx.load(tmp_path / "net.onnx"), {}).outputs == ("output",)
 
 
 # Inputs
