@@ -239,9 +239,15 @@ def _make(
         precision=precision,
         calibration=lowered.calibration if lowered else None,
         fp32_outputs=tensors.write_tensors(opened.reference, new, "fp32-output") if lowered else (),
-        source=f"{Path(own.path).name}, sha256 {own.sha256}; {'; '.join(notes)}",
+        source=f"{_files_title(own)}, sha256 {own.sha256}; {'; '.join(notes)}",
         random=opened.random,
     )
+
+
+def _files_title(own: OwnModel) -> str:
+    """What the sha256 is of."""
+    path = Path(own.path)
+    return path.name if file_sha256(path) == own.sha256 else f"{path.name} and its external data"
 
 
 def _verified(name: str, opened: _Opened, target: Path) -> Deviation:

@@ -465,6 +465,7 @@ def test_external_data_that_are_edited_in_place_make_another_model(place: str, t
     (before,) = named([str(path)], [], [])
     made = export_own(before, tmp_path / "out")
     (tmp_path / "w.bin").write_bytes((values + 1).tobytes())
+    assert str(made.source).startswith(f"net.onnx and its external data, sha256 {before.sha256}; ")
     assert "net.onnx is another file now (sha256 " in refusal(before, tmp_path / "out")
     (after,) = named([str(path)], [], [])
     again = export_own(after, tmp_path / "out")
@@ -966,22 +967,22 @@ def test_three_files_that_nobody_here_wrote_run_on_this_machine_and_are_right(tm
     assert "output_constant" not in {one.kind for one in warnings_of(records["sigmoid"], Limits())}
 
 
+def first_step() -> onnx.ModelProto:
+    """A decoder's in small: a past without elements, an operator of another domain, an output without a shape."""
+    nodes = [
+        helper.make_node("Concat", ["past", "x"], ["c"], axis=0),
+        helper.make_node("Gelu", ["c"], ["y"], domain=OTHER),
+    ]
+    return model_of(nodes, {"past": (FLOAT, [0, 4]), "x": (FLOAT, [4, 4])}, {"y": (FLOAT, None)}, domains=(OTHER,))
+
+
 def test_odd_files_are_measured_and_checked_or_marked_unverified_under_every_provider(tmp_path: Path) -> None:
     """Random numbers, infinities in equal places, an input without elements, a newer IR version, other domains."""
     mask = np.where(np.arange(16).reshape(4, 4) % 2, 0, -np.inf).astype(np.float32)
     square: tuple[int, Sizes] = (FLOAT, [4, 4])
     masked = model_of([helper.make_node("Add", ["x", "m"], ["y"])], {"x": square}, {"y": square}, {"m": mask})
     masked.ir_version = 11
-    past = model_of(
-        [
-            helper.make_node("Concat", ["past", "x"], ["c"], axis=0),
-            helper.make_node("Gelu", ["c"], ["y"], domain=OTHER),
-        ],
-        {"past": (FLOAT, [0, 4]), "x": square},
-        {"y": (FLOAT, None)},
-        domains=(OTHER,),
-    )
-    models = {"random": placed(drawing("RandomNormalLike", 1.0), "branch"), "masked": masked, "past": past}
+    models = {"random": placed(drawing("RandomNormalLike", 1.0), "branch"), "masked": masked, "past": first_step()}
     files = [word for name, model in models.items() for word in ("--model", saved(model, tmp_path, name))]
     providers = "cpu,xnnpack" if compiling.native().abi in xnnpack.PACKAGES else "cpu"
     result = run("--device", "host", *files, "--provider", providers, "--profile", "--out", tmp_path / "run")
@@ -1002,13 +1003,15 @@ def test_odd_files_are_measured_and_checked_or_marked_unverified_under_every_pro
 def test_a_file_that_nobody_here_wrote_and_one_of_several_types_run_on_a_board_and_are_right(tmp_path: Path) -> None:
     text = saved(embedding(), tmp_path, "text")
     options = ("--dim", "sequence=4", "--passes", "1", "--warmup", "0", "--boards", "1", "--out", tmp_path / "run")
-    result = run("--device", "board:cortex-a7", "--model", CONVOLUTION, "--model", text, *options)
+    past = saved(first_step(), tmp_path, "past")
+    files = [word for file in (CONVOLUTION, text, past) for word in ("--model", file)]
+    result = run("--device", "board:cortex-a7", *files, *options)
     assert result.exit_code == EXIT_OK, result.stderr
-    of_convolution, of_text = journal.read(tmp_path / "run")
+    of_convolution, of_text, of_past = journal.read(tmp_path / "run")
     assert of_convolution.device.abi == "armeabi-v7a"
     assert of_text.measurement is not None
     assert [(one.type, one.shape) for one in of_text.measurement.outputs] == [("float32", (1, 4, 4)), ("int64", (1, 4))]
-    for record in (of_convolution, of_text):
+    for record in (of_convolution, of_text, of_past):
         assert record.check is not None
         assert record.check.passed
 
