@@ -184,7 +184,8 @@ def choose_sizes(
         made = _value(one.key, known)
         if made is not None:
             settle(one, made)
-    if missing := dict.fromkeys(one.key for one in open_ones if one.key not in sizes and one.key not in batches):
+    unsized = dict.fromkeys(one.key for one in open_ones if one.key not in sizes and one.key not in batches)
+    if missing := [key for key in unsized if _value(key, known | dict.fromkeys(unsized, 1)) is None]:
         how = " ".join(f"--dim '{key}=SIZE'" for key in missing)
         raise ExportError(
             f"{name}: {_description(open_ones)}; give those without a size one (only a batch is 1 by itself): {how}"

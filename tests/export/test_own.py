@@ -307,6 +307,8 @@ def test_an_expression_of_other_sizes_follows_from_them() -> None:
         mask: Sizes = ["batch", "past + seq"]
         return sums_of(x=["batch", "seq"], past=["batch", "past"], mask=mask, pairs=["2*batch", "Max(seq, past)//2"])
 
+    with pytest.raises(ExportError, match=re.escape("by itself): --dim 'seq=SIZE' --dim 'past=SIZE'") + "$"):
+        graph.fix(model(), "net", {}, {})
     assert sizes_of(model(), {"seq": 3, "past": 4}) == [(1, 3), (1, 4), (1, 7), (2, 2)]
     assert sizes_of(model(), {"seq": 3, "past": 4, "batch": 2})[3] == (4, 2)
     with pytest.raises(ExportError, match=re.escape("net: past + seq (mask:1) is to be 8 and 7; give one size")):
