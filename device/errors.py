@@ -77,6 +77,12 @@ class BundleError(DeviceError):
     status = "no_bundle"
 
 
+class ModelRefused(DeviceError):
+    """The runtime would refuse the model, as is known before it is asked."""
+
+    status = "bad_model"
+
+
 class PushFailed(DeviceError):
     """A file could not be put on the device."""
 

@@ -34,6 +34,23 @@ class ExportError(Exception):
 
 
 @dataclass(frozen=True)
+class Random:
+    """The kinds of operators in a network that draw random numbers, and the outputs that hang on them."""
+
+    operators: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.operators)} draw{'' if len(self.operators) > 1 else 's'} random numbers"
+
+    @property
+    def consequence(self) -> str:
+        """What a reader must know."""
+        outputs = ", ".join(map(repr, self.outputs))
+        return f"{self}, so that its output{'s' if len(self.outputs) > 1 else ''} {outputs} cannot be checked"
+
+
+@dataclass(frozen=True)
 class Artifact:
     """An exported network with the reference inputs and outputs that prove it, in the order of the model's.
 
@@ -70,6 +87,7 @@ class Artifact:
     calibration: str | None = None  # on which data int8 was calibrated; None in other precisions
     fp32_outputs: tuple[StoredTensor, ...] = ()
     source: str | None = None  # a user's own file, and what was decided about it; None for the registry's networks
+    random: Random = Random()  # outputs that no pass gives twice, so that nothing can be compared with them
 
     @property
     def is_own(self) -> bool:

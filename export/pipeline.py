@@ -161,7 +161,7 @@ def _make(
     lowered = None
     if order.precision != PRECISIONS[0]:
         _verified(spec, order.form.what, partial(run_onnx, file, input_values), output_values)
-        in_fp32 = precision.Network(spec.name, file, [port], [input_values])
+        in_fp32 = precision.Network(spec.name, file, [port], [input_values], {OUTPUT_NAME: output_values})
         lowered = precision.lowered(in_fp32, order.precision, order.calibration, workspace)
         file = lowered.model
     onnx_size_bytes, mark = file.stat().st_size, fingerprint.of_file(file)

@@ -127,18 +127,19 @@ class Lowered:
 
 @dataclass(frozen=True)
 class Network:
-    """An ONNX file in fp32: the name of its network, and a value for each of its inputs."""
+    """An ONNX file in fp32: the name of its network, a value for each of its inputs, and what it computes of them."""
 
     name: str
     file: Path
     ports: Sequence[Port]
     inputs: Sequence[NDArray[Any]]
+    outputs: Mapping[str, NDArray[Any]]
 
 
 def lowered(network: Network, precision: str, calibration: Calibration, scratch: Path) -> Lowered:
     """The network in fp16 or int8, as a file in the folder `scratch`.
 
-    Raises ExportError, also where its outputs for its inputs are not finite.
+    Raises ExportError, also where its outputs for its inputs are not finite that are so in fp32.
     """
     name = network.name
     target = scratch / f"{precision}.onnx"
@@ -148,7 +149,7 @@ def lowered(network: Network, precision: str, calibration: Calibration, scratch:
     with naming(name, f"running the {precision} file"):
         outputs = verify.run_onnx_on(target, network.inputs, optimized=False)
         optimized = verify.run_onnx_on(target, network.inputs)
-    require_finite(name, f"in {precision}", outputs)
+    _require_finite(network, precision, outputs)
     here = verify.deviations([*optimized.values()], outputs, tolerance(precision), may_be_constant=True)
     calibrated = None
     if precision == INT8:
@@ -158,14 +159,15 @@ def lowered(network: Network, precision: str, calibration: Calibration, scratch:
     return Lowered(target, outputs, here, calibrated)
 
 
-def require_finite(name: str, what: str, outputs: Mapping[str, NDArray[Any]]) -> None:
-    """Raises ExportError for outputs that hold what no device can be compared with."""
+def _require_finite(network: Network, precision: str, outputs: Mapping[str, NDArray[Any]]) -> None:
+    """Raises ExportError for values that the precision cannot hold, and fp32 can."""
     for output, values in outputs.items():
-        if bad := int(np.count_nonzero(~np.isfinite(values))):
+        in_fp32 = network.outputs[output]
+        bad = np.count_nonzero(~np.isfinite(values) & np.isfinite(in_fp32)) if values.shape == in_fp32.shape else 0
+        if bad:
             raise ExportError(
-                f"{name}: {what}, {bad} of the {values.size} values of its output {output!r} are NaN or infinite: "
-                "no device's can be compared with them; give other inputs (--input)"
-                + (" or take another precision" if what.startswith("in ") else "")
+                f"{network.name}: in {precision}, {bad} of the {values.size} values of its output {output!r} are NaN "
+                "or infinite, and in fp32 they are not: give other inputs (--input) or take another precision"
             )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -49,18 +49,20 @@ def deviation(
 
     `tolerance` is for floating point numbers, a part of the reference's spread (default: RELATIVE_TOLERANCE). Above
     that one, 8-bit integers are compared likewise: they are quantized numbers then. All other integers and bools must
-    be the same. A comparison that would say nothing is a failure, unless the reference `may_be_constant`: then a spread
+    be the same; infinities and NaN must be where the reference has them, and are left out of all numbers. A comparison
+    that would say nothing is a failure, unless the reference `may_be_constant`: then a spread
     below the tolerance of the largest value (or below CONSTANT_BELOW) that an error exceeds is told as 0, and the error
     counts as a part of the largest value (or of CONSTANT_BELOW, where that is more).
     """
     tolerance = RELATIVE_TOLERANCE if tolerance is None else tolerance
     if not may_be_constant and (reference.size == 0 or not np.isfinite(reference).all()):
         return Deviation(None, None, None, "the reference is empty or not finite")
-    wide = reference.astype(np.float64)
+    finite = np.isfinite(reference)
+    wide = reference[finite].astype(np.float64)
     spread = float(wide.max()) - float(wide.min()) if wide.size else 0.0
     if unlike := _unlike(output, reference):
         return Deviation(None, spread, None, unlike)
-    error = float(np.abs(output.astype(np.float64) - wide).max()) if wide.size else 0.0
+    error = float(np.abs(output[finite].astype(np.float64) - wide).max(initial=0))
     if spread == 0 and not may_be_constant:
         return Deviation(error, spread, None, "the reference has the same value everywhere: it proves nothing")
     magnitude = float(np.abs(wide).max(initial=0))
@@ -84,9 +86,12 @@ def _unlike(output: NDArray[Any], reference: NDArray[Any]) -> str | None:
         return f"the output's shape is {output.shape}, not {reference.shape}"
     if output.dtype.kind != reference.dtype.kind:
         return f"the output's type is {output.dtype}, not {reference.dtype}"
-    if not np.isfinite(output).all():
-        bad = int(np.count_nonzero(~np.isfinite(output)))
+    here, there = np.isfinite(output), np.isfinite(reference)
+    if bad := int(np.count_nonzero(there & ~here)):
         return f"{bad} of the output's {output.size} values are not finite"
+    same = (output == reference) | (np.isnan(output) & np.isnan(reference)) if not there.all() else there
+    if bad := int(np.count_nonzero(~there & ~same)):
+        return f"{bad} of the output's {output.size} values are not the infinity or NaN that they should be"
     return None
 
 
@@ -96,34 +101,41 @@ def deviations(
     tolerance: float | None = None,
     *,
     may_be_constant: bool = False,
+    random: Collection[str] = (),
 ) -> Deviation:
     """The worst deviation of several outputs from their references, by name in their order; see `deviation`.
 
-    With `may_be_constant` its spread is 0 only where no output has any.
+    With `may_be_constant` its spread is 0 only where no output has any. Outputs whose names are in `random` hang on
+    random numbers, and are not compared; where all are, there is no number.
     """
     if len(outputs) != len(references):
         return Deviation(None, None, None, f"there are {len(outputs)} outputs, not {len(references)}")
     found = []
     for output, (name, reference) in zip(outputs, references.items(), strict=True):
+        if name in random:
+            continue
         one = deviation(output, reference, tolerance, may_be_constant=may_be_constant)
         which = f"output {name!r}: " if len(references) > 1 and one.failure else ""
         found.append(replace(one, failure=which + one.failure) if one.failure else one)
-    return max(found, key=lambda one: (not one.ok, bool(one.spread), one.relative or 0.0))
+    nothing = Deviation(None, None, None, None)
+    return max(found, key=lambda one: (not one.ok, bool(one.spread), one.relative or 0.0), default=nothing)
 
 
 def largest_part(outputs: Sequence[NDArray[Any]], references: Mapping[str, NDArray[Any]]) -> float | None:
     """The largest error of outputs of floating point numbers, each as a part of its reference's spread.
 
-    None where no output has a spread, or one cannot be compared: another shape, or values that are not finite.
+    None where no output has a spread, or one cannot be compared: another shape, or infinities and NaN elsewhere.
     """
-    floats = [
-        (output, reference)
-        for output, reference in zip(outputs, references.values(), strict=True)
-        if reference.dtype.kind == "f" and reference.size and np.ptp(reference.astype(np.float64)) > 0
-    ]
-    parts = [deviation(output, reference).relative for output, reference in floats]
-    known = [part for part in parts if part is not None]
-    return max(known) if known and len(known) == len(parts) else None
+    known = []
+    for output, reference in zip(outputs, references.values(), strict=True):
+        finite = reference[np.isfinite(reference)] if reference.dtype.kind == "f" else np.empty(0)
+        if not finite.size or not np.ptp(finite.astype(np.float64)):
+            continue
+        relative = deviation(output, reference, np.inf, may_be_constant=True).relative
+        if relative is None:
+            return None
+        known.append(relative)
+    return max(known, default=None)
 
 
 def run_onnx(model: Path, values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -87,7 +87,7 @@ def _of_graph(graph: onnx.GraphProto, outer: dict[str, Shape]) -> int | None:
 def _known_shapes(graph: onnx.GraphProto) -> Iterator[tuple[str, Shape]]:
     for port in (*graph.input, *graph.value_info, *graph.output):
         kind = port.type.tensor_type
-        if kind.HasField("shape") and all(size.dim_value > 0 for size in kind.shape.dim):
+        if kind.HasField("shape") and all(size.HasField("dim_value") for size in kind.shape.dim):
             yield port.name, tuple(size.dim_value for size in kind.shape.dim)
     for tensor in graph.initializer:
         yield tensor.name, tuple(tensor.dims)

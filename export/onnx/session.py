@@ -44,6 +44,13 @@ def run(session: Any, inputs: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]
     return dict(zip((port.name for port in session.get_outputs()), outputs, strict=True))
 
 
+def operators() -> set[tuple[str, str]]:
+    """Domain and name of each operator that ONNX Runtime here has by itself."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as built
+
+    return {(schema.domain, schema.name) for schema in built.get_all_operator_schema()}
+
+
 def version() -> str:
     """The version of ONNX Runtime here."""
     import onnxruntime

@@ -6,71 +6,125 @@ followed only within the model's own folder.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NoReturn
 
 from export.artifact import ExportError
+from toolchain.files import file_sha256
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor
     from google.protobuf.message import Message
-    from onnx import ModelProto, TensorProto
+    from onnx import ModelProto, TensorProto, ValueInfoProto
 
-#: Choices, each many times what the paper's networks have (28 MB, 200 nodes, no subgraphs).
-MOST_BYTES = 512 * 1024 * 1024  # of the file and all its external data together
+#: Of the file and all its external data together, which become one file: protobuf's limit for one message, and some
+#: room for what is written beside the values.
+MOST_BYTES = 2**31 - 2**20
+#: Choices, each many times what the paper's networks have (200 nodes, no subgraphs).
 MOST_NODES = 100_000
 MOST_NESTING = 16  # of subgraphs in subgraphs
 MOST_FIELDS = 2_000_000  # of protobuf: one takes two bytes in a file and a hundred once parsed
 MOST_DIMENSIONS = 64  # of a tensor with external data
 
-#: protobuf's limit for one message: no larger file can be an ONNX file, whatever is allowed.
-_PROTOBUF_BYTES = 2**31 - 1
 #: Wire types of protobuf's encoding (protobuf.dev, "Encoding") and the bytes of those of a fixed size. Groups (3, 4)
 #: are left out: ONNX has none.
 _VARINT, _LENGTH_DELIMITED = 0, 2
 _FIXED_BYTES = {1: 8, 5: 4}
 #: Types of which several elements share a byte; of the others numpy knows the size.
 _BITS = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
-_IR_OF_CONSTANTS = 4
+#: IR versions (onnx.proto, "Version"): of constants that are no inputs, of functions with overloads, of nodes bound to
+#: devices; of element types, by the first of TensorProto.DataType that came with it. _PLAIN_IR is what PyTorch writes,
+#: which every runtime here reads.
+_IR_OF_CONSTANTS, _PLAIN_IR, _IR_OF_OVERLOADS, _IR_OF_DEVICES = 4, 8, 10, 11
+_IR_OF_TYPES = ((17, 9), (21, 10), (23, 11), (24, 12), (25, 13), (27, 14))
+_TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype")
 _QUOTED = 200  # characters of what a file says, in a message
 
 
-def open_foreign(path: Path, *, most_bytes: int = MOST_BYTES) -> ModelProto:
+def open_foreign(path: Path) -> ModelProto:
     """The model in the ONNX file `path` with all its tensors' values in it, checked by onnx's own checker.
 
-    Raises ExportError, with one line, for what is no ONNX file, was cut short, is larger than `most_bytes` (external
+    Raises ExportError, with one line, for what is no ONNX file, was cut short, is larger than MOST_BYTES (external
     data counted in), has too many nodes or too deep subgraphs, or names external data that is not there whole or
     lies outside the model's folder. No external data is opened before every name and size is checked.
     """
     import onnx
-    from google.protobuf.message import DecodeError
 
     name = _one_line(str(path))
-    content = _content(path, name, min(most_bytes, _PROTOBUF_BYTES))
-    try:
+    model, external = _parsed(path, name)
+    with _refusing(name):
+        for one in external:
+            one.load(name)
+        lower_ir(model)
+        admit_constants(model)
+        with _with_shapes([*model.graph.input, *model.graph.output]):
+            onnx.checker.check_model(model)
+    return model
+
+
+def model_sha256(path: Path) -> str:
+    """The sha256 of all that the model in the ONNX file `path` is made of: the file's own, or, where it has external
+    data, that of the sha256 of each file, a line each, in the order in which the model names them.
+
+    Raises ExportError as `open_foreign` does, and OSError.
+    """
+    _, external = _parsed(path, _one_line(str(path)))
+    found = [file_sha256(one) for one in (path, *dict.fromkeys(one.file for one in external))]
+    return found[0] if len(found) == 1 else hashlib.sha256("\n".join(found).encode()).hexdigest()
+
+
+def _parsed(path: Path, name: str) -> tuple[ModelProto, list[_External]]:
+    """The model in the file, and where its external data lie, all bounded and none read yet. Raises ExportError."""
+    import onnx
+
+    content = _content(path, name)
+    with _refusing(name):
         _check_encoding(name, content, onnx.ModelProto.DESCRIPTOR)
         model = onnx.ModelProto()
         model.ParseFromString(content)
         if not model.graph.node:
             raise ExportError(f"{name}: not an ONNX file: it has no graph with nodes")
         external = [_external(path, name, tensor) for tensor in _external_tensors(model)]
-        if len(content) + sum(one.length_bytes for one in external) > most_bytes:
-            _too_large(name, most_bytes, "with its external data ")
-        for one in external:
-            one.load(name)
-        admit_constants(model)
-        onnx.checker.check_model(model)
+    if len(content) + sum(one.length_bytes for one in external) > MOST_BYTES:
+        _too_large(name, "with its external data ")
+    return model, external
+
+
+@contextmanager
+def _refusing(name: str) -> Iterator[None]:
+    """Turns what onnx and protobuf raise for a file into an ExportError of one line."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        yield
     except DecodeError:
         raise ExportError(f"{name}: not an ONNX file, or one that was cut short") from None
     except (onnx.checker.ValidationError, ValueError, TypeError, RuntimeError) as error:
         # ValueError: also text that is not UTF-8; RuntimeError: what else onnx's C++ throws
         raise ExportError(f"{name}: not a valid ONNX file: {_one_line(str(error))}") from None
-    return model
+
+
+@contextmanager
+def _with_shapes(ports: Iterable[ValueInfoProto]) -> Iterator[None]:
+    """Meanwhile, tensors without a shape have that of a scalar: onnx's checker wants one, the format does not
+    (onnx/docs/IR.md, "Static tensor shapes")."""
+    bare = [port.type.tensor_type for port in ports if port.type.HasField("tensor_type")]
+    bare = [kind for kind in bare if not kind.HasField("shape")]
+    for kind in bare:
+        kind.shape.SetInParent()
+    try:
+        yield
+    finally:
+        for kind in bare:
+            kind.ClearField("shape")
 
 
 def admit_constants(model: ModelProto) -> None:
@@ -83,13 +137,42 @@ def admit_constants(model: ModelProto) -> None:
         model.ir_version = max(model.ir_version, _IR_OF_CONSTANTS)
 
 
-def _content(path: Path, name: str, most_bytes: int) -> bytes:
+def lower_ir(model: ModelProto) -> None:
+    """Gives a model of a newer IR version than it needs the oldest one, from _PLAIN_IR on, that has all that is in it.
+
+    Exporters write the newest that they know, and a device's runtime may be older (onnx/docs/Versioning.md).
+    """
+    from onnx import AttributeProto, FunctionProto, NodeProto, TensorProto, TypeProto, helper
+
+    opsets = [*model.opset_import, *(one for function in model.functions for one in function.opset_import)]
+    needed = max(_PLAIN_IR, helper.find_min_ir_version_for(opsets, ignore_unknown=True))
+    for message in messages(model):
+        if model.ir_version <= needed:
+            return
+        kinds = []
+        if isinstance(message, TensorProto):
+            kinds.append(message.data_type)
+        elif isinstance(message, TypeProto.Tensor):
+            kinds.append(message.elem_type)
+        elif isinstance(message, AttributeProto) and message.type == message.INT and message.name in _TYPE_ATTRIBUTES:
+            kinds.append(message.i)
+        elif isinstance(message, NodeProto) and message.device_configurations:
+            needed = max(needed, _IR_OF_DEVICES)
+        elif isinstance(message, NodeProto | FunctionProto) and message.overload:
+            needed = max(needed, _IR_OF_OVERLOADS)
+        needed = max([needed, *(ir for kind in kinds for first, ir in _IR_OF_TYPES if kind >= first)])
+    model.ir_version = min(model.ir_version, needed)
+
+
+def _content(path: Path, name: str) -> bytes:
     try:
-        content = _read(path, 0, most_bytes + 1)
+        if path.stat().st_size > MOST_BYTES:
+            _too_large(name)
+        content = _read(path, 0, MOST_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise ExportError(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    if len(content) > most_bytes:
-        _too_large(name, most_bytes)
+    if len(content) > MOST_BYTES:
+        _too_large(name)
     return content
 
 
@@ -102,8 +185,11 @@ def _read(path: Path, offset: int, most_bytes: int, flags: int = 0) -> bytes:
         return file.read(most_bytes)
 
 
-def _too_large(name: str, most_bytes: int, what: str = "") -> NoReturn:
-    raise ExportError(f"{name}: {what}larger than {most_bytes} bytes; if you trust it, allow more (most_bytes)")
+def _too_large(name: str, what: str = "") -> NoReturn:
+    raise ExportError(
+        f"{name}: {what}larger than {MOST_BYTES} bytes, the most that one ONNX file can hold (protobuf's limit), and "
+        "one file is what a device is given: quantize its weights, or measure a part of it"
+    )
 
 
 # --- the encoding, before it is parsed ----------------------------------------------------------------
@@ -160,20 +246,27 @@ def _varint(name: str, content: bytes, at: int) -> tuple[int, int]:
 # --- external data ------------------------------------------------------------------------------------
 
 
-def _external_tensors(model: ModelProto) -> Iterator[TensorProto]:
-    """All tensors whose values lie elsewhere, wherever in the model they are: subgraphs, attributes, functions..."""
+def messages(model: ModelProto) -> Iterator[Message]:
+    """The model and all that is in it, wherever that is: subgraphs, attributes, functions..."""
     from google.protobuf.message import Message
-    from onnx import TensorProto
 
     waiting: list[Message] = [model]
     while waiting:
         message = waiting.pop()
-        if isinstance(message, TensorProto) and (message.data_location == message.EXTERNAL or message.external_data):
-            yield message
+        yield message
         for field, value in message.ListFields():
             if field.message_type is not None:
                 inner: Iterable[Message] = [value] if isinstance(value, Message) else value
                 waiting.extend(inner)
+
+
+def _external_tensors(model: ModelProto) -> Iterator[TensorProto]:
+    """All tensors whose values lie elsewhere."""
+    from onnx import TensorProto
+
+    for message in messages(model):
+        if isinstance(message, TensorProto) and (message.data_location == message.EXTERNAL or message.external_data):
+            yield message
 
 
 @dataclass(frozen=True)

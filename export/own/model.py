@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export.artifact import PRECISIONS, Artifact, ExportError
+from export.artifact import PRECISIONS, Artifact, ExportError, Random
 from export.calibration import Calibration
 from export.formats import ONNX
+from export.onnx import session
 from export.own import graph
-from export.own.foreign import admit_constants, open_foreign
+from export.own.foreign import admit_constants, model_sha256
+from export.own.randomness import random_in
 from export.recipe import sha256_of, tool_versions
 from export.store import naming, stored
 from toolchain.files import describe, file_sha256
@@ -37,7 +39,7 @@ _SIMPLIFY_TIMEOUT_S = 600
 
 @dataclass(frozen=True)
 class OwnModel:
-    """A user's ONNX file, as a run names it.
+    """A user's ONNX file, as a run names it; `sha256` is that of all that it is made of (`foreign.model_sha256`).
 
     `dims` are the sizes given to its free dimensions, by their names or as INPUT:AXIS. `inputs` is an .npz file with a
     value for each input; without one they are drawn at random.
@@ -68,13 +70,13 @@ def export_own(
 
     Raises ExportError, with one line: for a file that `foreign.open_foreign` refuses, that is no longer what `own`
     says, that has operators or types that cannot be run everywhere, or free dimensions without a size; for inputs that
-    do not fit; for outputs that are not finite; and where a precision cannot be had.
+    do not fit; and where a precision cannot be had.
     """
     data = Calibration.from_file((calibration or _given(own)) if precision == PRECISIONS[-1] else None)
     require_unchanged(own)
     recipe = sha256_of(
         {
-            "own": [own.name, own.sha256, _external_sha256(own), sorted(own.dims.items()), own.inputs_sha256],
+            "own": [own.name, own.sha256, sorted(own.dims.items()), own.inputs_sha256],
             "precision": [precision, data.sha256],
         }
     )
@@ -87,6 +89,7 @@ def export_own(
 
     def make(workspace: Path) -> Artifact:
         artifact = _make(own, precision, data, recipe, workspace, on_step)
+        require_unchanged(own)  # nor while it was read
         on_step("store")
         return artifact
 
@@ -95,11 +98,14 @@ def export_own(
 
 def require_unchanged(own: OwnModel) -> None:
     """Raises ExportError unless the files of `own` are what they were when it was named."""
-    for path, sha256 in ((own.path, own.sha256), (own.inputs, own.inputs_sha256)):
+    for path, sha256, hashed in (
+        (own.path, own.sha256, model_sha256),
+        (own.inputs, own.inputs_sha256, file_sha256),
+    ):
         if path is None:
             continue
         try:
-            found = file_sha256(Path(path))
+            found = hashed(Path(path))
         except OSError as error:
             raise ExportError(f"{own.name}: {path} cannot be read: {error.strerror}") from None
         if found != sha256:
@@ -110,20 +116,12 @@ def _given(own: OwnModel) -> Path | None:
     return None if own.inputs is None else Path(own.inputs)
 
 
-def _external_sha256(own: OwnModel) -> str | None:
-    """The hash of what belongs to the model and lies in other files; None where nothing does."""
-    size_bytes = Path(own.path).stat().st_size
-    model = open_foreign(Path(own.path))
-    if model.ByteSize() <= size_bytes:
-        return None
-    return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-
-
 @dataclass(frozen=True)
 class _Opened:
     """A user's file as it was opened, its sizes fixed, in `file`: what it is given, and what it computes then.
 
-    `reference` are its outputs without ONNX Runtime's optimizations, `tolerance` how far others may be from them.
+    `reference` are its outputs without ONNX Runtime's optimizations, `tolerance` how far others may be from them, but
+    for those that are `random`.
     """
 
     file: Path
@@ -132,6 +130,7 @@ class _Opened:
     reference: dict[str, NDArray[Any]]
     computes_in: str
     opset: int
+    random: Random
     notes: tuple[str, ...]
 
     @property
@@ -151,14 +150,16 @@ class _Opened:
         found = verify.run_onnx_on(file, self.inputs)
         if [*found] != [*self.reference]:
             raise ExportError(f"its outputs are {', '.join(found)}, not {', '.join(self.reference)}")
-        return verify.deviations([*found.values()], self.reference, self.tolerance, may_be_constant=True)
+        return verify.deviations(
+            [*found.values()], self.reference, self.tolerance, may_be_constant=True, random=self.random.outputs
+        )
 
 
 def _open(own: OwnModel, target: Path, on_step: Callable[[str], None]) -> _Opened:
     """Opens the file, fixes its sizes, writes it to `target` and runs it. Raises ExportError."""
     import onnx
 
-    from export import inputs, verify
+    from export import inputs
     from export import precision as precisions
 
     on_step("open")
@@ -169,11 +170,15 @@ def _open(own: OwnModel, target: Path, on_step: Callable[[str], None]) -> _Opene
     values = inputs.draw(ports) if own.inputs is None else inputs.read_inputs(Path(own.inputs), ports)
     onnx.save(model, target)
     on_step("run")
-    with naming(own.name, "running it in ONNX Runtime here (should its sizes, --dim, or inputs, --input, be others?)"):
-        reference = verify.run_onnx_on(target, [*values.values()], optimized=False)
-    precisions.require_finite(own.name, "for these inputs", reference)
+    here = f"in ONNX Runtime {session.version()} here"
+    with naming(own.name, f"opening it {here} (does that lack an operator, or should its sizes, --dim, be others?)"):
+        whole = session.open_session(target, optimized=False)
+    with naming(own.name, f"running it {here} (should its sizes, --dim, or inputs, --input, be others?)"):
+        reference = session.run(whole, [*values.values()])
     opset = max((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), default=0)
-    return _Opened(target, ports, values, reference, precisions.found_in(model), opset, tuple(notes))
+    with naming(own.name, "looking for random numbers in it"):
+        random = random_in(model, values)
+    return _Opened(target, ports, values, reference, precisions.found_in(model), opset, random, tuple(notes))
 
 
 def _make(
@@ -201,7 +206,7 @@ def _make(
     on_step("convert")
     in_fp32, lowered = onnx.load(file), None
     if precision != PRECISIONS[0]:
-        network = precisions.Network(own.name, file, opened.ports, opened.inputs)
+        network = precisions.Network(own.name, file, opened.ports, opened.inputs, opened.reference)
         lowered = precisions.lowered(network, precision, data, workspace)
         file = lowered.model
     elif opened.computes_in != PRECISIONS[0]:
@@ -234,8 +239,15 @@ def _make(
         precision=precision,
         calibration=lowered.calibration if lowered else None,
         fp32_outputs=tensors.write_tensors(opened.reference, new, "fp32-output") if lowered else (),
-        source=f"{Path(own.path).name}, sha256 {own.sha256}; {'; '.join(notes)}",
+        source=f"{_files_title(own)}, sha256 {own.sha256}; {'; '.join(notes)}",
+        random=opened.random,
     )
+
+
+def _files_title(own: OwnModel) -> str:
+    """What the sha256 is of."""
+    path = Path(own.path)
+    return path.name if file_sha256(path) == own.sha256 else f"{path.name} and its external data"
 
 
 def _verified(name: str, opened: _Opened, target: Path) -> Deviation:
@@ -256,6 +268,8 @@ def _simplify(opened: _Opened, target: Path) -> str | None:
     """
     import onnx
 
+    if opened.random.outputs:
+        return f"{opened.random}, so that no change of it can be checked"
     command = [sys.executable, "-m", "export.onnx.simplify", str(opened.file.resolve()), str(target.resolve())]
     try:
         done = subprocess.run(

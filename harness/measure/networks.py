@@ -86,10 +86,12 @@ class ExportedNetwork:
             precision=exported.precision,
             source=exported.source,
             calibration=exported.calibration,
+            random=exported.random,
         )
 
     def prepare(self, case: Case, device: DeviceInfo, output: Path) -> tuple[RunRequest, MeasuredBundle]:
         used = self.bundles.get(case.abi or device.abi, case.runtime, case.provider)
+        runtimes.require_opset(used, case.provider, self.exported.opset)
         request = RunRequest(
             bundle=used,
             model_files=self.exported.local_model_files,
@@ -99,7 +101,7 @@ class ExportedNetwork:
         return request, measured_bundle(used)
 
     def check(self, output: Path, measurement: Measurement) -> OutputCheck:
-        exported = self.exported
+        exported, random = self.exported, self.exported.random.outputs
         references = {one.name: tensors.read_tensor(exported.folder, one) for one in exported.outputs}
         fp32 = {one.name: tensors.read_tensor(exported.folder, one) for one in exported.fp32_outputs}
         try:
@@ -107,14 +109,15 @@ class ExportedNetwork:
         except ValueError as error:
             found = Deviation(None, None, None, str(error))
         else:
-            found = deviations(values, references, exported.tolerance, may_be_constant=exported.is_own)
+            found = deviations(values, references, exported.tolerance, may_be_constant=exported.is_own, random=random)
         return OutputCheck(
             max_abs_error=found.max_abs_error,
             spread=found.spread,
             relative=found.relative,
             tolerance=exported.tolerance,
             failure=found.failure,
-            fp32_relative=largest_part(values, fp32) if fp32 and found.ok else None,
+            fp32_relative=largest_part(values, fp32) if fp32 and found.ok and not random else None,
+            unverified=random,
         )
 
 
@@ -180,7 +183,9 @@ def exported(plan: Plan, watcher: Watcher) -> dict[Files, Artifact | ExportError
             if files not in made:
                 stage.detail(", ".join(part for part in files if part))
                 try:
-                    made[files] = _exported_case(plan, case)
+                    made[files] = artifact = _exported_case(plan, case)
+                    if artifact.random.outputs:
+                        watcher.say(f"{case.model}: {artifact.random.consequence}; it is timed, and marked unverified")
                 except ExportError as error:
                     made[files] = error
             stage.advance()

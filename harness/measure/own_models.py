@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from export.artifact import ExportError
 from export.checkpoints import files_by_model
-from export.own.graph import free_dimensions, is_called
+from export.inputs import read_arrays
+from export.own.foreign import model_sha256
+from export.own.graph import choose_sizes, free_dimensions, is_called
 from export.own.model import OwnModel
 from export.own.model import require_unchanged as unchanged
 from harness.record.errors import UsageError
@@ -17,6 +19,7 @@ from models import registry
 from toolchain.files import file_sha256
 
 if TYPE_CHECKING:
+    from export.own.graph import Free
     from harness.record.plan import Plan
 
 #: What may stand in a model's name, which cases, folders and files are named after.
@@ -29,7 +32,7 @@ def named(files: Sequence[str], dims: Iterable[str], inputs: Iterable[str]) -> t
 
     Each is called by its file's stem; where that is taken, by another model or in the registry, with a number. `dims`
     are NAME=SIZE, for all models with such a free dimension, or MODEL:NAME=SIZE for one. Raises UsageError for a file
-    that cannot be measured, and for what fits no model.
+    that cannot be measured, for what fits no model, and for sizes that are asked for and not given.
     """
     by_name: dict[str, str] = {}
     for file in dict.fromkeys(files):
@@ -38,11 +41,14 @@ def named(files: Sequence[str], dims: Iterable[str], inputs: Iterable[str]) -> t
     try:
         free = {name: free_dimensions(Path(file)) for name, file in by_name.items()}
         sizes = _sizes(dims, free)
+        for name, dimensions in free.items():
+            arrays = read_arrays(data[name]) if name in data else {}
+            choose_sizes(name, dimensions, sizes[name], {one: found.shape for one, found in arrays.items()})
         return tuple(
             OwnModel(
                 name=name,
                 path=str(Path(file).resolve()),
-                sha256=file_sha256(Path(file)),
+                sha256=model_sha256(Path(file)),
                 dims=sizes[name],
                 inputs=str(data[name].resolve()) if name in data else None,
                 inputs_sha256=file_sha256(data[name]) if name in data else None,
@@ -74,13 +80,13 @@ def _unused(file: Path, taken: Iterable[str]) -> str:
     return name
 
 
-def _sizes(dims: Iterable[str], free: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, dict[str, int]]:
+def _sizes(dims: Iterable[str], free: Mapping[str, Sequence[Free]]) -> dict[str, dict[str, int]]:
     """Model -> free dimension -> size."""
     sizes: dict[str, dict[str, int]] = {name: {} for name in free}
     for option in dims:
         name, equals, digits = option.rpartition("=")
-        if not (equals and name and digits.isascii() and digits.isdecimal() and 0 < len(digits) < 10 and int(digits)):  # noqa: PLR2004
-            raise UsageError(f"--dim {option}: give NAME=SIZE, or MODEL:NAME=SIZE, with a size of 1 or more")
+        if not (equals and name and digits.isascii() and digits.isdecimal() and 0 < len(digits) < 10):  # noqa: PLR2004
+            raise UsageError(f"--dim {option}: give NAME=SIZE, or MODEL:NAME=SIZE, with a size of 0 or more")
         if not free:
             raise UsageError(f"--dim {option}: of which model? Name its file with --model")
         fitting = [(model, name) for model in free if is_called(free[model], name)]
@@ -88,7 +94,9 @@ def _sizes(dims: Iterable[str], free: Mapping[str, Sequence[tuple[str, str]]]) -
         if not fitting and colon and model in free and is_called(free[model], rest):
             fitting = [(model, rest)]
         if not fitting:
-            known = "; ".join(f"{one} has {', '.join(key for key, _ in free[one]) or 'none'}" for one in free)
+            known = "; ".join(
+                f"{one} has {', '.join(dict.fromkeys(each.key for each in free[one])) or 'none'}" for one in free
+            )
             raise UsageError(f"--dim {option}: there is no such free dimension: {known}")
         for model, key in fitting:
             if sizes[model].setdefault(key, int(digits)) != int(digits):

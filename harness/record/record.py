@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 from pydantic import ConfigDict, TypeAdapter
 
 from device.records import DeviceInfo, DeviceState, Measurement
+from export.artifact import Random
 from export.fingerprint import Fingerprint
 from harness.record.case import Case
 
@@ -23,7 +24,8 @@ class MeasuredArtifact:
     `fingerprint` is that of the ONNX file they were made from: it tells by how much another one differs.
     `size_bytes` is of the files that were pushed, `onnx_size_bytes` of that ONNX file. `mult_adds`
     is None where an operator's cannot be told. `source` names the file of a user's own model and its sha256, None for
-    a network of the registry; `calibration` says on which data int8 was calibrated.
+    a network of the registry; `calibration` says on which data int8 was calibrated; `random` which outputs hang on
+    random numbers.
     """
 
     format: str
@@ -41,6 +43,7 @@ class MeasuredArtifact:
     precision: str = "fp32"
     source: str | None = None
     calibration: str | None = None
+    random: Random = field(default_factory=Random)
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ class OutputCheck:
     `export.verify.deviation` judges it; None: cannot be told.
 
     `fp32_relative` is the largest difference from the output of the same network in fp32, over that one's spread: what
-    fp16 and int8 cost. None where the network is in fp32.
+    fp16 and int8 cost. None where the network is in fp32. `unverified` are the outputs that hang on random numbers, and
+    were compared with nothing.
     """
 
     max_abs_error: float | None
@@ -70,6 +74,7 @@ class OutputCheck:
     tolerance: float  # of the spread
     failure: str | None
     fp32_relative: float | None = None
+    unverified: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:

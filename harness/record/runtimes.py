@@ -12,7 +12,7 @@ from pathlib import Path
 
 from device import bundle
 from device.bundle import Build, OnStep
-from device.errors import BundleError
+from device.errors import BundleError, ModelRefused
 from device.records import Bundle
 from export.caffe2.convert import DEPTHWISE_3X3
 from export.caffe2.formats import AS_CONVERTED, DEPTHWISE
@@ -24,6 +24,10 @@ from toolchain.compile import ENGINES
 
 #: The execution provider that every runtime has.
 CPU = "cpu"
+
+#: The newest operator set that a release of ONNX Runtime takes, as it says itself when it refuses a newer one; others
+#: take all that can be written here.
+_NEWEST_OPSETS = {"1.21.0": 22, "1.28.2": 26}
 
 #: The runtime that computes nothing, with which the harness measures itself.
 NULL = "null"
@@ -190,6 +194,18 @@ def files_titles() -> dict[str, str]:
 def is_papers(name: str) -> bool:
     """Whether the paper ran this runtime."""
     return name in RUNTIMES and RUNTIMES[name].is_papers
+
+
+def require_opset(used: Bundle, provider: str, opset: int) -> None:
+    """Raises ModelRefused for a model of an operator set that is too new for the runtime of this bundle."""
+    newest = _NEWEST_OPSETS.get(used.runtime_version, opset) if used.runtime.startswith(ONNXRUNTIME.name) else opset
+    if opset > newest:
+        otherwise = f", or take --provider {CPU}, whose runtime may be newer" if provider != CPU else ""
+        raise ModelRefused(
+            f"it is of operator set {opset}, and {ONNXRUNTIME.title} {used.runtime_version}, which is the one for "
+            f"{used.abi} with the provider {provider}, takes {newest} at most: export it with operator set {newest} or "
+            f"older{otherwise}"
+        )
 
 
 def build_bundle(

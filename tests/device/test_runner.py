@@ -23,7 +23,7 @@ from programs import PATIENCE_S
 
 from device import bundle as bundles
 from device.device import Device
-from device.errors import RunnerCrashed
+from device.errors import ModelRefused, RunnerCrashed, RunnerFailed
 from device.host import HostDevice
 from device.open import open_devices
 from device.records import Bundle, Measurement, RunRequest
@@ -34,6 +34,7 @@ from export.artifact import Artifact
 from export.pipeline import ExportOptions, export_model
 from harness.measure.case import Run, measure
 from harness.measure.networks import ExportedNetwork
+from harness.record import runtimes
 from harness.record.case import Case
 from harness.record.plan import CaseRound
 from harness.record.runtimes import ONNXRUNTIME, build_bundle
@@ -453,17 +454,42 @@ def test_a_profile_leaves_nothing_but_the_output(runner: Runner) -> None:
     np.testing.assert_allclose(np.fromfile(runner.folder / "output.bin", "<f4"), input_values() @ weights(), rtol=1e-5)
 
 
-def test_nodes_that_hold_others_have_no_times_of_their_own(runner: Runner) -> None:
-    path = runner.folder / "if.onnx"
+def loop_in_an_if(times: int) -> list[onnx.NodeProto]:
+    """Nodes that hold others, one in the other: where x's sum is above 0, `times` products of a square matrix."""
+    kinds = {"i": (TensorProto.INT64, []), "go": (TensorProto.BOOL, []), "v": (TensorProto.FLOAT, None)}
+    ports = {name: helper.make_tensor_value_info(name, *kind) for name, kind in kinds.items()}
+    body = [
+        helper.make_node("MatMul", ["v", "w"], ["more"], "product"),
+        helper.make_node("Identity", ["go"], ["on"], "on"),
+    ]
+    ends = [helper.make_tensor_value_info("on", *kinds["go"]), helper.make_tensor_value_info("more", *kinds["v"])]
+    loop = helper.make_node(
+        "Loop", ["times", "", "x"], ["b"], "loop", body=helper.make_graph(body, "body", [*ports.values()], ends)
+    )
     outputs = [helper.make_tensor_value_info("b", TensorProto.FLOAT, None)]
-    branch = helper.make_graph([helper.make_node("Relu", ["x"], ["b"])], "branch", [], outputs)
-    nodes = [
+    count = helper.make_node("Constant", [], ["times"], value=numpy_helper.from_array(np.array(times)))
+    branches = [
+        helper.make_graph(nodes, "branch", [], outputs)
+        for nodes in ([count, loop], [helper.make_node("Relu", ["x"], ["b"])])
+    ]
+    return [
         helper.make_node("ReduceSum", ["x"], ["s"], keepdims=0),
         helper.make_node("Greater", ["s", "zero"], ["is_positive"]),
-        helper.make_node("If", ["is_positive"], ["y"], "either", then_branch=branch, else_branch=branch),
+        helper.make_node("If", ["is_positive"], ["y"], "either", then_branch=branches[0], else_branch=branches[1]),
     ]
-    onnx.save(model(nodes, [1, FEATURES], {"zero": np.array(0, np.float32)}), path)
-    check_failed(runner.run("--profile-passes", "1", model=str(path)), "run_failed", says="'either' (If)")
+
+
+def test_nodes_inside_others_count_for_themselves_and_not_in_those(runner: Runner) -> None:
+    path = runner.folder / "if.onnx"
+    constants = {"zero": np.array(0, np.float32), "w": np.eye(256, dtype=np.float32)}
+    onnx.save(model(loop_in_an_if(times=3), [256, 256], constants), path)
+    (runner.folder / "square.bin").write_bytes(np.ones(256 * 256, "<f4").tobytes())
+    changed = {"model": str(path), "input": str(runner.folder / "square.bin"), "shape": "256,256"}
+    run = measured(runner.run("--profile-passes", "5", **changed), passes=10, profile_passes=5)
+    assert run.profile is not None
+    times_ns = {node.op: node.total_ns for node in run.profile.nodes}
+    assert {"If", "Loop", "MatMul"} <= times_ns.keys()
+    assert sum(times_ns.values()) <= run.profile.total_ns  # the products are in it once, not thrice
 
 
 # --- XNNPACK, and boards ------------------------------------------------------------------------------
@@ -518,6 +544,27 @@ def test_a_session_asks_what_a_provider_took_also_where_nobody_asked_for_a_profi
     assert record.bundle.runtime == ONNXRUNTIME.build(provider).name
     if profiled:
         assert taken(record.measurement)[TITLES["xnnpack"]] > 10
+
+
+@pytest.mark.skipif(compiling.native().abi not in xnnpack.PACKAGES, reason="no XNNPACK for this machine")
+def test_an_operator_set_is_refused_where_the_runtime_would_refuse_it_and_no_other(
+    tmp_path: Path, tiny: Artifact, request_for: Callable[..., RunRequest]
+) -> None:
+    request = request_for(tiny, compiling.native().abi, bundle_with="xnnpack")
+    newest = runtimes._NEWEST_OPSETS[request.bundle.runtime_version]
+    for opset, says in ((newest, None), (newest + 1, f"till opset {newest}")):
+        made = onnx.load(request.model_files[0].path)
+        made.opset_import[0].version = opset
+        onnx.save(made, tmp_path / "model.onnx")
+        refused = replace(request, model_files=(local_file(tmp_path / "model.onnx"),))
+        if says is None:
+            HostDevice().run(refused, lambda _: None)
+            runtimes.require_opset(request.bundle, "xnnpack", opset)
+        else:
+            with pytest.raises(RunnerFailed, match=says):
+                HostDevice().run(refused, lambda _: None)
+            with pytest.raises(ModelRefused, match=f"takes {newest} at most: export it with operator set {newest}"):
+                runtimes.require_opset(request.bundle, "xnnpack", opset)
 
 
 def test_a_session_says_why_there_is_no_provider(tiny: Artifact) -> None:
@@ -625,7 +672,8 @@ def check_failed(ended: Ended, status: str, *, says: str) -> None:
         ({"type": "string"}, "usage", "--type takes one of float32"),
         ({"type": "int32"}, "bad_input", "'x' (number 1) takes float32 (1, 6), --type and --shape say int32 (1, 6)"),
         ({"shape": "scalar"}, "bad_input", "needs 4"),
-        ({"shape": "0,6"}, "usage", "sizes from 1 on"),
+        ({"shape": "-1,6"}, "usage", "sizes from 0 on"),
+        ({"shape": "0,6"}, "bad_input", "needs 0"),
         ({"provider": "gpu"}, "usage", "--provider"),
         ({"cpus": "0x8000000000000000"}, "affinity", "0x8000000000000000"),
         ({"cpus": "3"}, "usage", "such as 0x3"),

@@ -42,10 +42,10 @@ def write(folder: Path, model: onnx.ModelProto) -> Path:
     return path
 
 
-def refusal(path: Path, *, most_bytes: int = foreign.MOST_BYTES) -> str:
+def refusal(path: Path) -> str:
     """The one line that says why a file is refused."""
     with pytest.raises(ExportError) as caught:
-        open_foreign(path, most_bytes=most_bytes)
+        open_foreign(path)
     message = str(caught.value)
     assert message.isprintable()
     return message
@@ -164,13 +164,86 @@ def test_external_data_is_found_wherever_it_hides(
     assert "leaves the model's folder" in refusal(write(tmp_path, model))
 
 
-def test_a_file_and_its_external_data_are_bounded_and_the_bound_can_be_raised(tmp_path: Path) -> None:
+def test_a_file_and_its_external_data_are_bounded_by_what_one_file_can_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert foreign.MOST_BYTES < 2**31
     (tmp_path / "w").write_bytes(VALUES)
     path = write(tmp_path, tiny("w"))
     size = path.stat().st_size
-    assert f"larger than {size - 1} bytes" in refusal(path, most_bytes=size - 1)
-    assert "with its external data" in refusal(path, most_bytes=size + 15)
-    assert loaded(open_foreign(path, most_bytes=size + 16)) == VALUES
+    for most_bytes, words in (
+        (size - 1, f"model.onnx: larger than {size - 1} bytes"),
+        (size + 15, "with its external"),
+    ):
+        monkeypatch.setattr(foreign, "MOST_BYTES", most_bytes)
+        assert words in refusal(path)
+        assert "one file is what a device is given" in refusal(path)
+    monkeypatch.setattr(foreign, "MOST_BYTES", size + 16)
+    assert loaded(open_foreign(path)) == VALUES
+
+
+def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "model.onnx").open("wb") as file:
+        file.truncate(2**31)
+    monkeypatch.setattr(foreign, "_read", lambda *_any: pytest.fail("it was read"))
+    assert "the most that one ONNX file can hold" in refusal(tmp_path / "model.onnx")
+
+
+def with_type(model: onnx.ModelProto, kind: str) -> None:
+    model.graph.initializer.add(name="more", data_type=TensorProto.DataType.Value(kind), dims=[2], raw_data=b"\0" * 2)
+
+
+def with_cast(model: onnx.ModelProto) -> None:
+    node = helper.make_node("Cast", ["w"], ["v"], to=TensorProto.FLOAT8E5M2)
+    branch = helper.make_graph([node], "branch", [], [helper.make_tensor_value_info("v", TensorProto.FLOAT8E5M2, [4])])
+    model.graph.node.append(helper.make_node("If", ["x"], ["z"], then_branch=branch, else_branch=branch))
+
+
+@pytest.mark.parametrize("had", [8, 9, 10, 11, 12, 13, onnx.IR_VERSION, onnx.IR_VERSION + 1])
+@pytest.mark.parametrize(
+    ("add", "needs"),
+    [
+        (lambda _model: None, 8),
+        (lambda model: with_type(model, "FLOAT16"), 8),
+        (lambda model: with_type(model, "FLOAT8E4M3FN"), 9),
+        (with_cast, 9),
+        (lambda model: with_type(model, "INT4"), 10),
+        (lambda model: setattr(model.graph.node[0], "overload", "other"), 10),
+        (lambda model: setattr(model.opset_import[0], "version", 21), 10),
+        (lambda model: with_type(model, "FLOAT4E2M1"), 11),
+        (lambda model: model.graph.node[0].device_configurations.add(configuration_id="one"), 11),
+        (lambda model: setattr(model.opset_import[0], "version", 24), 12),
+    ],
+    ids=[
+        "plain",
+        "half",
+        "float8",
+        "float8-in-a-branch",
+        "int4",
+        "overload",
+        "opset-21",
+        "float4",
+        "devices",
+        "opset-24",
+    ],
+)
+def test_an_ir_version_is_lowered_to_what_the_file_needs(
+    had: int, add: Callable[[onnx.ModelProto], None], needs: int
+) -> None:
+    model = tiny()
+    add(model)
+    model.ir_version = had
+    foreign.lower_ir(model)
+    assert model.ir_version == min(had, needs)
+
+
+@pytest.mark.parametrize("bare", ["x", "y", "xy"])
+def test_ports_without_a_shape_are_admitted_and_stay_so(bare: str, tmp_path: Path) -> None:
+    model = tiny()
+    for port in (*model.graph.input, *model.graph.output):
+        if port.name in bare:
+            port.type.tensor_type.ClearField("shape")
+    assert open_foreign(write(tmp_path, model)) == model
 
 
 def test_too_many_nodes_and_fields_are_refused_before_they_take_memory(

@@ -108,9 +108,9 @@ def lowered(network: nn.Module, name: str, folder: Path) -> precision.Lowered:
     to_onnx(network, TINY.input_shape, folder / "traced.onnx")
     simplify(folder / "traced.onnx", folder / "simplified.onnx")
     x = inputs.draw([PORT])["input"]
-    return precision.lowered(
-        precision.Network("tiny", folder / "simplified.onnx", [PORT], [x]), name, Calibration(), folder
-    )
+    file = folder / "simplified.onnx"
+    network = precision.Network("tiny", file, [PORT], [x], verify.run_onnx_on(file, [x]))
+    return precision.lowered(network, name, Calibration(), folder)
 
 
 def seeded(*, without_interlace: int | None = None) -> CLCNet:
@@ -282,7 +282,7 @@ def test_weights_in_constant_nodes_are_quantized_too(tmp_path: Path) -> None:
 
 def test_what_has_nothing_to_quantize_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PrecisionError, match="none of its operators can be quantized"):
-        into(INT8, small(17, helper.make_node("Exp", ["x"], ["y"])), tmp_path)
+        into(INT8, small(17, helper.make_node("Relu", ["x"], ["y"])), tmp_path)
 
 
 @lower_ones
@@ -302,10 +302,19 @@ def test_nodes_are_put_in_the_order_that_onnx_demands(tmp_path: Path) -> None:
     assert [node.op_type for node in made.graph.node] == ["Cast", "MatMul", "Cast"]
 
 
-def test_outputs_that_nothing_can_be_compared_with_are_refused_with_words() -> None:
-    outputs = {"y": np.array([1, np.inf, np.nan], np.float32)}
-    with pytest.raises(
-        ExportError, match=r"^big: in fp16, 2 of the 3 values of its output 'y' are NaN or .* another precision$"
-    ):
-        precision.require_finite("big", "in fp16", outputs)
-    precision.require_finite("small", "in fp16", {"y": np.array([1, 2])})
+def test_outputs_that_a_precision_cannot_hold_are_refused_with_words_and_those_that_no_one_can_are_not(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "transpose.onnx"
+    onnx.save(small(17, helper.make_node("Transpose", ["x"], ["y"])), file)
+
+    def in_fp16(largest: float) -> precision.Lowered:
+        x = np.linspace(-2, 2, 16, dtype=np.float32).reshape(2, 8)
+        x[0, :3] = largest, np.inf, np.nan
+        outputs = verify.run_onnx_on(file, [x])
+        network = precision.Network("big", file, [Port("float32", (2, 8), "x")], [x], outputs)
+        return precision.lowered(network, FP16, Calibration(), tmp_path)
+
+    with pytest.raises(ExportError, match=r"^big: in fp16, 1 of the 16 values of its output 'y' are NaN .* precision$"):
+        in_fp16(1e6)
+    assert in_fp16(3).here.ok

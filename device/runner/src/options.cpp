@@ -39,7 +39,7 @@ ElementType parse_type(const std::string& text) {
   throw Failure(Status::usage, "--type takes one of " + all + ", not '" + text + "'");
 }
 
-// "1,3,224,224" as sizes.
+// "1,3,224,224" as sizes; a tensor of which one is 0 has no elements.
 Shape parse_shape(const std::string& text, ElementType type) {
   Shape shape;
   if (text == kScalar) return shape;
@@ -49,14 +49,14 @@ Shape parse_shape(const std::string& text, ElementType type) {
   for (std::string part; std::getline(parts, part, ',');) {
     const bool number = !part.empty() && part.size() <= 10 &&
                         part.find_first_not_of("0123456789") == std::string::npos;
-    const std::int64_t size = number ? std::stoll(part) : 0;
-    if (size < 1 || size > most / elements || shape.size() == kMaxRank) {
+    const std::int64_t size = number ? std::stoll(part) : -1;
+    if (size < 0 || size > most / elements || shape.size() == kMaxRank) {
       throw Failure(Status::usage, "--shape takes at most " + std::to_string(kMaxRank) +
-                                       " sizes from 1 on, such as 1,3,224,224, in all at most " +
+                                       " sizes from 0 on, such as 1,3,224,224, in all at most " +
                                        std::to_string(most) + " elements of " + type_name(type) + ", or " + kScalar +
                                        ", not '" + text + "'");
     }
-    elements *= size;
+    if (size > 0) elements *= size;  // the others' product is in bounds even so
     shape.push_back(size);
   }
   return shape;

@@ -42,6 +42,13 @@ TEST_CASE("a scalar is one element, of any type") {
   CHECK(refusal([&] { read_tensor(path, ElementType::int32, {}); }) == Status::bad_input);
 }
 
+TEST_CASE("a tensor without elements is an empty file") {
+  const TemporaryFolder folder;
+  CHECK(read_tensor(folder.with_text("empty", ""), ElementType::float32, {1, 0, 3}).bytes.empty());
+  const std::string more = folder.with_text("more", "1234");
+  CHECK(refusal([&] { read_tensor(more, ElementType::float32, {1, 0, 3}); }) == Status::bad_input);
+}
+
 TEST_CASE("a file of a size that is not its type's says so in words") {
   const TemporaryFolder folder;
   const auto path = folder.with_text("in", "123456");

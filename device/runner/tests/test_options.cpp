@@ -139,6 +139,14 @@ TEST_CASE("an input is bounded by its bytes, not by its elements") {
   CHECK_THROWS_AS(shaped("int8", "1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1"), Failure);
 }
 
+TEST_CASE("a size may be 0, wherever it stands: then there are no elements") {
+  for (const std::string shape : {"0", "0,3", "1,0,3", "1,8,0", "0,0"}) {
+    CAPTURE(shape);
+    const Options options = least_and({"--input", "j", "--shape", shape});
+    CHECK(tensor_bytes(ElementType::float32, options.inputs[1].shape) == 0);
+  }
+}
+
 TEST_CASE("all 64 bits of a mask count") {
   CHECK(least_and({"--cpus", "0xffffffffffffffff"}).cpu_mask == ~std::uint64_t{0});
 }
@@ -169,8 +177,8 @@ TEST_CASE("a missing option or a shape that cannot be is a usage error") {
   std::ostringstream help;
   CHECK_THROWS_AS(parse({}, help), Failure);
   CHECK_THROWS_AS(parse({"--model", "m", "--input", "i", "--shape", "1"}, help), Failure);
-  for (const std::string shape : {"", ",", "0", "1,-3", "1,x", "1,,2", "1,2,", "1x3", "1, 3", "99999999999",
-                                  "65536,65536,65536,65536", "1,0,3", "scalar,1", "Scalar"}) {
+  for (const std::string shape : {"", ",", "0,", "1,-3", "1,x", "1,,2", "1,2,", "1x3", "1, 3", "99999999999",
+                                  "65536,65536,65536,65536", "0,65536,65536", "-0", "scalar,1", "Scalar"}) {
     CAPTURE(shape);
     CHECK_THROWS_AS(parse({"--model", "m", "--input", "i", "--output", "o", "--shape", shape}, help), Failure);
   }

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from synthetic import BOARD, record
 
 from device.records import Clock, Core, Counters, DeviceInfo, DeviceState, Kind, Measurement, Pass
+from export.artifact import Random
 from harness.analyse import warnings
 from harness.analyse.statistics import Spread
 from harness.analyse.warnings import CaseWarning, warnings_of
@@ -230,6 +231,15 @@ BAD: dict[str, tuple[Record, str, str]] = {
         replace(measured(), check=OutputCheck(0.0, 0.0, 0.0, 1e-3, None)),
         "output_constant",
         "no output varies by more than rounding does",
+    ),
+    "random outputs": (
+        replace(
+            measured(),
+            check=OutputCheck(None, None, None, 1e-3, None, unverified=("y", "z")),
+            artifact=replace(measured().artifact, random=Random(("Bernoulli", "Dropout"), ("y", "z"))),
+        ),
+        "unverified",
+        "Bernoulli, Dropout draw random numbers, so that its outputs 'y', 'z' cannot be checked; see by other means",
     ),
     "a clock far from the highest": (
         with_samples(of=measured(warmup=()), khz=[1_700_000] * 10),

@@ -18,6 +18,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -136,19 +137,38 @@ std::vector<Ort::Value> without_values(std::size_t count) {
   return values;
 }
 
+// A node's event in the profile, all times in microseconds.
+struct NodeEvent {
+  std::int64_t start;
+  std::int64_t duration;
+};
+
+// What of a node's time is its own: nodes inside an If, a Loop or a Scan end before it does, and began since it began.
+// `ended` are the events so far that are not inside another one's.
+std::int64_t own_duration(std::vector<NodeEvent>& ended, const NodeEvent& event) {
+  std::int64_t inside = 0;
+  for (; !ended.empty() && ended.back().start >= event.start; ended.pop_back()) inside += ended.back().duration;
+  ended.push_back(event);
+  return std::max<std::int64_t>(event.duration - inside, 0);  // each is rounded by itself
+}
+
 // The times of the nodes from what ONNX Runtime's profiler has written: an array of events, a node's in the order in
 // which nodes end and in whole microseconds, and after those of one pass an event "model_run". The first pass is left
-// out: it gets the memory that the others reuse.
+// out: it gets the memory that the others reuse. Nodes inside others count for themselves, and not in those.
 std::vector<NodeTime> node_times(const std::string& path, int passes) {
   std::ifstream file(path);
   const auto events = nlohmann::json::parse(file);
   constexpr std::string_view kSuffix = "_kernel_time";
   std::vector<NodeTime> nodes;
-  std::map<std::pair<std::string, std::string>, std::size_t> positions;
+  std::map<std::tuple<std::string, std::string, std::string>, std::size_t> positions;
+  std::vector<NodeEvent> ended;
   int runs = 0;
   for (const auto& event : events) {
     std::string name = event.at("name");
-    if (name == "model_run") ++runs;
+    if (name == "model_run") {
+      ++runs;
+      ended.clear();
+    }
     if (runs == 0 || event.at("cat") != "Node" || name.size() < kSuffix.size() ||
         name.compare(name.size() - kSuffix.size(), kSuffix.size(), kSuffix) != 0) {
       continue;
@@ -156,16 +176,12 @@ std::vector<NodeTime> node_times(const std::string& path, int passes) {
     name.resize(name.size() - kSuffix.size());
     const auto& args = event.at("args");
     const std::string op = args.at("op_name");
-    if (op == "If" || op == "Loop" || op == "Scan") {
-      throw Failure(Status::run_failed, "the network's node '" + name + "' (" + op +
-                                            ") holds others: their times cannot be told apart");
-    }
-    const auto [position, is_new] = positions.try_emplace({name, args.at("node_index")}, nodes.size());
+    const auto [position, is_new] = positions.try_emplace({name, op, args.at("node_index")}, nodes.size());
     if (is_new) {
       const std::string provider = args.value("provider", "");
       nodes.push_back({name, op, 0, provider.empty() ? std::nullopt : std::optional(provider)});
     }
-    nodes[position->second].total_ns += event.at("dur").get<std::int64_t>() * 1000;
+    nodes[position->second].total_ns += own_duration(ended, {event.at("ts"), event.at("dur")}) * 1000;
   }
   if (runs != passes + 1) {
     throw Failure(Status::run_failed, "the runtime's profiler kept " + std::to_string(runs) + " passes of " +
@@ -228,6 +244,7 @@ class OnnxRuntime final : public Engine {
       // In memory of the runtime's own, which is aligned as its kernels like it.
       input_values_.push_back(
           Ort::Value::CreateTensor(allocator, given.shape.data(), given.shape.size(), runtimes_own(given.type)));
+      if (given.bytes.empty()) continue;  // there may be no memory to point to
       std::memcpy(input_values_.back().GetTensorMutableRawData(), given.bytes.data(), given.bytes.size());
     }
   }
