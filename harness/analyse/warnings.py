@@ -34,6 +34,9 @@ ROUNDS_DIFFER_LEAST = 0.02
 #: to a half, for Linux counts what waits in the kernel, too.
 BUSY_SHARE = 0.75
 
+#: A choice: passes that wait so much of their time for a CPU are not the network's.
+BUSY_WAIT_SHARE = 0.10
+
 #: A choice: Android offers power saving at 15 to 20 %, and phones limit the current that a low battery must give.
 LOW_BATTERY_PERCENT = 20
 
@@ -97,6 +100,9 @@ KINDS: dict[str, Kind] = {
     "migrated": Kind("migrated", "pin the run to one kind of core (--cpus big)", strict=True),
     "affinity_lost": Kind(
         "affinity lost", "see whether the system takes CPUs away when it is hot or its screen is off", strict=True
+    ),
+    "crowded": Kind(
+        "more threads than CPUs", "allow as many CPUs as there are threads (--cpus), or fewer --threads", strict=True
     ),
     "drifting": Kind("drifting", "warm up for longer (--warmup), or let the device cool first", strict=True),
     "bimodal": Kind("two modes", "see what these passes share: CPU, clock, or another program's work", strict=True),
@@ -313,12 +319,16 @@ def _migrated(record: Record, measured: Measurement, _: Limits) -> Iterator[Case
 
 
 def _affinity_lost(record: Record, measured: Measurement, _: Limits) -> Iterator[CaseWarning]:
-    asked = 0
+    asked = whole = 0
     if record.case.cpus is not None:
         with contextlib.suppress(ValueError, DeviceError):  # CPUs that are not there: the runner has refused them
-            asked = cpu_mask(record.case.cpus, record.device)
+            whole = cpu_mask(record.case.cpus, record.device)
+            asked = cpu_mask(record.case.cpus, record.device, record.before.online_cpus if record.before else None)
     if not asked:
         return
+    if asked != whole:
+        off, on = as_ranges(cpus_of(whole & ~asked)), as_ranges(cpus_of(asked))
+        yield made("affinity_lost", f"of --cpus {record.case.cpus}, CPUs {off} were switched off: CPUs {on} were left")
     wanted = f"CPUs {as_ranges(cpus_of(asked))} were asked for"
     outside = [index for index, sample in enumerate(measured.samples) if _is_outside(sample.cpu, asked)]
     if measured.cpu_mask and measured.cpu_mask != asked:  # a mask of 0: CPUs above those that the runner tells
@@ -326,6 +336,13 @@ def _affinity_lost(record: Record, measured: Measurement, _: Limits) -> Iterator
         yield made("affinity_lost", f"{wanted}, the kernel let the run have {given}")
     elif outside:
         yield made("affinity_lost", f"{wanted}, {_passes(outside)} ended elsewhere", _some(outside, measured))
+
+
+def _crowded(record: Record, measured: Measurement, _: Limits) -> Iterator[CaseWarning]:
+    cpus = cpus_of(measured.cpu_mask)
+    if cpus and len(cpus) < record.case.threads:
+        where = f"CPUs {as_ranges(cpus)}" if len(cpus) > 1 else f"CPU {cpus[0]}"
+        yield made("crowded", f"{record.case.threads} threads shared {where}")
 
 
 def _is_outside(cpu: int | None, mask: int) -> bool:
@@ -353,13 +370,20 @@ def _statistical(_: Record, measured: Measurement, __: Limits) -> Iterator[CaseW
 
 
 def _preempted(record: Record, measured: Measurement, _: Limits) -> Iterator[CaseWarning]:
-    if not preemption.is_told([record]):
-        return
-    passes = measured.samples
-    if found := preemption.preempted(passes):
-        most = max(preemption.share(passes[index]) for index in found)
-        seen = f"others had the CPU for up to {most:.0%} of the time: {_passes(found)}"
-        yield made("preempted", seen, _some(found, measured))
+    passes, waited = measured.samples, preemption.waited(record)
+    if preemption.is_told([record]):
+        found = preemption.preempted(passes)
+        shares = {index: preemption.share(passes[index]) for index in found}
+        seen = "others had the CPU for"
+    else:
+        shares = {index: share for index, share in enumerate(waited) if share > preemption.PREEMPTED_SHARE}
+        seen = "threads waited for a CPU that others had, for"
+    if shares:
+        seen += f" up to {max(shares.values()):.0%} of the time: {_passes(shares)}"
+        yield made("preempted", seen, _some(list(shares), measured))
+    if waited and median(waited) >= BUSY_WAIT_SHARE:
+        seen = f"others had the CPUs: for {median(waited):.0%} of the median pass its threads waited for one"
+        yield made("busy", seen)
 
 
 def _busy(record: Record, _: Limits) -> Iterator[CaseWarning]:
@@ -461,6 +485,7 @@ CHECKS: tuple[Callable[[Record, Measurement, Limits], Iterator[CaseWarning]], ..
     _too_hot,
     _migrated,
     _affinity_lost,
+    _crowded,
     _statistical,
     _preempted,
     _governor,
