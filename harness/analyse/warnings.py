@@ -35,7 +35,7 @@ ROUNDS_DIFFER_LEAST = 0.02
 BUSY_SHARE = 0.75
 
 #: A choice: passes that wait so much of their time for a CPU are not the network's.
-BUSY_WAIT_SHARE = 0.10
+KEPT_WAITING_SHARE = 0.10
 
 #: A choice: Android offers power saving at 15 to 20 %, and phones limit the current that a low battery must give.
 LOW_BATTERY_PERCENT = 20
@@ -112,6 +112,9 @@ KINDS: dict[str, Kind] = {
         "preempted",
         "end other programs, or trust the least times: tenpass compare leaves out what others took",
         strict=False,
+    ),
+    "kept_waiting": Kind(
+        "kept waiting for CPUs", "end other programs, or wait until they are done, and measure it again", strict=True
     ),
     "busy": Kind("busy", "end other programs, or wait until they are done", strict=True),
     "power_save": Kind("power save", "switch power saving off", strict=True),
@@ -378,12 +381,12 @@ def _preempted(record: Record, measured: Measurement, _: Limits) -> Iterator[Cas
     else:
         shares = {index: share for index, share in enumerate(waited) if share > preemption.PREEMPTED_SHARE}
         seen = "threads waited for a CPU that others had, for"
-    if shares:
+    if waited and median(waited) >= KEPT_WAITING_SHARE:
+        long = f"for {median(waited):.0%} of the median pass its threads waited for a CPU that others had"
+        yield made("kept_waiting", long)
+    elif shares:
         seen += f" up to {max(shares.values()):.0%} of the time: {_passes(shares)}"
         yield made("preempted", seen, _some(list(shares), measured))
-    if waited and median(waited) >= BUSY_WAIT_SHARE:
-        seen = f"others had the CPUs: for {median(waited):.0%} of the median pass its threads waited for one"
-        yield made("busy", seen)
 
 
 def _busy(record: Record, _: Limits) -> Iterator[CaseWarning]:
