@@ -331,7 +331,7 @@ def _affinity_lost(record: Record, measured: Measurement, _: Limits) -> Iterator
         return
     if asked != whole:
         off, on = as_ranges(cpus_of(whole & ~asked)), as_ranges(cpus_of(asked))
-        yield made("affinity_lost", f"of --cpus {record.case.cpus}, CPUs {off} were switched off: CPUs {on} were left")
+        yield made("affinity_lost", f"some of --cpus {record.case.cpus} were switched off ({off}): it ran on {on}")
     wanted = f"CPUs {as_ranges(cpus_of(asked))} were asked for"
     outside = [index for index, sample in enumerate(measured.samples) if _is_outside(sample.cpu, asked)]
     if measured.cpu_mask and measured.cpu_mask != asked:  # a mask of 0: CPUs above those that the runner tells
