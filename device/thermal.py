@@ -46,8 +46,9 @@ COLDEST_CELSIUS, HOTTEST_CELSIUS = -40.0, 125.0
 #: Of sensors that are off, or whose bits are all ones.
 _NO_READINGS = (0, 0xFF, 0xFFFF)
 
-#: A choice: a zone at the CPU that has told the very same so many times, while another rose or fell by this, is stuck.
-_STUCK_READINGS, _STUCK_WHILE_CELSIUS = 3, 5.0
+#: A choice: a zone at the CPU that has told the very same so many times is stuck, where another has risen or fallen by
+#: the one meanwhile, or where it is above all others there by the other, as parts of one chip are only while they work.
+_STUCK_READINGS, _STUCK_WHILE_CELSIUS, _FAR_CELSIUS = 3, 5.0, 20.0
 
 
 def is_plausible(celsius: float) -> bool:
@@ -118,14 +119,18 @@ class ThermalZones:
         for name, celsius in told.items():
             least, most, times = self._told.get(name, (celsius, celsius, 0))
             self._told[name] = (min(least, celsius), max(most, celsius), times + 1)
-        if not any(most - least >= _STUCK_WHILE_CELSIUS for least, most, _ in self._told.values()):
-            return set()
-        return {
-            name
-            for name in told
-            for least, most, times in [self._told[name]]
-            if _AT_THE_CPU.search(name) and least == most and times >= _STUCK_READINGS
-        }
+        at_the_cpu = {name: celsius for name, celsius in told.items() if _AT_THE_CPU.search(name)}
+        moved = any(most - least >= _STUCK_WHILE_CELSIUS for least, most, _ in self._told.values())
+        return {name for name in at_the_cpu if self._never_moved(name) and (moved or _is_far_above(name, at_the_cpu))}
+
+    def _never_moved(self, name: str) -> bool:
+        least, most, times = self._told[name]
+        return least == most and times >= _STUCK_READINGS
+
+
+def _is_far_above(name: str, zones: Mapping[str, float]) -> bool:
+    others = [celsius for other, celsius in zones.items() if other != name]
+    return bool(others) and zones[name] - max(others) >= _FAR_CELSIUS
 
 
 def _driver(kind: str) -> str:

@@ -120,6 +120,14 @@ def test_a_zone_that_never_moves_while_others_do_is_stuck_and_comes_back_when_it
     assert read([("cpu-0", 50000), ("cpu-1", 94000), ("battery", 30000)], known) == [50.0, 94.0, 30.0]
 
 
+def test_a_zone_that_never_moves_far_above_all_others_is_stuck() -> None:
+    """Also while the others rest, so that no case waits for it."""
+    known = ThermalZones()
+    found = [read([("cpu-0", 35000 + tick), ("cpu-1", 95000), ("cpu-2", 36000)], known) for tick in range(4)]
+    assert [one[1] for one in found] == [95.0, 95.0, None, None]
+    assert [one[2] for one in found] == [36.0] * 4
+
+
 def test_a_device_at_rest_has_no_stuck_zone() -> None:
     known = ThermalZones()
     for celsius in (40, 41, 42, 43, 44, 44, 44):
