@@ -67,7 +67,7 @@ _OPENERS = {
     HOST: Opener(
         "host",
         lambda _name, _opening: [HostDevice()],
-        described=lambda _name: HostDevice().info,
+        described=lambda name: HostDevice().info if name == HOST else None,  # not that of a farm's worker
         listed=lambda _server: [(HOST, "this machine")],
     ),
 }
@@ -97,7 +97,7 @@ def described(name: str) -> DeviceInfo | None:
 
     Raises DeviceUnavailable for a board that there is not.
     """
-    return opener_of(name).described(name.partition("@")[0])
+    return opener_of(name).described(name)
 
 
 def listed(server: Server | None = None) -> Iterator[tuple[str, str]]:

@@ -44,7 +44,7 @@ def is_deterministic(name: str) -> bool:
 
 def described(name: str) -> DeviceInfo:
     """What is known of this board before it boots. Raises DeviceUnavailable for a board that there is not."""
-    board = definition(name.removeprefix(PREFIX))
+    board = definition(name.partition("@")[0].removeprefix(PREFIX))
     cores = tuple(Core(index, None, None) for index in range(board.cores))
     return DeviceInfo(name, "board", board.clock, board.title, None, board.abi, cores, board.ram_bytes, "Linux")
 
