@@ -38,7 +38,7 @@ def sleeping_runner(artifact: Artifact, sleep_s: float) -> str:
     """A shell script that says what a runner says (device/runner/PROTOCOL.md), and sleeps where that computes."""
     abi = ABI_OF_MACHINE[os.uname().machine]
     used = build_bundle(abi)
-    none = {"cpu_ns": None, "cpu": None, "khz": None, "millicelsius": None, "counters": None}
+    none = {"cpu_ns": None, "wait_ns": None, "cpu": None, "khz": None, "millicelsius": None, "counters": None}
 
     def say(**event: object) -> str:
         return f"echo '{json.dumps(event)}'"

@@ -9,7 +9,7 @@ same.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from device.errors import DeviceError
@@ -109,11 +109,29 @@ def parse_cpus(text: str) -> str:
         ) from None
 
 
-def cpu_mask(words: str, info: DeviceInfo) -> int:
+def cpu_mask(words: str, info: DeviceInfo, online: Collection[int] | None = None) -> int:
     """The mask of CPUs (bit n is CPU n) that `words` of --cpus mean on this device.
 
-    Raises ValueError for what `parse_cpus` refuses, NoSuchCpu for CPUs that are not there.
+    Where it is known which CPUs are `online`, a word means those of them alone. Raises ValueError for what `parse_cpus`
+    refuses, NoSuchCpu for CPUs that are not there, or are named and switched off.
     """
+    asked = cpus_of(_mask_of_all(words, info))
+    if online is None:
+        return _mask(asked)
+    off = [cpu for cpu in asked if cpu not in online]
+    if off and (len(off) == len(asked) or parse_cpus(words) not in WORDS):
+        which = (
+            f"CPU {off[0]} of --cpus {words} is" if len(off) == 1 else f"CPUs {as_ranges(off)} of --cpus {words} are"
+        )
+        raise NoSuchCpu(
+            f"{info.serial}: {which} switched off (on: {as_ranges(online)}); name others, or keep the device awake and "
+            "its power saving off"
+        )
+    return _mask(set(asked) - set(off))
+
+
+def _mask_of_all(words: str, info: DeviceInfo) -> int:
+    """The mask, of CPUs that are switched off as well."""
     canonical = parse_cpus(words)
     found = clusters(info)
     present = [cpu for cluster in found for cpu in cluster.cpus]

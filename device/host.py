@@ -6,12 +6,14 @@ import contextlib
 import os
 import subprocess
 import threading
+from pathlib import Path
 from typing import IO
 
 from device import bundle, probe, runner_call
 from device.device import OnBytes, OnEvent
 from device.errors import DeviceError, HostDiskFull, RunTimedOut
 from device.records import DeviceInfo, DeviceState, Measurement, RunRequest
+from device.thermal import ThermalZones
 from device.wire import Transcript
 
 NAME = "host"
@@ -28,6 +30,7 @@ class HostDevice:
 
     def __init__(self) -> None:
         self._running: subprocess.Popen[bytes] | None = None
+        self.zones = ThermalZones()
         self._info = probe.info(_ask(probe.INFO_SCRIPT), serial=NAME, kind="host")
 
     @property
@@ -35,7 +38,7 @@ class HostDevice:
         return self._info
 
     def state(self) -> DeviceState:
-        return probe.state(_ask(probe.STATE_SCRIPT), serial=NAME)
+        return probe.state(_ask(probe.STATE_SCRIPT), serial=NAME, zones=self.zones)
 
     def push(self, request: RunRequest, on_bytes: OnBytes) -> int:  # noqa: ARG002 (the files are here)
         return 0
@@ -44,6 +47,7 @@ class HostDevice:
         folder = request.bundle.files[0].path.parent
         argv = bundle.command(request.bundle, str(folder)) + runner_call.arguments(
             request,
+            self.zones,
             models=[str(file.path) for file in request.model_files],
             inputs=[str(tensor.file.path) for tensor in request.inputs],
             output_path=str(request.output_path),
@@ -51,7 +55,13 @@ class HostDevice:
         transcript = Transcript.of(request)
         stderr = runner_call.Tail()
         with subprocess.Popen(
-            argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+            argv,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,  # for `go_first`
         ) as process:
             self._running = process
             go_first(process.pid)
@@ -94,9 +104,15 @@ class HostDevice:
 
 def go_first(pid: int) -> None:
     """Lets this process, and the threads that it makes from now on, have the CPU before other programs, where the
-    kernel allows that (to root): a process that shares its CPU is timed with the others' work in it."""
+    kernel allows that (to root): a process that shares its CPU is timed with the others' work in it.
+
+    Where Linux groups processes by session (sched(7), "The autogroup feature"), a priority counts within its session
+    alone, and the sessions share the CPUs alike: so that of the session is set as well. It should be the process's own.
+    """
     with contextlib.suppress(PermissionError, ProcessLookupError):
         os.setpriority(os.PRIO_PROCESS, pid, _HIGHEST_PRIORITY)
+    with contextlib.suppress(OSError):  # there is no such file where the kernel does not group them
+        Path(f"/proc/{pid}/autogroup").write_text(f"{_HIGHEST_PRIORITY}")
 
 
 def _collect(pipe: IO[bytes], tail: runner_call.Tail) -> None:

@@ -19,7 +19,7 @@ from device.errors import DeviceNotChosen, DeviceUnavailable
 from device.host import NAME as HOST
 from device.host import HostDevice
 from device.lock import DeviceLock
-from device.records import Kind
+from device.records import DeviceInfo, Kind
 
 DEFAULT_BOARD = boards.PREFIX + definitions.DEFAULT
 ALL = "all"
@@ -31,14 +31,15 @@ class Opener:
 
     `open` gets the whole name. `kind` is what a device is by its name alone. `needs_lock`: only one run of this machine
     may have it at a time, and somebody must see to that. `is_deterministic`: several of this name may measure side by
-    side, and none disturbs another. `listed`: the names there are now (on the adb server that is named), each with what
-    it is.
+    side, and none disturbs another. `described`: what is known of it before it is opened; None: nothing. `listed`: the
+    names there are now (on the adb server that is named), each with what it is.
     """
 
     kind: Kind
     open: Callable[[str, Opening], Sequence[Device]]
     needs_lock: bool = True
     is_deterministic: Callable[[str], bool] = lambda _name: False
+    described: Callable[[str], DeviceInfo | None] = lambda _name: None
     listed: Callable[[Server | None], Iterable[tuple[str, str]]] = lambda _server: ()
 
 
@@ -60,9 +61,15 @@ _OPENERS = {
         boards.open_boards,
         needs_lock=False,  # each has a lock on its disk
         is_deterministic=boards.is_deterministic,
+        described=boards.described,
         listed=lambda _server: boards.listed_boards(),
     ),
-    HOST: Opener("host", lambda _name, _opening: [HostDevice()], listed=lambda _server: [(HOST, "this machine")]),
+    HOST: Opener(
+        "host",
+        lambda _name, _opening: [HostDevice()],
+        described=lambda name: HostDevice().info if name == HOST else None,  # not that of a farm's worker
+        listed=lambda _server: [(HOST, "this machine")],
+    ),
 }
 
 
@@ -83,6 +90,14 @@ def is_deterministic(name: str) -> bool:
     Raises DeviceUnavailable for a board that there is not.
     """
     return opener_of(name).is_deterministic(name.partition("@")[0])
+
+
+def described(name: str) -> DeviceInfo | None:
+    """What is known of the named device before it is opened; None: nothing.
+
+    Raises DeviceUnavailable for a board that there is not.
+    """
+    return opener_of(name).described(name)
 
 
 def listed(server: Server | None = None) -> Iterator[tuple[str, str]]:

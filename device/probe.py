@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import re
 
+from device import emulators
 from device.cores import cpu_list
 from device.errors import DeviceError
 from device.records import Clock, Core, DeviceInfo, DeviceState, Kind
+from device.thermal import ThermalZones, is_plausible
 
 _MARK = "@@"
 
@@ -23,17 +25,20 @@ say() { echo "@@ $1"; }
 say machine; uname -m
 say kernel; uname -sr
 for p in ro.product.model ro.product.cpu.abi ro.soc.model ro.board.platform ro.build.version.release \
-    ro.tenpass.clock ro.tenpass.board ro.kernel.qemu ro.boot.qemu; do
+    ro.tenpass.clock ro.tenpass.board; do
   say "prop $p"; getprop "$p" 2>/dev/null
 done
 say cpuinfo; cat /proc/cpuinfo 2>/dev/null
 say meminfo; head -n 5 /proc/meminfo 2>/dev/null
+if [ -z "$(getprop ro.tenpass.clock 2>/dev/null)" ]; then
+  for p in EMULATORS_PROPERTIES; do say "prop $p"; getprop "$p" 2>/dev/null; done
+fi
 say os; grep '^PRETTY_NAME=' /etc/os-release 2>/dev/null
 say tree; tr '\000' ' ' < /proc/device-tree/model 2>/dev/null
 echo; say cpus; cd /sys/devices/system/cpu && grep . present cpu[0-9]*/cpufreq/cpuinfo_max_freq \
     cpu[0-9]*/regs/identification/midr_el1 cpufreq/policy*/related_cpus cpufreq/policy*/cpuinfo_max_freq 2>/dev/null
 say end
-"""
+""".replace("EMULATORS_PROPERTIES", " ".join(emulators.PROPERTIES))
 
 #: Asks for what changes while a device works: one process where there is no Android, for each takes an emulated board
 #: milliseconds. A service of Android's that hangs is given up.
@@ -42,7 +47,7 @@ say() { echo "@@ $1"; }
 say files; grep . /sys/class/thermal/thermal_zone*/type /sys/class/thermal/thermal_zone*/temp \
     /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq \
     /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor \
-    /sys/devices/system/cpu/present /proc/loadavg /proc/meminfo 2>/dev/null
+    /sys/devices/system/cpu/present /sys/devices/system/cpu/online /proc/loadavg /proc/meminfo 2>/dev/null
 if command -v dumpsys >/dev/null; then
   limit=; command -v timeout >/dev/null && limit="timeout 5"
   ask() { $limit "$@" 2>/dev/null; }
@@ -90,15 +95,6 @@ ARM_PARTS = {
     0xD87: "Cortex-A725",
 }
 
-#: Temperatures outside are no temperatures: sensors that are not connected tell -274 degrees (below absolute zero),
-#: -99.9 or 16 bits of ones. A choice: no phone works below the one and no silicon above the other.
-COLDEST_CELSIUS, HOTTEST_CELSIUS = -40.0, 150.0
-_UNCONNECTED = 0xFFFF
-
-#: What Qualcomm's battery current limiter registers as thermal zones: percent of charge, volts and amperes
-#: (drivers/thermal/qcom/bcl_soc.c and bcl_pmic5.c of its kernels).
-_NO_TEMPERATURES = re.compile(r"socd?|.*(ibat|vbat|vph|bcl).*", re.IGNORECASE)
-
 #: android.os.Temperature's types. Those of the battery current limiter (6 to 8) are no temperatures.
 _HAL_TYPES = {
     0: "cpu",
@@ -132,6 +128,10 @@ ABI_OF_MACHINE = {
 }
 
 
+#: ABI of a device -> the ABIs of programs that its kernel runs, its own first.
+RUNS = {"armeabi-v7a": ("armeabi-v7a",), "arm64-v8a": ("arm64-v8a", "armeabi-v7a"), "x86_64": ("x86_64",)}
+
+
 def info(answer: str, *, serial: str, kind: Kind) -> DeviceInfo:
     """The facts in the answer to INFO_SCRIPT.
 
@@ -148,7 +148,7 @@ def info(answer: str, *, serial: str, kind: Kind) -> DeviceInfo:
     declared = _text(sections, "prop ro.tenpass.clock")
     if declared == "instructions":
         clock = "instructions"
-    elif declared or "1" in (_text(sections, f"prop ro.{where}.qemu") for where in ("kernel", "boot")):
+    elif declared or emulators.is_one({name: _text(sections, f"prop {name}") or "" for name in emulators.PROPERTIES}):
         clock = "emulated"
     android = _text(sections, "prop ro.build.version.release")
     pretty = re.search(r'PRETTY_NAME="?([^"\n]+)', sections.get("os", ""))
@@ -172,24 +172,26 @@ def info(answer: str, *, serial: str, kind: Kind) -> DeviceInfo:
     )
 
 
-def state(answer: str, *, serial: str) -> DeviceState:
+def state(answer: str, *, serial: str, zones: ThermalZones | None = None) -> DeviceState:
     """The conditions in the answer to STATE_SCRIPT; what the device does not tell is None or left out.
 
-    Temperatures are of the kernel's zones, named `type (number)`, and of Android's, named `name (HAL, type)`.
+    Temperatures are of the kernel's zones, named `type (number)`, and of Android's, named `name (HAL, type)`. `zones`
+    are this device's, with what they said before; without them the answer stands alone.
     """
+    zones = zones or ThermalZones()
     sections = _sections(answer, serial)
     files = sections.get("files", "")
-    count = max(_present(files), default=-1) + 1
+    count = max(_cpus("present", files), default=-1) + 1
     khz, governor = _per_cpu("cpufreq/scaling_cur_freq", files), _per_cpu("cpufreq/scaling_governor", files)
     battery = _battery(sections.get("battery", ""))
     tenths = _number(battery.get("temperature"))
     load = re.search(r"^/proc/loadavg:(\d+(?:\.\d+)?) ", files, re.MULTILINE)
     return DeviceState(
-        temperatures_celsius=_zones(files) | _hal_temperatures(sections.get("thermal", "")),
+        temperatures_celsius=zones.read(_zones(files), _hal_temperatures(sections.get("thermal", ""))),
         clocks_khz=tuple(_number(khz.get(index)) for index in range(count)),
         governors=tuple(governor.get(index) for index in range(count)),
         battery_percent=_percent(battery),
-        battery_celsius=None if tenths is None else _sensible(tenths / 10),
+        battery_celsius=None if tenths is None or not is_plausible(tenths / 10) else tenths / 10,
         charging=_charging(battery),
         load_average=float(load.group(1)) if load else None,
         free_ram_bytes=_meminfo(files, "MemAvailable"),
@@ -197,6 +199,7 @@ def state(answer: str, *, serial: str) -> DeviceState:
         power_save={"0": False, "1": True}.get(_text(sections, "low_power") or ""),
         screen_on=_screen_on(sections.get("power", "")),
         foreground_app=_foreground_app(sections.get("front", "")),
+        online_cpus=_cpus("online", files) or None,
     )
 
 
@@ -222,9 +225,9 @@ def _per_cpu(file: str, answer: str) -> dict[int, str]:
     return {int(index): value for index, value in found}
 
 
-def _present(answer: str) -> tuple[int, ...]:
-    """The CPUs that the kernel knows, those that are switched off among them."""
-    found = re.search(r"^(?:/sys/devices/system/cpu/)?present:(\S+)$", answer, re.MULTILINE)
+def _cpus(which: str, answer: str) -> tuple[int, ...]:
+    """The CPUs that are `online`, or `present`: all that the kernel knows, those that are switched off among them."""
+    found = re.search(rf"^(?:/sys/devices/system/cpu/)?{which}:(\S+)$", answer, re.MULTILINE)
     most = 8191  # the most that a kernel is built for (CONFIG_NR_CPUS)
     with contextlib.suppress(ValueError):
         return cpu_list(found.group(1), most) if found else ()
@@ -244,9 +247,8 @@ def _cores(sections: dict[str, str]) -> tuple[Core, ...]:
     for policy, khz in re.findall(r"^cpufreq/policy(\d+)/cpuinfo_max_freq:(\d+)$", answer, re.MULTILINE):
         for index in policies.get(policy, "").split():
             max_khz.setdefault(int(index), khz)
-    return tuple(
-        Core(index, parts.get(index), _number(max_khz.get(index))) for index in sorted({*_present(answer), *parts})
-    )
+    present = sorted({*_cpus("present", answer), *parts})
+    return tuple(Core(index, parts.get(index), _number(max_khz.get(index))) for index in present)
 
 
 def _parts(cpuinfo: str) -> dict[int, str | None]:
@@ -276,21 +278,11 @@ def _meminfo(answer: str, key: str) -> int | None:
     return int(found.group(1)) * 1024 if found else None
 
 
-def _sensible(celsius: float) -> float | None:
-    return celsius if COLDEST_CELSIUS <= celsius <= HOTTEST_CELSIUS else None
-
-
-def _zones(files: str) -> dict[str, float]:
-    """The kernel's zones, in degrees Celsius; it gives thousandths, some vendors' kernels whole degrees."""
-    types = dict(re.findall(r"/thermal_zone(\d+)/type:(.+)$", files, re.MULTILINE))
-    found: dict[str, float] = {}
-    for index, text in re.findall(r"/thermal_zone(\d+)/temp:\s*(-?\d{1,9})\s*$", files, re.MULTILINE):
-        kind, value = types.get(index, "zone").strip(), int(text)
-        whole_degrees_below = 300
-        celsius = _sensible(value if abs(value) < whole_degrees_below else value / 1000)
-        if value != _UNCONNECTED and celsius is not None and not _NO_TEMPERATURES.fullmatch(kind):
-            found[f"{kind} ({index})"] = float(celsius)
-    return found
+def _zones(files: str) -> dict[int, tuple[str, int]]:
+    """The kernel's zones by their numbers: type, and the number that stands there, in whatever unit."""
+    types = dict(re.findall(r"/thermal_zone(\d{1,4})/type:(.+)$", files, re.MULTILINE))
+    readings = re.findall(r"/thermal_zone(\d{1,4})/temp:\s*(-?\d{1,10})\s*$", files, re.MULTILINE)
+    return {int(index): (types.get(index, "zone").strip(), int(text)) for index, text in readings}
 
 
 def _hal_temperatures(dump: str) -> dict[str, float]:
@@ -302,8 +294,8 @@ def _hal_temperatures(dump: str) -> dict[str, float]:
     found: dict[str, float] = {}
     entry = r"Temperature\{mValue=(-?\d+(?:\.\d+)?), mType=(-?\d+), mName=(.*), mStatus=\d+\}"
     for value, number, name in re.findall(entry, current.group(1) if current else ""):
-        kind, celsius = int(number), _sensible(float(value))
-        if celsius is not None and kind not in _BATTERY_CURRENT_LIMITER:
+        kind, celsius = int(number), float(value)
+        if is_plausible(celsius) and kind not in _BATTERY_CURRENT_LIMITER:
             found[f"{name} (HAL, {_HAL_TYPES[kind]})" if kind in _HAL_TYPES else f"{name} (HAL)"] = celsius
     return found
 

@@ -60,6 +60,7 @@ class DeviceInfo:
 class DeviceState:
     """What changes during a run: taken before and after each case.
 
+    `online_cpus` are those that are switched on: kernels take some away from a device that is idle or hot.
     `thermal_status` is Android's (0 none, 1 light, 2 moderate, 3 severe, 4 critical, 5 emergency, 6 shutdown).
     """
 
@@ -75,6 +76,7 @@ class DeviceState:
     power_save: bool | None = None
     screen_on: bool | None = None
     foreground_app: str | None = None
+    online_cpus: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,8 @@ class Counters:
 @dataclass(frozen=True)
 class Pass:
     """One pass through the network: its time; the CPU it ended on, that CPU's clock and the hottest zone's temperature
-    then; its counts; the CPU time of all threads of the runner in it."""
+    then; its counts; the CPU time of all threads of the runner in it, and how long these together waited for a CPU that
+    others had."""
 
     ns: int
     cpu: int | None
@@ -182,6 +185,7 @@ class Pass:
     celsius: float | None = None
     counters: Counters | None = None
     cpu_ns: int | None = None
+    wait_ns: int | None = None
 
 
 @dataclass(frozen=True)

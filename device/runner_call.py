@@ -6,10 +6,13 @@ import signal
 
 from device.errors import DeviceError, OutOfMemory, RunnerCrashed, RunnerFailed
 from device.records import Measurement, RunRequest
+from device.thermal import ThermalZones
 from device.wire import Transcript
 
 #: The runner ends itself this long after the host would have given it up, should the host be gone.
 DEADLINE_MARGIN_S = 10
+
+MOST_ZONES = 256  # that the runner takes
 
 
 #: What Debian's ONNX Runtime says a thousand times over while it starts, and nothing is wrong: each of ONNX's operators
@@ -34,8 +37,11 @@ class Tail:
         return bytes(self._kept)
 
 
-def arguments(request: RunRequest, *, models: list[str], inputs: list[str], output_path: str) -> list[str]:
-    """The runner's command line (PROTOCOL.md, "Call") for files at these paths on the device."""
+def arguments(
+    request: RunRequest, zones: ThermalZones, *, models: list[str], inputs: list[str], output_path: str
+) -> list[str]:
+    """The runner's command line (PROTOCOL.md, "Call") for files at these paths on the device, which has these zones."""
+    watched = ",".join(f"{number}:{unit}" for number, unit in zones.watched[:MOST_ZONES])
     mask = [] if request.cpu_mask is None else ["--cpus", hex(request.cpu_mask)]
     return [
         *(part for model in models for part in ("--model", model)),
@@ -48,6 +54,7 @@ def arguments(request: RunRequest, *, models: list[str], inputs: list[str], outp
         *("--provider", request.provider),
         *("--threads", str(request.threads)),
         *mask,
+        *(["--zones", watched] if watched else []),
         *("--warmup", str(request.warmup)),
         *("--more-warmup", str(request.more_warmup)),
         *("--passes", str(request.passes)),

@@ -26,9 +26,10 @@ from device.records import (
     RunRequest,
 )
 from device.statuses import EXIT_STATUSES
+from device.thermal import is_plausible
 from toolchain.tensors import ELEMENT_BYTES, ElementType, TensorType
 
-WIRE_VERSION = 4
+WIRE_VERSION = 5
 MAX_NODES = 65_536
 MAX_LINE_BYTES = 64 * 1024
 #: Of a whole run, as a choice: 512 bytes for each of MAX_NODES nodes, and for each pass more than the longest line of
@@ -88,6 +89,7 @@ class PassEnded:
     index: _Count
     ns: _Count
     cpu_ns: _Count | None
+    wait_ns: _Count | None
     cpu: _Count | None
     khz: _Count | None
     millicelsius: Annotated[int, Field(gt=-(2**31), lt=2**31)] | None
@@ -97,7 +99,9 @@ class PassEnded:
         read = self.counters
         counters = None if read is None else Counters("perf", read.enabled_ns, read.running_ns, dict(read.counts))
         celsius = None if self.millicelsius is None else self.millicelsius / 1000
-        return Pass(self.ns, self.cpu, self.khz, celsius, counters, self.cpu_ns)
+        if celsius is not None and not is_plausible(celsius):  # a sensor that went to sleep, for instance
+            celsius = None
+        return Pass(self.ns, self.cpu, self.khz, celsius, counters, self.cpu_ns, self.wait_ns)
 
 
 @wire_dataclass(frozen=True, config=_STRICT)
@@ -365,7 +369,11 @@ def _lines(measured: Measurement) -> Iterator[bytes]:
             read = one.counters if one.counters and one.counters.source == "perf" else None
             counters = None if read is None else PassCounters(read.enabled_ns, read.running_ns, dict(read.counts))
             millicelsius = None if one.celsius is None else round(one.celsius * 1000)
-            yield line(PassEnded("pass", phase, index, one.ns, one.cpu_ns, one.cpu, one.khz, millicelsius, counters))
+            yield line(
+                PassEnded(
+                    "pass", phase, index, one.ns, one.cpu_ns, one.wait_ns, one.cpu, one.khz, millicelsius, counters
+                )
+            )
 
     yield line(
         Hello(

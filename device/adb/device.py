@@ -21,6 +21,7 @@ from device.adb.shell import Shell
 from device.device import OnBytes, OnEvent
 from device.errors import DeviceLost, DeviceUnavailable, NoAnswer, NoSpace, RunTimedOut, ServerGone
 from device.records import DeviceInfo, DeviceState, Measurement, RunRequest
+from device.thermal import ThermalZones
 from device.timeouts import DEFAULT, Deadline, Timeouts
 from device.wire import Output, Transcript
 
@@ -63,6 +64,7 @@ class AdbDevice:
         self.shell = Shell(serial, self.server, timeouts)
         # In one question: a farm's devices are many, and the way there and back takes longest.
         answer = self.shell.ask(f"{probe.INFO_SCRIPT}command -v {' || command -v '.join(HASH_TOOLS)}")
+        self.zones = ThermalZones()
         self._info = probe.info(answer, serial=self._name, kind="phone")
         tools = answer.rpartition(probe.END)[2].split()
         hash_tool = PurePosixPath(tools[0]).name if tools else None
@@ -76,7 +78,7 @@ class AdbDevice:
         return self._info
 
     def state(self) -> DeviceState:
-        return probe.state(self.shell.ask(probe.STATE_SCRIPT), serial=self._name)
+        return probe.state(self.shell.ask(probe.STATE_SCRIPT), serial=self._name, zones=self.zones)
 
     def push(self, request: RunRequest, on_bytes: OnBytes) -> int:
         with self._working():
@@ -89,6 +91,7 @@ class AdbDevice:
         models = [str(folder_of(request.model_files) / file.name) for file in request.model_files]
         argv = bundle.command(request.bundle, str(bundle_folder)) + runner_call.arguments(
             request,
+            self.zones,
             models=models,
             inputs=[str(folder_of((tensor.file,)) / tensor.file.name) for tensor in request.inputs],
             output_path=str(output),

@@ -11,6 +11,7 @@ from device.adb.device import AdbDevice
 from device.board.counting import CountingDevice
 from device.board.definitions import definition, definitions
 from device.device import Device, Opening
+from device.records import Core, DeviceInfo
 from device.timeouts import Timeouts
 
 if TYPE_CHECKING:
@@ -39,6 +40,13 @@ def is_deterministic(name: str) -> bool:
     Raises DeviceUnavailable for a board that there is not.
     """
     return definition(name.removeprefix(PREFIX)).clock == "instructions"
+
+
+def described(name: str) -> DeviceInfo:
+    """What is known of this board before it boots. Raises DeviceUnavailable for a board that there is not."""
+    board = definition(name.partition("@")[0].removeprefix(PREFIX))
+    cores = tuple(Core(index, None, None) for index in range(board.cores))
+    return DeviceInfo(name, "board", board.clock, board.title, None, board.abi, cores, board.ram_bytes, "Linux")
 
 
 def listed_boards() -> Iterator[tuple[str, str]]:

@@ -1,7 +1,8 @@
 """What other programs took of a pass: while they had its CPU, its clock went on and its CPU time did not.
 
-Pure functions. Only of passes on one thread of the CPU, on a clock that is no emulator's: elsewhere CPU time and time
-are two things.
+Pure functions. What was taken of each pass is told of passes on one thread of the CPU, on a clock that is no
+emulator's: elsewhere CPU time and time are two things. Of several threads it is told how long they waited for a CPU:
+where each does a part of every layer, one that waits keeps all others waiting, who may spin meanwhile.
 """
 
 from __future__ import annotations
@@ -30,6 +31,16 @@ def is_told(records: Sequence[Record]) -> bool:
         record.device.clock == "wall" and record.case.threads == 1 and record.case.provider == "cpu"
         for record in records
     ) and all(one.cpu_ns for one in groups.timed_passes(records))  # 0: a clock too coarse for these passes
+
+
+def waited(record: Record) -> list[float]:
+    """For how much of each timed pass its threads together waited for a CPU that others had; nothing where it is not
+    told, or the run's own threads had to share their CPUs."""
+    passes = groups.timed_passes([record])
+    measured = record.measurement
+    shares = measured is None or 0 < measured.cpu_mask.bit_count() < record.case.threads
+    told = [min(1.0, one.wait_ns / one.ns) for one in passes if one.wait_ns is not None and one.ns]
+    return told if record.device.clock == "wall" and not shares and len(told) == len(passes) else []
 
 
 def share(one: Pass) -> float:

@@ -105,6 +105,9 @@ def who(ranking: Ranking) -> str:
     time = f"{milliseconds(_median_ns(row))} ms (median)"
     if not ranking.is_ranked:
         return "Nothing is ranked here: an emulator's wall time means nothing."
+    if count > 1 and (kept := _kept_waiting(ranking)):
+        others = f"others had the CPUs while {' and '.join(kept)} ran"
+        return f"{row.title} took {time}, but {others}: which is faster can't be told."
     if count == 1:
         return f"{row.title} alone was measured: {time}{_of_baseline(row)}."
     next_ = ranking.ranked[1]
@@ -117,18 +120,24 @@ def who(ranking: Ranking) -> str:
             f"({milliseconds(_median_ns(next_))} ms)."
         )
     does = "takes the fewest instructions" if row.record.device.clock == "instructions" else "is the fastest"
-    factor = _times(ranking.over_next)
-    text = f"{row.title} {does} of {count}: {time}{_of_baseline(row)}, {factor} as fast as {next_.title}, the next."
+    factor = f"{_times(ranking.over_next)} as fast as {next_.title}, the next"
+    if ranking.over_next.is_loose:
+        factor = f"faster than {next_.title}, the next, by a factor that can't be told: its interval covers two"
+    text = f"{row.title} {does} of {count}: {time}{_of_baseline(row)}, {factor}."
     in_fp32 = next((one for one in ranking.ranked if one.record.case.precision == "fp32"), None)
-    if in_fp32 is None or in_fp32 is row:
-        return text
-    return (
-        f"{text} In fp32 the first is {in_fp32.title}: {milliseconds(_median_ns(in_fp32))} ms{_of_baseline(in_fp32)}."
-    )
+    if in_fp32 is not None and in_fp32 is not row:
+        text += f" In fp32 the first is {in_fp32.title}: {milliseconds(_median_ns(in_fp32))} ms{_of_baseline(in_fp32)}."
+    return text
+
+
+def _kept_waiting(ranking: Ranking) -> list[str]:
+    """Those of the fastest two and MobileNet that mostly waited for a CPU: no ratio with them says anything."""
+    concerned = [*ranking.ranked[:2], *(row for row in ranking.ranked[2:] if row.record.case.model == BASELINE)]
+    return [row.title for row in concerned if any(one.kind == "kept_waiting" for one in row.warnings)]
 
 
 def _of_baseline(row: Row) -> str:
-    if row.ratio is None or (row.record.case.model == BASELINE and row.ratio.value == 1):
+    if row.ratio is None or row.ratio.is_loose or (row.record.case.model == BASELINE and row.ratio.value == 1):
         return ""
     return f", {shown_ratio(row.ratio)} of MobileNet's time ({1 / row.ratio.value:.2f} times as fast)"
 
@@ -181,6 +190,7 @@ def the_paper(ranking: Ranking) -> str:
         text += ", its fastest of these, too" if name == fastest else ", its fastest of these"
     row = ranking.fastest
     same = row.relative is not None and row.paper_relative is not None and row.record.case.model == name
+    same = same and not _kept_waiting(ranking)
     if same and row.relative is not None and row.paper_relative is not None and name != BASELINE:
         agrees = abs(row.relative / row.paper_relative - 1) <= AGREES_WITHIN
         word = "agrees" if agrees else "does not agree"

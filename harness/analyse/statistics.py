@@ -102,6 +102,11 @@ class Ratio:
     high: float | None
     rounds: int
 
+    @property
+    def is_loose(self) -> bool:
+        """Whether its interval covers a factor of two: no figure to quote."""
+        return self.low is not None and self.high is not None and self.high >= 2 * self.low
+
 
 def summarise(samples: Sequence[Pass]) -> Summary:
     """Raises ValueError for no samples at all: there is nothing to say then."""

@@ -34,6 +34,9 @@ ROUNDS_DIFFER_LEAST = 0.02
 #: to a half, for Linux counts what waits in the kernel, too.
 BUSY_SHARE = 0.75
 
+#: A choice: passes that wait so much of their time for a CPU are not the network's.
+KEPT_WAITING_SHARE = 0.10
+
 #: A choice: Android offers power saving at 15 to 20 %, and phones limit the current that a low battery must give.
 LOW_BATTERY_PERCENT = 20
 
@@ -98,6 +101,9 @@ KINDS: dict[str, Kind] = {
     "affinity_lost": Kind(
         "affinity lost", "see whether the system takes CPUs away when it is hot or its screen is off", strict=True
     ),
+    "crowded": Kind(
+        "more threads than CPUs", "allow as many CPUs as there are threads (--cpus), or fewer --threads", strict=True
+    ),
     "drifting": Kind("drifting", "warm up for longer (--warmup), or let the device cool first", strict=True),
     "bimodal": Kind("two modes", "see what these passes share: CPU, clock, or another program's work", strict=True),
     "unstable": Kind("unstable", "repeat it on a device that does nothing else, with more passes", strict=True),
@@ -106,6 +112,9 @@ KINDS: dict[str, Kind] = {
         "preempted",
         "end other programs, or trust the least times: tenpass compare leaves out what others took",
         strict=False,
+    ),
+    "kept_waiting": Kind(
+        "kept waiting for CPUs", "end other programs, or wait until they are done, and measure it again", strict=True
     ),
     "busy": Kind("busy", "end other programs, or wait until they are done", strict=True),
     "power_save": Kind("power save", "switch power saving off", strict=True),
@@ -316,12 +325,16 @@ def _migrated(record: Record, measured: Measurement, _: Limits) -> Iterator[Case
 
 
 def _affinity_lost(record: Record, measured: Measurement, _: Limits) -> Iterator[CaseWarning]:
-    asked = 0
+    asked = whole = 0
     if record.case.cpus is not None:
         with contextlib.suppress(ValueError, DeviceError):  # CPUs that are not there: the runner has refused them
-            asked = cpu_mask(record.case.cpus, record.device)
+            whole = cpu_mask(record.case.cpus, record.device)
+            asked = cpu_mask(record.case.cpus, record.device, record.before.online_cpus if record.before else None)
     if not asked:
         return
+    if asked != whole:
+        off, on = as_ranges(cpus_of(whole & ~asked)), as_ranges(cpus_of(asked))
+        yield made("affinity_lost", f"some of --cpus {record.case.cpus} were switched off ({off}): it ran on {on}")
     wanted = f"CPUs {as_ranges(cpus_of(asked))} were asked for"
     outside = [index for index, sample in enumerate(measured.samples) if _is_outside(sample.cpu, asked)]
     if measured.cpu_mask and measured.cpu_mask != asked:  # a mask of 0: CPUs above those that the runner tells
@@ -329,6 +342,13 @@ def _affinity_lost(record: Record, measured: Measurement, _: Limits) -> Iterator
         yield made("affinity_lost", f"{wanted}, the kernel let the run have {given}")
     elif outside:
         yield made("affinity_lost", f"{wanted}, {_passes(outside)} ended elsewhere", _some(outside, measured))
+
+
+def _crowded(record: Record, measured: Measurement, _: Limits) -> Iterator[CaseWarning]:
+    cpus = cpus_of(measured.cpu_mask)
+    if cpus and len(cpus) < record.case.threads:
+        where = f"CPUs {as_ranges(cpus)}" if len(cpus) > 1 else f"CPU {cpus[0]}"
+        yield made("crowded", f"{record.case.threads} threads shared {where}")
 
 
 def _is_outside(cpu: int | None, mask: int) -> bool:
@@ -356,13 +376,20 @@ def _statistical(_: Record, measured: Measurement, __: Limits) -> Iterator[CaseW
 
 
 def _preempted(record: Record, measured: Measurement, _: Limits) -> Iterator[CaseWarning]:
-    if not preemption.is_told([record]):
-        return
-    passes = measured.samples
-    if found := preemption.preempted(passes):
-        most = max(preemption.share(passes[index]) for index in found)
-        seen = f"others had the CPU for up to {most:.0%} of the time: {_passes(found)}"
-        yield made("preempted", seen, _some(found, measured))
+    passes, waited = measured.samples, preemption.waited(record)
+    if preemption.is_told([record]):
+        found = preemption.preempted(passes)
+        shares = {index: preemption.share(passes[index]) for index in found}
+        seen = "others had the CPU for"
+    else:
+        shares = {index: share for index, share in enumerate(waited) if share > preemption.PREEMPTED_SHARE}
+        seen = "threads waited for a CPU that others had, for"
+    if waited and median(waited) >= KEPT_WAITING_SHARE:
+        long = f"for {median(waited):.0%} of the median pass its threads waited for a CPU that others had"
+        yield made("kept_waiting", long)
+    elif shares:
+        seen += f" up to {max(shares.values()):.0%} of the time: {_passes(shares)}"
+        yield made("preempted", seen, _some(list(shares), measured))
 
 
 def _busy(record: Record, _: Limits) -> Iterator[CaseWarning]:
@@ -469,6 +496,7 @@ CHECKS: tuple[Callable[[Record, Measurement, Limits], Iterator[CaseWarning]], ..
     _too_hot,
     _migrated,
     _affinity_lost,
+    _crowded,
     _statistical,
     _preempted,
     _governor,

@@ -126,6 +126,8 @@ def measure(
             phases.enter("state")
             before = wait_until_cool(device, run.limits, on_state)
             record = replace(record, before=before)
+            if one.case.cpus is not None:
+                request = replace(request, cpu_mask=cpu_mask(one.case.cpus, device.info, before.online_cpus))
             _require_good_conditions(record, run.limits)
             phases.enter("launch")
             record = replace(record, measurement=device.run(request, follow))

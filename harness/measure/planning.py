@@ -8,7 +8,9 @@ import subprocess
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from device.open import is_deterministic
+from device.cores import NoSuchCpu, cpu_mask
+from device.open import described, is_deterministic
+from device.probe import RUNS
 from export.checkpoints import files_by_model, parse_weights
 from harness.measure import own_models, replay
 from harness.measure.cases import Choices, cases_of
@@ -35,6 +37,8 @@ def plan_of(choices: Choices, choose: Callable[[], Sequence[str]], run: str, com
     named = [*(spec.name for spec in specs), *(one.name for one in own)]
     calibrations = files_by_model("--calibration", choices.calibrations, named)
     devices, rounds = tuple(choose()), choices.rounds or 1
+    for device in devices:
+        _require_possible(device, choices)
     if any(map(replay.is_recording, devices)):
         cases, recorded_rounds = _recorded_cases(devices, choices.models)
         rounds = choices.rounds or recorded_rounds
@@ -63,6 +67,21 @@ def plan_of(choices: Choices, choose: Callable[[], Sequence[str]], run: str, com
         own_models=own,
         calibrations={model: str(path.resolve()) for model, path in calibrations.items()},
     )
+
+
+def _require_possible(device: str, choices: Choices) -> None:
+    """Raises UsageError for what is known, before the device is opened, not to be had there."""
+    info = described(device)
+    if info is None:
+        return
+    try:
+        if choices.cpus is not None:
+            cpu_mask(choices.cpus, info)
+    except NoSuchCpu as error:
+        raise UsageError(f"--cpus {choices.cpus}: {error}") from None
+    runs = RUNS.get(info.abi) if info.kind == "board" else None
+    if choices.abi is not None and runs is not None and choices.abi not in runs:
+        raise UsageError(f"--abi {choices.abi}: {device} is {info.abi} and runs {' and '.join(runs)}")
 
 
 def _specs(choices: Choices) -> list[ModelSpec]:

@@ -114,7 +114,8 @@ def _passes_in_python(request: RunRequest) -> list[int]:
     from device.host import go_first
     from export.onnx.session import open_session
 
-    go_first(os.getpid())  # as the runner does
+    os.setsid()
+    go_first(os.getpid())  # both as for the runner
     session = open_session(request.model_files[0].path, threads=request.threads)
     values = np.fromfile(request.inputs[0].file.path, "<f4").reshape(request.inputs[0].shape)
     inputs = {session.get_inputs()[0].name: values}

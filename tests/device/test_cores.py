@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from dataclasses import replace
 
 import pytest
@@ -190,3 +192,34 @@ def test_words_become_the_mask_of_the_device(info: DeviceInfo, words: str, mask:
 def test_cpus_that_are_not_there_are_refused_with_those_that_are(info: DeviceInfo, words: str, line: str) -> None:
     with pytest.raises(NoSuchCpu, match=line):
         cpu_mask(words, info)
+
+
+@pytest.mark.parametrize(
+    ("words", "online", "mask"),
+    [
+        ("all", range(8), 0xFF),
+        ("all", (0, 1, 7), 0x83),
+        ("big", (0, 5, 6), 0x60),
+        ("little", (3,), 0x08),
+        ("0-3", range(4), 0x0F),
+        ("all", None, 0xFF),
+    ],
+)
+def test_a_word_means_those_of_its_cpus_that_are_switched_on(words: str, online: Collection[int], mask: int) -> None:
+    assert cpu_mask(words, BIG_LITTLE, online) == mask
+
+
+@pytest.mark.parametrize(
+    ("words", "online", "line"),
+    [
+        ("big", (0, 1, 3), "ABC: CPUs 4-7 of --cpus big are switched off (on: 0-1,3); name others, or keep"),
+        ("3", (0, 1), "ABC: CPU 3 of --cpus 3 is switched off (on: 0-1)"),
+        ("0x0f", (0, 2), "ABC: CPUs 1,3 of --cpus 0x0f are switched off (on: 0,2)"),
+    ],
+)
+def test_cpus_that_are_named_and_switched_off_are_refused_in_one_line(
+    words: str, online: Collection[int], line: str
+) -> None:
+    with pytest.raises(NoSuchCpu, match=re.escape(line)) as caught:
+        cpu_mask(words, BIG_LITTLE, online)
+    assert "\n" not in str(caught.value)

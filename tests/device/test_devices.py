@@ -19,7 +19,7 @@ from device import open as opening_devices
 from device.adb.server import Server, parse_server
 from device.device import Device, Opening
 from device.errors import DeviceUnavailable
-from device.open import choose
+from device.open import choose, described
 from harness.measure.device import Stop
 from harness.record import journal, plan
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXIT_OK, EXIT_USAGE
@@ -239,3 +239,12 @@ def test_a_kind_of_device_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_name_says_what_kind_of_device_it_is(name: str, kind: str) -> None:
     assert opening_devices.opener_of(name).kind == kind
+
+
+def test_what_is_known_of_a_device_before_it_is_opened() -> None:
+    """A farm's host is another machine than this one."""
+    known = {name: described(name) for name in ("host", "board:cortex-a53@w1", "host@tcp://127.0.0.1:1", "R58M12")}
+    assert [info and info.kind for info in known.values()] == ["host", "board", None, None]
+    board = known["board:cortex-a53@w1"]
+    assert board is not None
+    assert (board.abi, len(board.cores), board.clock) == ("arm64-v8a", 1, "instructions")

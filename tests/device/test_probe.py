@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device import probe
+from device import emulators, probe
 from device.errors import DeviceError
 from device.host import HostDevice
 from device.records import DeviceState
@@ -29,6 +31,8 @@ mt6580
 @@ prop ro.tenpass.board
 @@ prop ro.kernel.qemu
 @@ prop ro.boot.qemu
+@@ prop ro.hardware
+mt6580
 @@ cpuinfo
 processor\t: 0
 CPU implementer\t: 0x41
@@ -134,6 +138,14 @@ Temperature static thresholds from HAL:
 """
 
 
+def with_property(prop: str, value: str) -> str:
+    """PHONE with this value instead of its own."""
+    before, _, after = PHONE.partition(f"@@ prop {prop}\n")
+    if not after:
+        return PHONE.replace("@@ cpuinfo", f"@@ prop {prop}\n{value}\n@@ cpuinfo")
+    return f"{before}@@ prop {prop}\n{value}\n@@ {after.partition('@@ ')[2]}"
+
+
 def conditions(**sections: str) -> str:
     """CONDITIONS with these sections instead of its own."""
     answer = CONDITIONS
@@ -169,12 +181,74 @@ def test_a_phone_is_described_by_its_properties_and_cores() -> None:
         ("ro.tenpass.clock", "emulated", "emulated"),
         ("ro.kernel.qemu", "1", "emulated"),
         ("ro.boot.qemu", "1", "emulated"),
+        ("ro.hardware.virtual_device", "1", "emulated"),
+        # Android Studio's emulator, old and new
+        ("ro.hardware", "goldfish", "emulated"),
+        ("ro.hardware", "ranchu", "emulated"),
+        ("ro.product.board", "goldfish_arm64", "emulated"),
+        ("ro.product.model", "Android SDK built for x86_64", "emulated"),
+        ("ro.product.model", "sdk_gphone64_arm64", "emulated"),
+        ("ro.product.name", "sdk_google_phone_x86_64", "emulated"),
+        ("ro.soc.model", "ranchu", "emulated"),
+        # Cuttlefish
+        ("ro.hardware", "cutf_cvm", "emulated"),
+        ("ro.boot.hardware", "cutf_cvm", "emulated"),
+        ("ro.product.board", "vsoc_arm64", "emulated"),
+        ("ro.product.device", "vsoc_x86_64_only", "emulated"),
+        ("ro.product.model", "Cuttlefish x86_64 phone", "emulated"),
+        ("ro.product.name", "aosp_cf_arm64_phone", "emulated"),
+        # Genymotion
+        ("ro.hardware", "vbox86", "emulated"),
+        ("ro.product.device", "vbox86p", "emulated"),
+        ("ro.product.manufacturer", "Genymotion", "emulated"),
+        # containers
+        ("ro.hardware", "redroid", "emulated"),
+        ("ro.product.model", "redroid11_arm64", "emulated"),
+        ("ro.product.device", "waydroid_arm64", "emulated"),
+        ("ro.product.model", "WayDroid arm64 Device", "emulated"),
+        # Windows Subsystem for Android, and what is made for games
+        ("ro.hardware", "windows_arm64", "emulated"),
+        ("ro.product.model", "Subsystem for Android(TM)", "emulated"),
+        ("ro.hardware", "nox", "emulated"),
+        ("ro.hardware", "ttVM_x86", "emulated"),
+        ("init.svc.noxd", "running", "emulated"),
+        ("init.svc.microvirtd", "stopped", "emulated"),
+        ("init.svc.ldinit", "running", "emulated"),
     ],
 )
 def test_an_emulator_is_known_as_one_however_it_is_reached(prop: str, value: str, clock: str) -> None:
-    answer = PHONE.replace(f"@@ prop {prop}\n", f"@@ prop {prop}\n{value}\n")
+    answer = with_property(prop, value)
     info = probe.info(answer, serial="127.0.0.1:5555", kind="phone")
     assert (info.kind, info.clock) == ("board", clock)
+
+
+@pytest.mark.parametrize(
+    ("prop", "value"),
+    [
+        ("ro.build.characteristics", "phone,emulator"),  # Samsung Galaxy S8
+        ("ro.build.characteristics", "emulator"),  # generic system images
+        ("ro.product.device", "generic_arm64"),
+        ("ro.product.name", "aosp_arm64"),
+        ("ro.product.manufacturer", "Ranch"),
+        ("ro.product.model", "Nox Ultra"),
+        ("ro.product.model", "Windows Phone"),
+        ("ro.product.model", "Equinox"),
+        ("ro.product.board", "ranchuria"),
+        ("ro.hardware", "equinox"),
+        ("ro.hardware", "qcom"),
+        ("ro.kernel.qemu", "0"),
+        ("ro.boot.qemu", ""),
+        ("ro.hardware.virtual_device", "0"),
+    ],
+)
+def test_a_phone_that_only_sounds_like_an_emulator_is_a_phone(prop: str, value: str) -> None:
+    info = probe.info(with_property(prop, value), serial="ABC", kind="phone")
+    assert (info.kind, info.clock) == ("phone", "wall")
+
+
+def test_each_property_that_tells_an_emulator_is_asked_for() -> None:
+    for prop in emulators.PROPERTIES:
+        assert re.search(rf"[ ]{re.escape(prop)}[ ;]", probe.INFO_SCRIPT), prop
 
 
 def test_a_part_that_is_in_no_list_keeps_its_number() -> None:
@@ -236,22 +310,16 @@ def test_without_a_thermal_hal_androids_status_says_nothing() -> None:
     assert probe.state(conditions(thermal=dump), serial="ABC").thermal_status is None
 
 
-@pytest.mark.parametrize("text", ["-274000", "-274", "-99900", "151000", "65535", "-41000", "", "off", "9" * 30])
-def test_what_is_no_temperature_is_left_out(text: str) -> None:
+@pytest.mark.parametrize("text", ["", "off", "9" * 30, "-", "4.5", "45 C"])
+def test_what_is_no_number_is_left_out(text: str) -> None:
     state = probe.state(conditions(files=zones(cpu=text, skin="30500")), serial="ABC")
     assert state.temperatures_celsius == {"skin (1)": 30.5}
 
 
-@pytest.mark.parametrize(("text", "celsius"), [("-12000", -12.0), ("0", 0.0), ("45", 45.0), ("150000", 150.0)])
-def test_cold_and_hot_temperatures_are_kept(text: str, celsius: float) -> None:
-    assert probe.state(conditions(files=zones(cpu=text)), serial="ABC").temperatures_celsius == {"cpu (0)": celsius}
-
-
-def test_a_battery_current_limiters_zones_are_no_temperatures() -> None:
-    files = zones(
-        **{"soc": "87", "socd": "13", "pm8150b-ibat-lvl0": "150", "pm8150b-vbat-lvl0": "41", "soc_max": "50000"}
-    )
-    assert probe.state(conditions(files=files), serial="ABC").temperatures_celsius == {"soc_max (4)": 50.0}
+def test_cpus_that_are_switched_on_are_told() -> None:
+    files = "/sys/devices/system/cpu/present:0-3\n/sys/devices/system/cpu/online:0,2-3"
+    assert probe.state(conditions(files=files), serial="ABC").online_cpus == (0, 2, 3)
+    assert probe.state(CONDITIONS, serial="ABC").online_cpus is None
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from device.errors import ModelRefused, RunnerCrashed, RunnerFailed
 from device.host import HostDevice
 from device.open import open_devices
 from device.records import Bundle, Measurement, RunRequest
-from device.runner_call import conclude
+from device.runner_call import arguments, conclude
 from device.statuses import EXIT_STATUSES
 from device.wire import Event, Hello, Transcript
 from export.artifact import Artifact
@@ -729,6 +729,24 @@ def test_a_pass_has_its_cpu_time(tiny: Artifact, request_for: Callable[..., RunR
     assert all(one.cpu_ns is not None and one.cpu_ns > 0 for one in (*run.warmup, *run.samples))
 
 
+def test_a_pass_has_what_its_threads_waited_for_a_cpu_where_the_kernel_tells(
+    tiny: Artifact, request_for: Callable[..., RunRequest]
+) -> None:
+    run = HostDevice().run(replace(request_for(tiny, compiling.native().abi), threads=2), lambda _: None)
+    tells = Path("/proc/self/schedstat").exists() and not Path("/proc/self/schedstat").read_text().startswith("0 0")
+    assert all((one.wait_ns is not None) == tells for one in run.samples[1:])
+
+
+def test_the_runner_is_told_which_thermal_zones_count(tiny: Artifact, request_for: Callable[..., RunRequest]) -> None:
+    """One that is not there (any more) says nothing."""
+    host = HostDevice()
+    host.zones.read({4095: ("cpu-thermal", 455), 1: ("soc", 95)}, {})
+    request = request_for(tiny, compiling.native().abi)
+    argv = arguments(request, host.zones, models=["m"], inputs=["i"], output_path="o")
+    assert argv[argv.index("--zones") + 1] == "4095:100"
+    assert all(one.celsius is None for one in host.run(request, lambda _: None).samples)
+
+
 def may_go_first() -> bool:
     """Whether this process has CAP_SYS_NICE (capabilities(7)), which root lacks in most containers."""
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapEff:"))
@@ -739,14 +757,20 @@ def may_go_first() -> bool:
 def test_on_the_host_the_runner_goes_before_other_programs(
     tiny: Artifact, request_for: Callable[..., RunRequest]
 ) -> None:
-    priorities = []
+    """Before those of its session, and its session before others, where the kernel groups processes by session."""
+    priorities: list[int] = []
+    of_sessions: list[str] = []
 
     def ask(event: Event) -> None:
         if isinstance(event, Hello):  # its passes are still to come
             priorities.append(os.getpriority(os.PRIO_PROCESS, event.pid))
+            group = Path(f"/proc/{event.pid}/autogroup")
+            if group.exists() and os.getsid(event.pid) != os.getsid(0):
+                of_sessions.extend(group.read_text().split()[-2:])
 
     HostDevice().run(request_for(tiny, compiling.native().abi, passes=1000), ask)
     assert priorities == [-20]
+    assert of_sessions in ([], ["nice", "-20"])
 
 
 # --- a host that is gone ------------------------------------------------------------------------------

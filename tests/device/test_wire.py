@@ -34,6 +34,7 @@ def stream(warmup: int = 1, passes: int = 2, profiled: int = 0, settled: bool | 
             "index": index,
             "ns": 1000 + index,
             "cpu_ns": 900 + index,
+            "wait_ns": 40 + index,
             "cpu": 0,
             "khz": None,
             "millicelsius": 41_500,
@@ -56,7 +57,7 @@ def stream(warmup: int = 1, passes: int = 2, profiled: int = 0, settled: bool | 
     return [
         {
             "event": "hello",
-            "wire": 4,
+            "wire": 5,
             "runner": "0.1.0",
             "abi": "x86_64",
             "pid": 7,
@@ -162,13 +163,13 @@ def test_outputs_that_the_protocol_does_not_know_are_refused(tensors: list[dict[
 def test_a_pass_keeps_its_temperature_in_degrees_and_its_cpu_time_and_counts_as_read() -> None:
     [first, _second] = read(lines(stream())).measurement().samples
     assert first.celsius == 41.5
-    assert first.cpu_ns == 900
+    assert (first.cpu_ns, first.wait_ns) == (900, 40)
     assert first.counters == Counters("perf", 1100, 1100, {"instructions": 9000, "cycles": 4000})
 
 
 def test_what_the_device_cannot_tell_is_none() -> None:
     events = stream()
-    events[PASS] |= {"cpu_ns": None, "cpu": None, "khz": None, "millicelsius": None, "counters": None}
+    events[PASS] |= {"cpu_ns": None, "wait_ns": None, "cpu": None, "khz": None, "millicelsius": None, "counters": None}
     [warmup] = read(lines(events)).measurement().warmup
     assert warmup == Pass(ns=1000, cpu=None, khz=None)
 
@@ -255,6 +256,7 @@ def test_more_events_than_were_asked_for_are_refused() -> None:
         {"event": "passing"},
         {"cpu": -1},
         {"cpu_ns": -1},
+        {"wait_ns": -1},
         {"millicelsius": 41.5},
         {"millicelsius": 2**31},
         {"counters": {}},
@@ -281,7 +283,7 @@ def test_a_missing_field_is_refused_in_every_event(data: st.DataObject) -> None:
 
 def test_another_wire_version_is_refused_with_what_to_do() -> None:
     events = stream()
-    for other in (3, 5):
+    for other in (wire.WIRE_VERSION - 1, wire.WIRE_VERSION + 1):
         events[0]["wire"] = other
         with pytest.raises(WireError, match="rebuild the bundle"):
             read(lines(events))

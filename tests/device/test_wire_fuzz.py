@@ -18,6 +18,7 @@ from test_wire import lines, read, stream
 from device import wire
 from device.errors import DeviceError, RunnerFailed
 from device.records import COUNTS, Counters, Measurement, NodeTime, Pass, Profile
+from device.thermal import is_plausible
 from device.wire import Transcript, WireError
 from toolchain.tensors import ELEMENT_BYTES, TensorType
 
@@ -49,7 +50,7 @@ def said(data: bytes) -> Measurement:
     ]
     counted = [("warmup", index) for index in range(WARMUP)] + [("timed", index) for index in range(PASSES)]
     assert [(one["phase"], one["index"]) for one in passes] == counted
-    assert (hello["wire"], end["warmup"], end["passes"]) == (4, WARMUP, PASSES)
+    assert (hello["wire"], end["warmup"], end["passes"]) == (5, WARMUP, PASSES)
     assert (profile["passes"], profile["nodes"]) == (PROFILED, len(nodes))
     assert [node["index"] for node in nodes] == list(range(len(nodes)))
     made = [as_pass(one) for one in passes]
@@ -78,9 +79,10 @@ def said(data: bytes) -> Measurement:
 
 def as_pass(event: dict[str, Any]) -> Pass:
     celsius = None if event["millicelsius"] is None else event["millicelsius"] / 1000
+    celsius = celsius if celsius is not None and is_plausible(celsius) else None
     read = event["counters"]
     counters = None if read is None else Counters("perf", read["enabled_ns"], read["running_ns"], read["counts"])
-    return Pass(event["ns"], event["cpu"], event["khz"], celsius, counters, event["cpu_ns"])
+    return Pass(event["ns"], event["cpu"], event["khz"], celsius, counters, event["cpu_ns"], event["wait_ns"])
 
 
 def outcome(data: bytes, chunk: int = 1 << 16) -> str:
@@ -248,7 +250,7 @@ def streams(draw: st.DrawFn) -> list[dict[str, Any]]:
             event[name] = draw(st.lists(TEXTS, max_size=3))
         if event["event"] == "pass":
             event |= {"cpu": draw(st.none() | SIZES), "khz": draw(st.none() | SIZES), "counters": draw(COUNTED)}
-            event["cpu_ns"] = draw(st.none() | SIZES)
+            event |= {"cpu_ns": draw(st.none() | SIZES), "wait_ns": draw(st.none() | SIZES)}
             event["millicelsius"] = draw(st.none() | st.integers(-(2**31) + 1, 2**31 - 1))
         if event["event"] == "output":
             event["tensors"] = draw(st.lists(TENSORS, min_size=1, max_size=4))
@@ -379,6 +381,7 @@ def test_every_pass_of_a_long_run_fits_its_bounds() -> None:
     longest = wire.PassEnded(
         "pass",
         "warmup",
+        most,
         most,
         most,
         most,

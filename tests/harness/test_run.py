@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 from fake_adb import FakeAdb, serving
 from programs import HEARS_CTRL_C, PATIENCE_S
 
+from device.board import lifecycle
 from device.host import HostDevice
 from device.open import DEFAULT_BOARD, choose
 from export.artifact import Artifact, ExportError
@@ -117,6 +118,28 @@ def test_the_harness_tells_what_it_took_itself(tmp_path: Path) -> None:
     result = run("--device", "host", "--models", "clcnet-tiny", "--passes", "2", "--out", str(tmp_path / "run"))
     assert "outside the passes the harness took" in result.stdout
     assert "What the harness itself took" in (tmp_path / "run" / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("device", "options", "line"),
+    [
+        ("board:cortex-a7", ["--cpus", "9"], "--cpus 9: board:cortex-a7: there is no CPU 9; it has CPU 0"),
+        ("board:cortex-a53-smp", ["--cpus", "2-5"], "there is no CPU 4-5; it has CPUs 0-3"),
+        ("board:cortex-a7", ["--cpus", "mid"], "it has no mid CPUs; it has CPU 0"),
+        ("board:cortex-a7", ["--abi", "x86_64"], "--abi x86_64: board:cortex-a7 is armeabi-v7a and runs armeabi-v7a"),
+        ("board:cortex-a7", ["--abi", "arm64-v8a"], "is armeabi-v7a and runs armeabi-v7a"),
+        ("board:cortex-a53", ["--abi", "x86_64"], "is arm64-v8a and runs arm64-v8a and armeabi-v7a"),
+        ("host", ["--cpus", "63"], "--cpus 63: host: there is no CPU 63"),
+    ],
+)
+def test_what_a_device_cannot_have_is_refused_before_anything_boots(
+    device: str, options: list[str], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "boot", lambda *_, **__: pytest.fail("it was booted"))
+    result = run("--device", device, "--models", "clcnet-a", *options, "--out", str(tmp_path / "out"))
+    assert result.exit_code == EXIT_USAGE
+    assert line in one_line(result)
+    assert not (tmp_path / "out").exists()
 
 
 def test_threads_and_cpus_reach_the_runner_and_the_record(tmp_path: Path) -> None:

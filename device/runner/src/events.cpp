@@ -9,7 +9,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;  // fields in the order of PROTOCOL.md
 
-constexpr int kWireVersion = 4;
+constexpr int kWireVersion = 5;
 constexpr std::int64_t kHold_ns = 250'000'000;
 constexpr std::size_t kUsuallyHeld = 1000;
 constexpr std::size_t kMaxTextBytes = 2000;  // well within what the host takes in one line
@@ -48,6 +48,7 @@ Json as_json(const Pass& pass) {
           {"index", pass.index},
           {"ns", pass.ns},
           {"cpu_ns", or_null(pass.cpu_ns)},
+          {"wait_ns", or_null(pass.wait_ns)},
           {"cpu", or_null(pass.cpu)},
           {"khz", or_null(pass.khz)},
           {"millicelsius", or_null(pass.millicelsius)},

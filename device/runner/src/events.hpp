@@ -30,6 +30,7 @@ struct Pass {
   int index;
   std::int64_t ns;
   std::optional<std::int64_t> cpu_ns;
+  std::optional<std::int64_t> wait_ns;
   std::optional<int> cpu;
   std::optional<std::int64_t> khz;
   std::optional<int> millicelsius;

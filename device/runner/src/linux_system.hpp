@@ -5,6 +5,7 @@
 #include "perf_counters.hpp"
 #include "system.hpp"
 #include "thermal_zones.hpp"
+#include "waits.hpp"
 
 namespace tenpass {
 
@@ -15,6 +16,7 @@ class LinuxSystem final : public System {
 
   std::int64_t now_ns() override;
   std::optional<std::int64_t> cpu_ns() override;
+  std::optional<std::int64_t> wait_ns() override;
   void sleep_ms(int milliseconds) override;
   void be_repeatable() override;
   void begin_passes() override;
@@ -22,6 +24,7 @@ class LinuxSystem final : public System {
   void end_passes() override;
   std::optional<int> current_cpu() override;
   std::optional<std::int64_t> clock_khz(int cpu) override;
+  void watch_zones(const std::vector<ThermalZone>& zones) override;
   std::optional<int> hottest_millicelsius() override;
   std::int64_t peak_rss_bytes() override;
   std::string machine() override;
@@ -35,8 +38,11 @@ class LinuxSystem final : public System {
   void end_after(unsigned seconds) override;
 
  private:
+  bool is_switched_off(int cpu) const;
+
   std::string sysfs_;
   ThermalZones thermal_zones_;
+  Waits waits_;
   bool repeatable_ = false;
   std::int64_t tick_ns_ = 0;  // the kernel's; 0: nothing goes by it
   std::int64_t faults_before_ = 0;

@@ -1,6 +1,7 @@
 #include "options.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <limits>
 #include <sstream>
 #include <string>
@@ -18,6 +19,7 @@ constexpr int kMaxDeadlineSeconds = 7 * 24 * 3600;
 constexpr std::int64_t kMaxInputBytes = std::numeric_limits<std::int32_t>::max();  // of each: 2 GB
 constexpr std::size_t kMaxInputs = 256;  // a choice
 constexpr std::size_t kMaxRank = 16;  // a choice
+constexpr std::size_t kMaxZones = 256;  // a choice
 constexpr const char* kScalar = "scalar";
 
 // "0x3" as a number. The 0x is asked for, so that nobody's 11 means CPUs 0 and 1 here and 0, 1 and 3 there.
@@ -30,6 +32,27 @@ std::uint64_t parse_mask(const std::string& text) {
   const std::uint64_t mask = std::stoull(text.substr(2), nullptr, 16);
   if (mask == 0) throw Failure(Status::usage, "--cpus " + text + " names no CPU");
   return mask;
+}
+
+// "3:100,7:1000": zones 3 and 7, where a unit is 100 and 1000 thousandths of a degree.
+std::vector<ThermalZone> parse_zones(const std::string& text) {
+  constexpr std::size_t kMostDigits = 4;
+  const auto number = [&](const std::string& part) {
+    if (part.empty() || part.size() > kMostDigits || part.find_first_not_of("0123456789") != std::string::npos) {
+      throw Failure(Status::usage, "--zones takes at most " + std::to_string(kMaxZones) +
+                                       " thermal zones, each with the thousandths of a degree that its unit is, such "
+                                       "as 0:1000,3:100, not '" + text + "'");
+    }
+    return std::stoi(part);
+  };
+  std::vector<ThermalZone> zones;
+  std::istringstream parts(text + ',');
+  for (std::string part; std::getline(parts, part, ',');) {
+    const std::size_t colon = std::min(part.find(':'), part.size());
+    zones.push_back({number(part.substr(0, colon)), number(part.substr(std::min(colon + 1, part.size())))});
+    if (zones.back().millicelsius == 0 || zones.size() > kMaxZones) number("");
+  }
+  return zones;
 }
 
 ElementType parse_type(const std::string& text) {
@@ -85,7 +108,7 @@ std::vector<Input> parse_inputs(const std::vector<std::string>& paths, const std
 std::optional<Options> parse_options(int argc, const char* const* argv, std::ostream& help) {
   Options options;
   std::vector<std::string> inputs, types, shapes;
-  std::string mask;
+  std::string mask, zones;
   CLI::App app{"Times passes of a network; speaks JSON lines on stdout (see PROTOCOL.md)."};
 
   app.add_option("--model", options.models, "model file; given once per file that the runtime needs")
@@ -106,6 +129,7 @@ std::optional<Options> parse_options(int argc, const char* const* argv, std::ost
   app.add_option("--threads", options.threads, "threads of the runtime, ours included")
       ->check(CLI::Range(1, kMaxThreads));
   app.add_option("--cpus", mask, "CPUs to run on, as a mask such as 0x3; default: as the kernel likes");
+  app.add_option("--zones", zones, "thermal zones to read, each with its unit in thousandths of a degree: 0:1000,3:100");
   app.add_option("--warmup", options.warmup, "passes before the timed ones")->check(CLI::Range(0, kMaxPasses));
   app.add_option("--more-warmup", options.more_warmup, "at most so many more, until their times have settled")
       ->check(CLI::Range(0, kMaxPasses));
@@ -128,6 +152,7 @@ std::optional<Options> parse_options(int argc, const char* const* argv, std::ost
     throw Failure(Status::usage, error.what());
   }
   if (!mask.empty()) options.cpu_mask = parse_mask(mask);
+  if (!zones.empty()) options.zones = parse_zones(zones);
   options.inputs = parse_inputs(inputs, types, shapes);
   return options;
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine.hpp"
+#include "thermal_zones.hpp"
 
 namespace tenpass {
 
@@ -27,6 +28,7 @@ struct Options {
   std::string provider = "cpu";
   int threads = 1;
   std::optional<std::uint64_t> cpu_mask;
+  std::vector<ThermalZone> zones;
   int warmup = 1;
   int more_warmup = 0;
   int passes = 10;

@@ -63,6 +63,7 @@ void measure(const Options& options, const MakeEngine& make_engine, System& syst
   // All before the runtime gets memory and makes its threads.
   if (options.repeatable) system.be_repeatable();
   if (options.cpu_mask) system.pin_to(*options.cpu_mask);
+  system.watch_zones(options.zones);
   const auto counters_error = options.counters ? system.open_counters() : std::nullopt;
 
   const auto engine = phase(Status::runtime_missing, "cannot start the runtime", make_engine);

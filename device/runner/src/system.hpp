@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "thermal_zones.hpp"
+
 namespace tenpass {
 
 // What was counted between start_counters and stop_counters, of all threads. The counters were on for `running_ns` of
@@ -27,6 +29,10 @@ class System {
   virtual std::int64_t now_ns() = 0;                 // CLOCK_MONOTONIC
   virtual std::optional<std::int64_t> cpu_ns() = 0;  // what all threads of this process have had of the CPUs so far
 
+  // How long all threads of this process together have waited so far for a CPU that others had; nothing where the kernel
+  // does not tell.
+  virtual std::optional<std::int64_t> wait_ns() = 0;
+
   virtual void sleep_ms(int milliseconds) = 0;
 
   // For a device whose clock counts instructions, before the runtime is loaded: keeps out of passes, as far as the system
@@ -41,12 +47,17 @@ class System {
 
   virtual std::optional<int> current_cpu() = 0;
   virtual std::optional<std::int64_t> clock_khz(int cpu) = 0;
+
+  // The zones that count from now on; until then none does.
+  virtual void watch_zones(const std::vector<ThermalZone>& zones) = 0;
   virtual std::optional<int> hottest_millicelsius() = 0;
+
   virtual std::int64_t peak_rss_bytes() = 0;
   virtual std::string machine() = 0;                    // uname -m
   virtual std::vector<std::string> cpu_features() = 0;  // by their names on the wire
 
-  // Pins this process and the threads it will make (bit n is CPU n). Throws Failure(affinity).
+  // Pins this process and the threads it will make (bit n is CPU n), to those of the CPUs that are not switched off.
+  // Throws Failure(affinity) where there is none, or one cannot be had for another reason.
   virtual void pin_to(std::uint64_t cpu_mask) = 0;
   virtual std::uint64_t cpu_mask() = 0;  // where this process may run, of the CPUs below 64
 

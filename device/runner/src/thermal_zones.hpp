@@ -15,19 +15,32 @@ namespace tenpass {
 // tens of milliseconds.
 constexpr std::int64_t kMaxThermalReadNs = 200'000;
 
-// The thermal zones in a folder such as /sys/class/thermal (kernel documentation, driver-api/thermal/sysfs-api), looked
-// at once: those that can be read, the lower numbers first, as long as all fit into kMaxThermalReadNs by `now_ns`.
+// A zone to look at, by its number, and what one of its number is in thousandths of a degree: vendors' kernels have whole
+// degrees, tenths and thousandths. Which zones these are, and what their numbers mean, the host knows (device/thermal.py).
+struct ThermalZone {
+  int number;
+  int millicelsius;
+};
+
+// Those of the wanted zones in a folder such as /sys/class/thermal (kernel documentation, driver-api/thermal/sysfs-api)
+// that can be read, the first ones first, as long as all fit into kMaxThermalReadNs by `now_ns`.
 class ThermalZones {
  public:
-  ThermalZones(const std::string& folder, const std::function<std::int64_t()>& now_ns);
+  ThermalZones() = default;
+  ThermalZones(const std::string& folder, const std::vector<ThermalZone>& wanted,
+               const std::function<std::int64_t()>& now_ns);
 
-  // The hottest zone's thousandths of a degree Celsius, of those that are plausible; nothing if there is none.
+  // The hottest zone's thousandths of a degree Celsius, as it is read; nothing if none can be.
   std::optional<int> hottest_millicelsius() const;
 
   std::size_t count() const { return zones_.size(); }
 
  private:
-  std::vector<Descriptor> zones_;
+  struct Open {
+    Descriptor file;
+    int millicelsius;
+  };
+  std::vector<Open> zones_;
 };
 
 }  // namespace tenpass

@@ -7,11 +7,18 @@
 namespace tenpass {
 namespace {
 
+// Nothing where one is unknown, or a thread has ended in between and taken its share along.
+std::optional<std::int64_t> difference(const std::optional<std::int64_t>& start, const std::optional<std::int64_t>& stop) {
+  if (!start || !stop || *stop < *start) return std::nullopt;
+  return *stop - *start;
+}
+
 // Its time in nanoseconds.
 std::int64_t timed_pass(const char* phase, int index, int settle_ms, Engine& engine, System& system, Events& events) {
   if (settle_ms > 0) system.sleep_ms(settle_ms);
   engine.prepare_run();
   // Asks the kernel, which now_ns() need not: outside both the counters and the clock.
+  const auto wait_start_ns = system.wait_ns();
   const auto cpu_start_ns = system.cpu_ns();
   system.start_counters();
   const std::int64_t start_ns = system.now_ns();
@@ -21,12 +28,13 @@ std::int64_t timed_pass(const char* phase, int index, int settle_ms, Engine& eng
   const std::int64_t stop_ns = system.now_ns();
   system.stop_counters();
   const auto cpu_stop_ns = system.cpu_ns();
+  const auto wait_stop_ns = system.wait_ns();
 
   const std::optional<int> cpu = system.current_cpu();
   const auto khz = cpu ? system.clock_khz(*cpu) : std::nullopt;
   const auto millicelsius = system.hottest_millicelsius();
-  const auto cpu_ns = cpu_start_ns && cpu_stop_ns ? std::optional(*cpu_stop_ns - *cpu_start_ns) : std::nullopt;
-  events.pass({phase, index, stop_ns - start_ns, cpu_ns, cpu, khz, millicelsius, system.counts()});
+  const auto cpu_ns = difference(cpu_start_ns, cpu_stop_ns), wait_ns = difference(wait_start_ns, wait_stop_ns);
+  events.pass({phase, index, stop_ns - start_ns, cpu_ns, wait_ns, cpu, khz, millicelsius, system.counts()});
   return stop_ns - start_ns;
 }
 

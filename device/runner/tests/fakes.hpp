@@ -104,6 +104,11 @@ class FakeSystem final : public System {
     if (cpu_clock_ns) *cpu_clock_ns += 900;
     return cpu_clock_ns;
   }
+  std::optional<std::int64_t> wait_ns() override {
+    log_.push_back("wait");
+    if (waited_ns) *waited_ns += wait_step_ns;
+    return waited_ns;
+  }
   void sleep_ms(int) override { log_.push_back("sleep"); }
   void be_repeatable() override { log_.push_back("repeatable"); }
   void begin_passes() override { log_.push_back("begin"); }
@@ -117,6 +122,7 @@ class FakeSystem final : public System {
     log_.push_back("khz");
     return khz;
   }
+  void watch_zones(const std::vector<ThermalZone>& wanted) override { zones = wanted; }
   std::optional<int> hottest_millicelsius() override {
     log_.push_back("celsius");
     return millicelsius;
@@ -148,6 +154,9 @@ class FakeSystem final : public System {
   std::int64_t clock_ns = 0;
   std::vector<std::int64_t> pass_ns;  // what the first passes take, where every other reading of the clock ends one
   std::optional<std::int64_t> cpu_clock_ns = 0;
+  std::optional<std::int64_t> waited_ns = 0;
+  std::int64_t wait_step_ns = 40;
+  std::vector<ThermalZone> zones;
   std::vector<std::size_t> allocations_at_clock = [] {
     std::vector<std::size_t> counts;
     counts.reserve(1000);

@@ -106,6 +106,25 @@ TEST_CASE("a mask of CPUs that are not there is refused, also if the kernel take
   CHECK_THROWS_AS(system.pin_to(absent | std::uint64_t{1} << cpu), Failure);
 }
 
+TEST_CASE("of a mask, what is switched off is no failure, unless nothing is left of it") {
+  const KeepAffinity keep;
+  const TemporaryFolder sysfs;
+  std::filesystem::create_directories(sysfs.path("devices/system/cpu/cpu63"));
+  sysfs.with_text("devices/system/cpu/cpu63/online", "0\n");
+  LinuxSystem system(sysfs.path(""));
+  const std::uint64_t off = std::uint64_t{1} << 63, one = std::uint64_t{1} << system.current_cpu().value();
+  system.pin_to(off | one);
+  CHECK(system.cpu_mask() == one);
+  CHECK_THROWS_AS(system.pin_to(off), Failure);
+  CHECK_THROWS_AS(system.pin_to(off | one | std::uint64_t{1} << 62), Failure);
+}
+
+TEST_CASE("what its threads wait is not asked where passes are to be repeatable") {
+  LinuxSystem system;
+  system.be_repeatable();
+  CHECK_FALSE(system.wait_ns());
+}
+
 TEST_CASE("the mask tells where the process may run") {
   const KeepAffinity keep;
   LinuxSystem system;
@@ -126,6 +145,8 @@ TEST_CASE("clocks and temperatures are sysfs's") {
   sysfs.with_text("class/thermal/thermal_zone0/temp", "41500\n");
   LinuxSystem system(sysfs.path(""));
   CHECK(system.clock_khz(3) == 1'300'000);
+  CHECK_FALSE(system.hottest_millicelsius());
+  system.watch_zones({{0, 1}});
   CHECK(system.hottest_millicelsius() == 41'500);
 }
 

@@ -147,6 +147,18 @@ TEST_CASE("a size may be 0, wherever it stands: then there are no elements") {
   }
 }
 
+TEST_CASE("thermal zones are numbers with their units") {
+  CHECK(least_and({}).zones.empty());
+  const auto zones = least_and({"--zones", "3:100,17:1000"}).zones;
+  REQUIRE(zones.size() == 2);
+  CHECK((zones[0].number == 3 && zones[0].millicelsius == 100));
+  CHECK((zones[1].number == 17 && zones[1].millicelsius == 1000));
+  for (const std::string text : {"3", "3:", ":1", "3:0", "3:1,", ",3:1", "3:1:1", "a:1", "-1:1", "3:12345", "3:1;4:1"}) {
+    CAPTURE(text);
+    CHECK(refusal({"--zones", text}) == Status::usage);
+  }
+}
+
 TEST_CASE("all 64 bits of a mask count") {
   CHECK(least_and({"--cpus", "0xffffffffffffffff"}).cpu_mask == ~std::uint64_t{0});
 }

@@ -77,7 +77,7 @@ using Names = std::vector<std::string>;
 TEST_CASE_FIXTURE(Program, "a good run tells its story in order") {
   CHECK(run_with({"--warmup", "2", "--passes", "3"}) == 0);
   CHECK(event_names() == Names{"hello", "loaded", "pass", "pass", "pass", "pass", "pass", "output", "end"});
-  CHECK(events[0]["wire"] == 4);
+  CHECK(events[0]["wire"] == 5);
   CHECK(events[0]["pid"] == getpid());
   CHECK(events[0]["runtime"] == "fake");
   CHECK(events[0]["runtime_version"] == "1.2.3");
@@ -103,8 +103,8 @@ TEST_CASE_FIXTURE(Program, "warm-ups are kept apart from timed passes, each coun
 
 TEST_CASE_FIXTURE(Program, "each event has left before the work goes on") {
   CHECK(run_with({"--warmup", "0", "--passes", "1"}) == 0);
-  CHECK(log == Log{"make_engine", "event", "now", "load", "now", "event", "set_inputs", "begin", "prepare", "cpu_ns",
-                   "start", "now", "run", "now", "stop", "cpu_ns", "cpu", "khz", "celsius", "counts", "event", "end", "mask",
+  CHECK(log == Log{"make_engine", "event", "now", "load", "now", "event", "set_inputs", "begin", "prepare",
+                   "wait", "cpu_ns", "start", "now", "run", "now", "stop", "cpu_ns", "wait", "cpu", "khz", "celsius", "counts", "event", "end", "mask",
                    "event", "event"});
 }
 

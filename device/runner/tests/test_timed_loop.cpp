@@ -35,8 +35,8 @@ struct Bench {
 
 TEST_CASE_FIXTURE(Bench, "nothing but the run stands between two clock reads, and the event follows them") {
   timed_loop("timed", 3, 0, engine, system, events);
-  const Log one_pass{"prepare", "cpu_ns", "start", "now", "run",    "now",
-                     "stop",    "cpu_ns", "cpu",   "khz", "celsius", "counts", "event"};
+  const Log one_pass{"prepare", "wait",   "cpu_ns", "start", "now", "run",     "now",
+                     "stop",    "cpu_ns", "wait",   "cpu",   "khz", "celsius", "counts", "event"};
   Log expected;
   for (int pass = 0; pass < 3; ++pass) expected.insert(expected.end(), one_pass.begin(), one_pass.end());
   CHECK(log == expected);
@@ -44,8 +44,8 @@ TEST_CASE_FIXTURE(Bench, "nothing but the run stands between two clock reads, an
 
 TEST_CASE_FIXTURE(Bench, "what is left of the last report is waited for outside the clock") {
   timed_loop("timed", 2, 50, engine, system, events);
-  const Log one_pass{"sleep", "prepare", "cpu_ns", "start", "now", "run",    "now",
-                     "stop",  "cpu_ns",  "cpu",    "khz",   "celsius", "counts", "event"};
+  const Log one_pass{"sleep", "prepare", "wait", "cpu_ns", "start", "now",     "run",    "now",
+                     "stop",  "cpu_ns",  "wait", "cpu",    "khz",   "celsius", "counts", "event"};
   Log expected;
   for (int pass = 0; pass < 2; ++pass) expected.insert(expected.end(), one_pass.begin(), one_pass.end());
   CHECK(log == expected);
@@ -63,10 +63,10 @@ TEST_CASE_FIXTURE(Bench, "nothing is allocated between two clock reads") {
 TEST_CASE_FIXTURE(Bench, "a pass is reported with its time, that of the CPU, its CPU, that CPU's clock and how hot it is") {
   timed_loop("warmup", 2, 0, engine, system, events);
   CHECK(out.text() ==
-        R"({"event":"pass","phase":"warmup","index":0,"ns":1014,"cpu_ns":900,"cpu":2,"khz":1300000,)"
+        R"({"event":"pass","phase":"warmup","index":0,"ns":1014,"cpu_ns":900,"wait_ns":40,"cpu":2,"khz":1300000,)"
         R"("millicelsius":41500,"counters":null})"
         "\n"
-        R"({"event":"pass","phase":"warmup","index":1,"ns":1028,"cpu_ns":900,"cpu":2,"khz":1300000,)"
+        R"({"event":"pass","phase":"warmup","index":1,"ns":1028,"cpu_ns":900,"wait_ns":40,"cpu":2,"khz":1300000,)"
         R"("millicelsius":41500,"counters":null})"
         "\n");
 }
@@ -82,11 +82,18 @@ TEST_CASE_FIXTURE(Bench, "what the system cannot tell is null, and no CPU has no
   system.khz.reset();
   system.millicelsius.reset();
   system.cpu_clock_ns.reset();
+  system.waited_ns.reset();
   timed_loop("timed", 1, 0, engine, system, events);
   system.cpu.reset();
   timed_loop("timed", 1, 0, engine, system, events);
-  CHECK(out.text().find(R"("cpu_ns":null,"cpu":2,"khz":null,"millicelsius":null,"counters":null})") != std::string::npos);
+  CHECK(out.text().find(R"("cpu_ns":null,"wait_ns":null,"cpu":2,"khz":null,"millicelsius":null,"counters":null})") != std::string::npos);
   CHECK(out.text().find(R"("cpu":null,"khz":null,"millicelsius":null,"counters":null})") != std::string::npos);
+}
+
+TEST_CASE_FIXTURE(Bench, "threads that ended in a pass have taken their waiting along, which is not told then") {
+  system.wait_step_ns = -1;
+  timed_loop("timed", 1, 0, engine, system, events);
+  CHECK(out.text().find(R"("wait_ns":null)") != std::string::npos);
 }
 
 TEST_CASE_FIXTURE(Bench, "as many passes warm up as are asked for, and nobody looks whether they settled") {

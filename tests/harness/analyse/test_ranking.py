@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from pages import EMULATED, in_precision, own_model, three_devices
 from synthetic import device, record, table6, throttled
@@ -123,3 +125,32 @@ def test_what_failed_is_never_the_fastest(status: str) -> None:
 def test_each_device_of_a_run_has_its_own_ranking() -> None:
     of = {one.fastest.record.device.serial for one in ranking.rankings(table_rows(three_devices(), Limits()))}
     assert len(of) == 3
+
+
+def kept_waiting(one: Record) -> Record:
+    assert one.measurement is not None
+    samples = tuple(replace(sample, wait_ns=sample.ns) for sample in one.measurement.samples)
+    return replace(one, measurement=replace(one.measurement, samples=samples))
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_nothing_is_faster_than_what_others_kept_from_the_cpus(which: int) -> None:
+    names, times_ms = ("mobilenet", "clcnet-a", "clcnet-b"), ([212.7] * 10, [3.4] * 10, [4.0] * 10)
+    records = [record(name, ms, on=PHONE) for name, ms in zip(names, times_ms, strict=True)]
+    assert "times as fast" in said(records)
+    records[which] = kept_waiting(records[which])
+    text = said(records)
+    assert f"others had the CPUs while {table_rows(records, Limits())[which].title} ran" in text
+    assert "times as fast" not in text
+    assert "is the fastest" not in text
+    assert "agree" not in text
+
+
+@pytest.mark.parametrize(("part", "quoted"), [(0.01, True), (0.5, False)])
+def test_a_ratio_whose_interval_covers_a_factor_of_two_is_not_quoted(part: float, quoted: bool) -> None:
+    base = [[600.0 * (1 + part * (-1) ** one)] * 10 for one in range(4)]
+    records = [*rounds("mobilenet", base, on=PHONE), *rounds("clcnet-a", [[10.0] * 10] * 4, on=PHONE)]
+    text = said(records)
+    assert "clcNet-A is the fastest of 2" in text
+    assert ("times as fast" in text) == quoted
+    assert ("by a factor that can't be told" in text) != quoted

@@ -96,6 +96,10 @@ def pinned(cpus: str | None, one: Record) -> Record:
     return replace(one, case=replace(one.case, cpus=cpus))
 
 
+def on_threads(threads: int, one: Record) -> Record:
+    return replace(one, case=replace(one.case, threads=threads))
+
+
 def kinds(one: Record, limits: Limits = LIMITS) -> list[str]:
     return [one.kind for one in warnings_of(one, limits)]
 
@@ -158,6 +162,28 @@ BAD: dict[str, tuple[Record, str, str]] = {
         pinned("4-5", with_samples(of=measured(cpu_mask=0x30), cpu=[4] * 9 + [6])),
         "affinity_lost",
         "CPUs 4-5 were asked for, pass 10 ended elsewhere",
+    ),
+    "CPUs that were switched off": (
+        pinned("big", replace(measured(cpu_mask=0x30), before=replace(COOL, online_cpus=(0, 1, 2, 3, 4, 5)))),
+        "affinity_lost",
+        "some of --cpus big were switched off (6-7): it ran on 4-5",
+    ),
+    "CPUs that went away": (
+        pinned("all", replace(measured(cpu_mask=0x7F), before=replace(COOL, online_cpus=tuple(range(8))))),
+        "affinity_lost",
+        "CPUs 0-7 were asked for, the kernel let the run have 0-6",
+    ),
+    "more threads than CPUs": (on_threads(4, measured(cpu_mask=0x80)), "crowded", "4 threads shared CPU 7;"),
+    "more threads than a few CPUs": (on_threads(4, measured(cpu_mask=0xC1)), "crowded", "4 threads shared CPUs 0,6-7;"),
+    "threads that waited for a CPU now and then": (
+        on_threads(2, with_samples(wait_ns=[*milliseconds(0, 0, 0.9, 0, 5, 0, 0, 0.01, 2, 0)])),
+        "preempted",
+        "threads waited for a CPU that others had, for up to 10% of the time: passes 5, 9",
+    ),
+    "threads that waited for a CPU for long": (
+        on_threads(2, with_samples(wait_ns=[5_100_000] * 10)),
+        "kept_waiting",
+        "for 10% of the median pass its threads waited for a CPU that others had;",
     ),
     "times that grow": (
         with_samples(ns=[round(50e6 * (1 + 0.01 * index)) for index in range(10)]),
@@ -439,11 +465,47 @@ def test_a_cell_names_each_kind_once() -> None:
     assert warnings.summary([]) == ""
 
 
+@pytest.mark.parametrize("threads", [1, 2, 4])
+@pytest.mark.parametrize("wait_ms", [5.1, 45, 200])
+def test_passes_that_waited_for_a_cpu_for_long_are_told(threads: int, wait_ms: float) -> None:
+    """As two threads beside another session's work: 300 ms in place of 8, steady, at a low load average."""
+    steady = on_threads(threads, with_samples(wait_ns=milliseconds(*[wait_ms] * 10)))
+    found = only(steady)
+    assert found.kind == "kept_waiting"
+    assert f"for {min(wait_ms / 50, 1):.0%} of the median pass its threads waited for a CPU" in found.message
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        with_samples(wait_ns=[None] * 10),
+        with_samples(wait_ns=[900_000] * 10),
+        with_samples(wait_ns=[45_000_000] * 9 + [None]),
+        on(replace(PHONE, clock="emulated", kind="board"), with_samples(wait_ns=[45_000_000] * 10)),
+        on_threads(4, with_samples(of=measured(cpu_mask=0x3), wait_ns=[45_000_000] * 10)),  # for one another
+    ],
+)
+def test_waiting_is_not_others_work_where_it_is_short_unknown_or_its_own(one: Record) -> None:
+    assert not {"preempted", "kept_waiting"} & set(kinds(one))
+
+
 @pytest.mark.parametrize(
     ("kind", "fails"),
     [
         *((kind, True) for kind in ("throttled", "hot_start", "too_hot", "temperature_unknown", "migrated")),
-        *((kind, True) for kind in ("affinity_lost", "busy", "power_save", "low_battery", "app_in_front", "governor")),
+        *(
+            (kind, True)
+            for kind in (
+                "affinity_lost",
+                "crowded",
+                "kept_waiting",
+                "busy",
+                "power_save",
+                "low_battery",
+                "app_in_front",
+                "governor",
+            )
+        ),
         *((kind, True) for kind in ("drifting", "bimodal", "unstable")),
         *((kind, False) for kind in ("emulated", "outliers", "preempted", "low_clock", "32-bit", "no_simd")),
         ("scaled_counters", False),

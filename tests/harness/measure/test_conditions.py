@@ -207,6 +207,29 @@ def test_a_phone_is_waited_for_over_adb(phone: AdbDevice, tools: Tools) -> None:
     assert hottest(state) == ("BIG (HAL, cpu)", 39.5)
 
 
+@pytest.mark.parametrize(("unit", "kind"), [(1000, "cpu-0-0-usr"), (10, "tsens_tz_sensor1"), (1, "tsens_tz_sensor1")])
+def test_a_phone_is_waited_for_by_its_kernels_zones_in_their_own_unit(
+    phone: AdbDevice, tools: Tools, unit: int, kind: str
+) -> None:
+    """Beside them are a charge in percent, a sensor that is not connected, and one that has stuck."""
+
+    def warm_to(celsius: int) -> None:
+        zones = {kind: celsius * unit, "soc": 95, "tsens_tz_sensor0": -274 * unit, f"{kind[:-1]}9": 90 * unit}
+        lines = [
+            f"/sys/class/thermal/thermal_zone{index}/{file}:{text}"
+            for index, zone in enumerate(zones.items())
+            for file, text in zip(("type", "temp"), zone, strict=True)
+        ]
+        tools.add("grep", "cat <<'END'\n" + "\n".join(lines) + "\nEND\n")
+
+    tools.add("dumpsys", "")
+    falling = iter([70, 60, 48, 41, 40, 39])
+    warm_to(72)
+    state = wait_until_cool(phone, LIMITS, lambda *_: None, sleep=lambda _: warm_to(next(falling)))
+    assert hottest(state) == (f"{kind} (0)", 40.0)
+    assert phone.zones.watched[0] == (0, 1000 // unit)
+
+
 def test_a_service_of_the_phones_that_hangs_is_given_up(phone: AdbDevice, tools: Tools) -> None:
     tools.add("timeout", 'shift; case "$*" in *thermalservice*) exit 124 ;; esac; exec "$@"\n')
     state = phone.state()
