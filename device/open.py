@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from device.adb.device import AdbDevice
-from device.adb.server import Server, attached
+from device.adb.server import Server, attached, default_server
 from device.board import definitions
 from device.board import devices as boards
 from device.device import Device, Opening
@@ -94,9 +94,9 @@ def listed(server: Server | None = None) -> Iterator[tuple[str, str]]:
 def choose(named: Sequence[str], server: Server | None = None) -> tuple[str, ...]:
     """The devices to use: those named, else ANDROID_SERIAL, else the one attached, else the default board.
 
-    `all` are those that the adb server lists, usable or not: one that cannot be used is to be heard of. Raises
-    DeviceNotChosen when several are attached and none is named, DeviceUnavailable when there is no adb server where
-    one must be, or none of `all`.
+    Who names an adb server wants a device of its: no board then. `all` are those that the adb server lists, usable or
+    not: one that cannot be used is to be heard of. Raises DeviceNotChosen when several are attached and none is named,
+    DeviceUnavailable when there is no adb server where one must be, or no device where one was asked for.
     """
     wanted = tuple(named) or tuple(filter(None, [os.environ.get("ANDROID_SERIAL")]))
     if ALL in wanted:
@@ -111,6 +111,8 @@ def choose(named: Sequence[str], server: Server | None = None) -> tuple[str, ...
         raise DeviceNotChosen(
             f"several devices are attached; name some with --device, or --device {ALL}: {', '.join(serials)}"
         )
+    if not serials and not (server := server or default_server()).is_default:
+        raise DeviceUnavailable(f"the adb server {server} has no device; attach one there, or say --device board:NAME")
     return (serials[0] if serials else DEFAULT_BOARD,)
 
 

@@ -56,7 +56,7 @@ class AdbDevice:
         try:
             adb_server.require_usable(serial, self.server, timeouts.connect_s)
         except ServerGone:
-            if adb_server.answers(self.server):
+            if not self.server.is_default or adb_server.answers(self.server):
                 raise
             adb_server.start(self.server, timeouts.connect_s)
             adb_server.require_usable(serial, self.server, timeouts.connect_s)
@@ -143,8 +143,9 @@ class AdbDevice:
     def reconnect(self, limit_s: float, *, reboot_after_s: float | None = None) -> None:
         """Waits until the device can be used again. Where `reboot_after_s` is given, it is restarted after so long.
 
-        The adb server is asked to connect anew; it is started where there is none, and never ended. A board that has
-        died is booted anew. Raises DeviceUnavailable when that does not help in time, or when it is another device now.
+        The adb server is asked to connect anew; the default one is started where there is none, and none is ever ended.
+        A board that has died is booted anew. Raises DeviceUnavailable when that does not help in time, or when it is
+        another device now.
         """
         deadline = Deadline(limit_s)
         restart = None if reboot_after_s is None else Deadline(reboot_after_s)
@@ -153,7 +154,7 @@ class AdbDevice:
             try:
                 if self._revive is not None:
                     self._move(*self._revive(deadline.left_s(), False))
-                elif not adb_server.answers(self.server):
+                elif self.server.is_default and not adb_server.answers(self.server):
                     adb_server.start(self.server, deadline.left_s(self._timeouts.connect_s))
                 if self._reached(restart or deadline):
                     answer = self.shell.ask(probe.INFO_SCRIPT, self._limit_s(deadline))
@@ -203,9 +204,11 @@ class AdbDevice:
         return longest_s if deadline is None else min(longest_s, max(deadline.left_s(), adb_shell.PING_S))
 
     def _reached(self, deadline: Deadline) -> bool:
-        """Whether the device answers a command now."""
+        """Whether the device answers a command now. Raises ServerGone."""
         try:
             answer = self.shell.run("echo here", timeout_s=deadline.left_s(adb_shell.PING_S))
+        except ServerGone:
+            raise
         except DeviceLost:
             return False
         return answer.stdout.strip() == b"here"

@@ -41,10 +41,15 @@ _TCP_SERIAL = re.compile(r"[^\s,]+:\d{1,5}")  # of a device that was reached wit
 
 @dataclass(frozen=True)
 class Server:
-    """Where an adb server listens. What is not on this machine is never started from here."""
+    """Where an adb server listens.
+
+    `is_default`: where adb itself looks when nobody says where. Only there may one be started: at an address that
+    somebody named, it is a tunnel or another machine's that is missing, and a new server would have other devices.
+    """
 
     port: int
     host: str = loopback.HOST
+    is_default: bool = False
 
     @property
     def is_here(self) -> bool:
@@ -63,11 +68,31 @@ class Attached:
 
 
 def default_server() -> Server:
-    """Where adb's own tools look for the server. Raises DeviceUnavailable for a port that is no number."""
-    port = os.environ.get("ANDROID_ADB_SERVER_PORT") or str(_DEFAULT_PORT)
+    """Where adb's own tools look for the server (AOSP, adb/client/commandline.cpp: adb_commandline).
+
+    Raises DeviceUnavailable for what names none.
+    """
+    if spec := os.environ.get("ADB_SERVER_SOCKET"):
+        return _server_of_socket(spec)
+    port, host = (os.environ.get(f"ANDROID_ADB_SERVER_{name}") for name in ("PORT", "ADDRESS"))
+    if not port and not host:
+        return Server(_DEFAULT_PORT, is_default=True)
+    port = port or str(_DEFAULT_PORT)
     if not _is_port(port):
         raise DeviceUnavailable(f"ANDROID_ADB_SERVER_PORT={port}: not a port number; unset it, or mend it")
-    return Server(int(port), os.environ.get("ANDROID_ADB_SERVER_ADDRESS") or loopback.HOST)
+    return Server(int(port), host or loopback.HOST)
+
+
+def _server_of_socket(spec: str) -> Server:
+    """Of a socket as `adb -L` takes it. Raises DeviceUnavailable for what is none, or none of TCP's."""
+    kind, _colon, address = spec.partition(":")
+    if kind == "tcp":
+        with contextlib.suppress(ValueError):
+            return parse_server(f"{loopback.HOST}:{address}" if address.isdecimal() else address)
+    raise DeviceUnavailable(
+        f"ADB_SERVER_SOCKET={spec}: only tcp:PORT and tcp:HOST:PORT are understood here; unset it, or have the adb "
+        f"server listen there (`adb -L tcp:{_DEFAULT_PORT} start-server`)"
+    )
 
 
 def parse_server(text: str) -> Server:
@@ -92,9 +117,16 @@ def _connected(server: Server, limit_s: float) -> socket.socket:
     try:
         return socket.create_connection((server.host, server.port), timeout=limit_s)
     except OSError as error:
-        reason = error.strerror or str(error)
-        how = "`adb start-server` starts one" if server.is_here else "there, `adb -a start-server` starts one"
-        raise ServerGone(f"the adb server {server} is not there ({reason}); {how}") from None
+        reason = error.strerror or str(error) or "no answer in time"
+        raise ServerGone(f"no adb server answers {server} ({reason}); {_how_to_start(server)}") from None
+
+
+def _how_to_start(server: Server) -> str:
+    if server.is_default:
+        return "`adb start-server` starts one"
+    if server.is_here:
+        return f"if a tunnel should lead there, open it; else `adb -P {server.port} start-server` starts one"
+    return "there, `adb -a start-server` starts one"
 
 
 class Connection:
@@ -209,13 +241,13 @@ def listed(server: Server, limit_s: float = Timeouts.connect_s) -> list[Attached
 
 
 def attached(server: Server | None = None, limit_s: float = Timeouts.connect_s) -> list[Attached]:
-    """As `listed`, of this machine's server where none is named; that is started when a phone hangs on USB.
+    """As `listed`; where nobody has named a server, none need be there: it is started when a phone hangs on USB.
 
-    A server that is named must be there, or be startable: else raises DeviceUnavailable.
+    A server that is named must be there: else raises DeviceUnavailable.
     """
     wanted = server or default_server()
-    if not answers(wanted):
-        if server is None and not _adb_on_usb():
+    if wanted.is_default and not answers(wanted):
+        if not _adb_on_usb():
             return []
         start(wanted, limit_s)
     return listed(wanted, limit_s)
@@ -243,11 +275,8 @@ def answers(server: Server) -> bool:
 
 
 def start(server: Server, limit_s: float = Timeouts.connect_s) -> None:
-    """Starts an adb server, where none runs. Raises DeviceUnavailable when that cannot be done."""
+    """Starts the default adb server, where none runs. Raises DeviceUnavailable when that cannot be done."""
     import adbutils
-
-    if not server.is_here:
-        raise ServerGone(f"no adb server answers {server}; there, `adb -a start-server` starts one")
 
     with tempfile.TemporaryFile() as said:
         try:
