@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.fingerprint import Fingerprint
+from export.numbers import FP32_NUMBERS, Numbers
 from toolchain.files import File, FileIdentity, file_sha256
 from toolchain.tensors import InputTensor, StoredTensor
 
@@ -40,6 +41,7 @@ class Artifact:
     `model_files` is what a runtime loads (one ONNX file; two nets for Caffe2), `fingerprint` that of the ONNX file,
     which other formats are made from. The reference outputs are PyTorch's; of a user's own file, or where the precision
     is not fp32, those of ONNX Runtime here without its optimizations.
+    `precision` is what was asked for, `numbers` what the ONNX file's are then.
     `fp32_outputs` are those of the network in fp32, where it is in another precision.
     `max_abs_error` and `output_spread` (largest minus smallest value of the reference) are from the
     verification on this machine, of the output that deviates most; `tolerance` is the part of the spread that a device
@@ -67,6 +69,7 @@ class Artifact:
     tool_versions: dict[str, str]
     tolerance: float
     precision: str = PRECISIONS[0]
+    numbers: Numbers = FP32_NUMBERS
     calibration: str | None = None  # on which data int8 was calibrated; None in other precisions
     fp32_outputs: tuple[StoredTensor, ...] = ()
     source: str | None = None  # a user's own file, and what was decided about it; None for the registry's networks

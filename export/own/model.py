@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from export.artifact import PRECISIONS, Artifact, ExportError
 from export.calibration import Calibration
 from export.formats import ONNX
+from export.numbers import Numbers, numbers_of
 from export.own import graph
 from export.own.foreign import admit_constants, open_foreign
 from export.recipe import sha256_of, tool_versions
@@ -130,7 +131,7 @@ class _Opened:
     ports: list[Port]
     values: dict[str, NDArray[Any]]
     reference: dict[str, NDArray[Any]]
-    computes_in: str
+    numbers: Numbers
     opset: int
     notes: tuple[str, ...]
 
@@ -142,7 +143,7 @@ class _Opened:
     def tolerance(self) -> float:
         from export import precision as precisions
 
-        return precisions.tolerance(self.computes_in)
+        return precisions.tolerance(self.numbers)
 
     def deviation(self, file: Path) -> Deviation:
         """How far what `file` computes is from the reference. Raises ExportError for other outputs."""
@@ -173,7 +174,7 @@ def _open(own: OwnModel, target: Path, on_step: Callable[[str], None]) -> _Opene
         reference = verify.run_onnx_on(target, [*values.values()], optimized=False)
     precisions.require_finite(own.name, "for these inputs", reference)
     opset = max((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), default=0)
-    return _Opened(target, ports, values, reference, precisions.found_in(model), opset, tuple(notes))
+    return _Opened(target, ports, values, reference, numbers_of(model), opset, tuple(notes))
 
 
 def _make(
@@ -204,8 +205,8 @@ def _make(
         network = precisions.Network(own.name, file, opened.ports, opened.inputs)
         lowered = precisions.lowered(network, precision, data, workspace)
         file = lowered.model
-    elif opened.computes_in != PRECISIONS[0]:
-        notes.append(f"in {opened.computes_in} as it came")
+    elif not opened.numbers.are_fp32:
+        notes.append(f"{opened.numbers} as it came")
     file.replace(target)
 
     on_step("verify")
@@ -232,6 +233,7 @@ def _make(
         tool_versions=tool_versions(),
         tolerance=precisions.tolerance(precision) if lowered else opened.tolerance,
         precision=precision,
+        numbers=numbers_of(onnx.load(target)) if lowered else opened.numbers,
         calibration=lowered.calibration if lowered else None,
         fp32_outputs=tensors.write_tensors(opened.reference, new, "fp32-output") if lowered else (),
         source=f"{Path(own.path).name}, sha256 {own.sha256}; {'; '.join(notes)}",

@@ -84,6 +84,7 @@ class ExportedNetwork:
             export_max_abs_error=exported.max_abs_error,
             tool_versions=exported.tool_versions,
             precision=exported.precision,
+            numbers=exported.numbers,
             source=exported.source,
             calibration=exported.calibration,
         )

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, TypeAdapter
 
 from device.records import DeviceInfo, DeviceState, Measurement
 from export.fingerprint import Fingerprint
+from export.numbers import Numbers
 from harness.record.case import Case
 
 SCHEMA_VERSION = 4
@@ -23,7 +24,8 @@ class MeasuredArtifact:
     `fingerprint` is that of the ONNX file they were made from: it tells by how much another one differs.
     `size_bytes` is of the files that were pushed, `onnx_size_bytes` of that ONNX file. `mult_adds`
     is None where an operator's cannot be told. `source` names the file of a user's own model and its sha256, None for
-    a network of the registry; `calibration` says on which data int8 was calibrated.
+    a network of the registry; `calibration` says on which data int8 was calibrated. `numbers` are what the
+    weights are stored in and what is computed in; None in records that do not say.
     """
 
     format: str
@@ -39,6 +41,7 @@ class MeasuredArtifact:
     export_max_abs_error: float
     tool_versions: dict[str, str]
     precision: str = "fp32"
+    numbers: Numbers | None = None
     source: str | None = None
     calibration: str | None = None
 
