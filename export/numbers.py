@@ -82,7 +82,7 @@ def numbers_of(model: onnx.ModelProto) -> Numbers:
 
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
-    graphs = _Graphs(model)
+    graphs = Graphs(model)
     quantized = {kind for node in graphs.nodes if (kind := graphs.quantizes_to(node))}
     at_work = [node for node in graphs.nodes if graphs.varies(node) and not _MOVES.fullmatch(node.op_type)]
     products = [node for node in at_work if _PRODUCTS.fullmatch(node.op_type)]
@@ -93,8 +93,9 @@ def numbers_of(model: onnx.ModelProto) -> Numbers:
     return Numbers(weights[0][0] if weights else computes, computes, may_round)
 
 
-class _Graphs:
-    """All graphs of a model as one: `kinds` are of tensors by name, `weights` the bits of constants by kind."""
+class Graphs:
+    """All graphs of a model as one, inner ones before the nodes that hold them: `kinds` are those of tensors that hold
+    numbers as weights have, by name, `weights` the bits of constants by kind."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         import onnx
@@ -108,6 +109,7 @@ class _Graphs:
         self.makers: dict[str, onnx.NodeProto] = {}
         self.weights: Counter[str] = Counter()
         self._constant: set[str] = set()
+        self._typed: set[str] = set()  # whose type the file says, or onnx infers
         packed = dict(_packed(inferred.graph))
         for graph in cost.graphs(inferred.graph):
             for port in (*graph.input, *graph.value_info, *graph.output):
@@ -121,9 +123,7 @@ class _Graphs:
                 if kind:
                     stored = packed.get(name, kind) if kind in ("uint8", "int8") else kind
                     self.weights[stored] += prod(tensor.dims) * bits
-        for graph in cost.graphs(inferred.graph):
-            for node in graph.node:
-                self._add(node)
+        self._add_graph(inferred.graph)
 
     def varies(self, node: onnx.NodeProto) -> bool:
         """Whether it has something to compute in each pass: it does not follow from constants alone."""
@@ -152,13 +152,20 @@ class _Graphs:
         is_stored = maker is not None and maker.op_type == "DequantizeLinear" and not self.varies(maker)
         return is_stored and maker is not None and self.kinds.get(maker.input[0]) in _FEW_BITS
 
+    def _add_graph(self, graph: onnx.GraphProto) -> None:
+        for node in graph.node:
+            for one in node.attribute:
+                for inner in (*([one.g] if one.HasField("g") else []), *one.graphs):
+                    self._add_graph(inner)
+            self._add(node)
+
     def _add(self, node: onnx.NodeProto) -> None:
         """Nodes come in their order: what they read is known."""
         self.nodes.append(node)
         self.makers |= dict.fromkeys(node.output, node)
         read = [name for name in node.input if name]
         is_constant = bool(read) and all(name in self._constant for name in read) and not _has_graphs(node)
-        if is_constant or node.op_type == "Constant":
+        if is_constant or node.op_type in ("Constant", "Shape", "Size"):  # sizes are fixed
             self._constant |= set(node.output)
         known = [self.kinds[name] for name in read if name in self.kinds]
         guess = next((kind for kind in known if kind in COARSENESS), None)
@@ -169,11 +176,13 @@ class _Graphs:
         if node.op_type in _QUANTIZES:
             guess = self.kinds.get(read[2]) if len(read) > 2 else "uint8"  # noqa: PLR2004
         for name in node.output:
-            if guess and name not in self.kinds and node.op_type not in ("Shape", "Size"):
+            if guess and name not in self._typed and node.op_type not in ("Shape", "Size"):
                 self.kinds[name] = guess
 
     def _has_kind(self, name: str, data_type: int) -> None:
         kind, _bits = _kind(data_type)
+        if data_type:
+            self._typed.add(name)
         if kind:
             self.kinds.setdefault(name, kind)
 

@@ -14,6 +14,7 @@ from export.artifact import PRECISIONS, Artifact, ExportError
 from export.calibration import Calibration
 from export.formats import ONNX
 from export.numbers import Numbers, numbers_of
+from export.onnx.rounding import rounding_of
 from export.own import graph
 from export.own.foreign import admit_constants, open_foreign
 from export.recipe import sha256_of, tool_versions
@@ -133,6 +134,7 @@ class _Opened:
     reference: dict[str, NDArray[Any]]
     numbers: Numbers
     opset: int
+    rounding: dict[str, tuple[str, ...]]
     notes: tuple[str, ...]
 
     @property
@@ -152,7 +154,9 @@ class _Opened:
         found = verify.run_onnx_on(file, self.inputs)
         if [*found] != [*self.reference]:
             raise ExportError(f"its outputs are {', '.join(found)}, not {', '.join(self.reference)}")
-        return verify.deviations([*found.values()], self.reference, self.tolerance, may_be_constant=True)
+        return verify.deviations(
+            [*found.values()], self.reference, self.tolerance, may_be_constant=True, rounding=self.rounding
+        )
 
 
 def _open(own: OwnModel, target: Path, on_step: Callable[[str], None]) -> _Opened:
@@ -174,7 +178,7 @@ def _open(own: OwnModel, target: Path, on_step: Callable[[str], None]) -> _Opene
         reference = verify.run_onnx_on(target, [*values.values()], optimized=False)
     precisions.require_finite(own.name, "for these inputs", reference)
     opset = max((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), default=0)
-    return _Opened(target, ports, values, reference, numbers_of(model), opset, tuple(notes))
+    return _Opened(target, ports, values, reference, numbers_of(model), opset, rounding_of(model), tuple(notes))
 
 
 def _make(
@@ -234,6 +238,7 @@ def _make(
         tolerance=precisions.tolerance(precision) if lowered else opened.tolerance,
         precision=precision,
         numbers=numbers_of(onnx.load(target)) if lowered else opened.numbers,
+        rounding=opened.rounding,
         calibration=lowered.calibration if lowered else None,
         fp32_outputs=tensors.write_tensors(opened.reference, new, "fp32-output") if lowered else (),
         source=f"{Path(own.path).name}, sha256 {own.sha256}; {'; '.join(notes)}",

@@ -113,6 +113,9 @@ KINDS: dict[str, Kind] = {
     "app_in_front": Kind("app in front", "go to the home screen, or switch the screen off", strict=True),
     "governor": Kind("governor", "set the one that the device has by default, or performance", strict=True),
     "output_constant": Kind("output constant", "give inputs that make a difference (--input)", strict=True),
+    "unverified": Kind(
+        "output unverified", "see by other means that the network computes what it should", strict=False
+    ),
     "32-bit": Kind("32-bit", "measure 64-bit code, too (--abi arm64-v8a)", strict=False),
     "no_simd": Kind("no NEON", "do not take it for what this processor can do", strict=False),
     "scaled_counters": Kind("counts scaled", "take the counts for estimates", strict=False),
@@ -430,6 +433,11 @@ def _output_constant(record: Record, _measured: Measurement, __: Limits) -> Iter
         yield made("output_constant", "no output varies by more than rounding does, so that its check proves little")
 
 
+def _unverified(record: Record, _measured: Measurement, __: Limits) -> Iterator[CaseWarning]:
+    if record.check is not None:
+        yield from (made("unverified", sentence) for sentence in record.check.unverified.values())
+
+
 def _scaled_counters(_: Record, measured: Measurement, __: Limits) -> Iterator[CaseWarning]:
     shares = {
         index: sample.counters.share
@@ -465,6 +473,7 @@ CHECKS: tuple[Callable[[Record, Measurement, Limits], Iterator[CaseWarning]], ..
     _preempted,
     _governor,
     _output_constant,
+    _unverified,
     _instruction_set,
     _scaled_counters,
 )

@@ -108,7 +108,13 @@ class ExportedNetwork:
         except ValueError as error:
             found = Deviation(None, None, None, str(error))
         else:
-            found = deviations(values, references, exported.tolerance, may_be_constant=exported.is_own)
+            found = deviations(
+                values,
+                references,
+                exported.tolerance,
+                may_be_constant=exported.is_own,
+                rounding=exported.rounding,
+            )
         return OutputCheck(
             max_abs_error=found.max_abs_error,
             spread=found.spread,
@@ -116,6 +122,7 @@ class ExportedNetwork:
             tolerance=exported.tolerance,
             failure=found.failure,
             fp32_relative=largest_part(values, fp32) if fp32 and found.ok else None,
+            unverified=dict(found.unverified),
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 from pydantic import ConfigDict, TypeAdapter
@@ -64,7 +64,8 @@ class OutputCheck:
     `export.verify.deviation` judges it; None: cannot be told.
 
     `fp32_relative` is the largest difference from the output of the same network in fp32, over that one's spread: what
-    fp16 and int8 cost. None where the network is in fp32.
+    fp16 and int8 cost. None where the network is in fp32. `unverified` are outputs that differ where rounding may be
+    the reason, each with the sentence that says so: they prove nothing, and fail nothing.
     """
 
     max_abs_error: float | None
@@ -73,6 +74,7 @@ class OutputCheck:
     tolerance: float  # of the spread
     failure: str | None
     fp32_relative: float | None = None
+    unverified: dict[str, str] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:

@@ -153,6 +153,8 @@ def _check(row: Row) -> str:
         return NOTHING
     outcome = "ok" if all(check.passed for check in checks) else "WRONG"
     deviations = [check.relative for check in checks if check.relative is not None]
+    if unverified := max(len(check.unverified) for check in checks):
+        outcome = f"{outcome}, {unverified} unverified" if deviations else "unverified"
     return f"{outcome} ({max(deviations):.0e})" if deviations else outcome
 
 

@@ -231,6 +231,11 @@ BAD: dict[str, tuple[Record, str, str]] = {
         "output_constant",
         "no output varies by more than rounding does",
     ),
+    "indices that differ where scores are nearly the same": (
+        replace(measured(), check=OutputCheck(1e-5, 10.0, 1e-6, 1e-3, None, unverified={"ids": "output 'ids' hangs"})),
+        "unverified",
+        "output 'ids' hangs",
+    ),
     "a clock far from the highest": (
         with_samples(of=measured(warmup=()), khz=[1_700_000] * 10),
         "low_clock",
