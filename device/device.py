@@ -44,7 +44,8 @@ class Opening:
 
     Of a device that there can be several of side by side (boards), `count` are wanted. `on_step` hears what is being
     waited for. With `counting`, a board's passes carry its emulator's counts; what is no board takes no notice.
-    `server` is the adb server that has the device (None: this machine's); boards have their own.
+    `server` is the adb server that has the device (None: this machine's); boards have their own. Another run that has
+    the device is waited for, `wait_s` at most, and `on_wait` hears of it.
     """
 
     count: int = 1
@@ -52,3 +53,5 @@ class Opening:
     counting: bool = False
     timeouts: Timeouts = DEFAULT
     server: Server | None = None
+    wait_s: float = 0
+    on_wait: Callable[[str], None] = lambda _: None

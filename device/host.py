@@ -12,6 +12,7 @@ from typing import IO
 from device import bundle, probe, runner_call
 from device.device import OnBytes, OnEvent
 from device.errors import DeviceError, HostDiskFull, RunTimedOut
+from device.probe import Identity
 from device.records import DeviceInfo, DeviceState, Measurement, RunRequest
 from device.thermal import ThermalZones
 from device.wire import Transcript
@@ -100,6 +101,11 @@ class HostDevice:
     def close(self) -> None:
         if (running := self._running) is not None:
             running.kill()
+
+
+def identity() -> Identity | None:
+    """What tells this machine from others."""
+    return probe.identity(_ask(probe.IDENTITY_SCRIPT), serial=NAME)
 
 
 def go_first(pid: int) -> None:

@@ -55,13 +55,16 @@ class DeviceLock:
         self._descriptor: int | None = descriptor
 
     @classmethod
-    def take(cls, name: str, wait_s: float = 0, on_wait: Callable[[str], None] = lambda _: None) -> DeviceLock:
+    def take(
+        cls, name: str, wait_s: float = 0, on_wait: Callable[[str], None] = lambda _: None, *, key: str | None = None
+    ) -> DeviceLock:
         """The lock of the device of this name; `on_wait` hears who has it, if somebody has.
 
-        Raises DeviceBusy when it was not to be had within `wait_s`.
+        `key` is what the device is locked by, where that is not its name. Raises DeviceBusy when it was not to be had
+        within `wait_s`.
         """
         # A name may hold any sign, and be long: the file's does not.
-        path = folder() / f"{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()}.lock"
+        path = folder() / f"{hashlib.sha256((key or name).encode(errors='surrogateescape')).hexdigest()}.lock"
         deadline, announced = Deadline(wait_s), ""
         while (descriptor := _locked(path)) is None:
             holder = _holder(path)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from device.adb.device import AdbDevice
-from device.adb.server import Server, attached
+from device import host
+from device.adb.device import AdbDevice, identity_of
+from device.adb.server import Server, attached, default_server, is_on_network
 from device.board import definitions
 from device.board import devices as boards
 from device.device import Device, Opening
@@ -19,6 +21,7 @@ from device.errors import DeviceNotChosen, DeviceUnavailable
 from device.host import NAME as HOST
 from device.host import HostDevice
 from device.lock import DeviceLock
+from device.probe import Identity
 from device.records import DeviceInfo, Kind
 
 DEFAULT_BOARD = boards.PREFIX + definitions.DEFAULT
@@ -41,21 +44,29 @@ class Opener:
     is_deterministic: Callable[[str], bool] = lambda _name: False
     described: Callable[[str], DeviceInfo | None] = lambda _name: None
     listed: Callable[[Server | None], Iterable[tuple[str, str]]] = lambda _server: ()
+    identity: Callable[[str, Server | None], Identity | None] = lambda _name, _server: None
 
 
 def _open_adb(name: str, opening: Opening) -> list[Device]:
     device = AdbDevice(name, timeouts=opening.timeouts, server=opening.server)
-    device.take_over()
+    try:
+        device.reserve(opening.wait_s, opening.on_wait)
+        device.take_over()
+    except BaseException:
+        device.close()
+        raise
     return [device]
 
 
 def _listed_adb(server: Server | None) -> Iterator[tuple[str, str]]:
-    return ((item.serial, f"adb: {item.state}") for item in attached(server))
+    for item in attached(server):
+        apart = f" (serial {item.serial}, transport id {item.transport_id or 'unknown'})" if item.apart else ""
+        yield item.name, f"adb: {item.description}{apart}"
 
 
 _ADB = ""
 _OPENERS = {
-    _ADB: Opener("phone", _open_adb, listed=_listed_adb),
+    _ADB: Opener("phone", _open_adb, listed=_listed_adb, identity=identity_of),
     boards.PREFIX: Opener(
         "board",
         boards.open_boards,
@@ -69,6 +80,7 @@ _OPENERS = {
         lambda _name, _opening: [HostDevice()],
         described=lambda name: HostDevice().info if name == HOST else None,  # not that of a farm's worker
         listed=lambda _server: [(HOST, "this machine")],
+        identity=lambda _name, _server: host.identity(),
     ),
 }
 
@@ -106,27 +118,69 @@ def listed(server: Server | None = None) -> Iterator[tuple[str, str]]:
         yield from opener.listed(server)
 
 
-def choose(named: Sequence[str], server: Server | None = None) -> tuple[str, ...]:
+def choose(
+    named: Sequence[str], server: Server | None = None, say: Callable[[str], None] = lambda _: None
+) -> tuple[str, ...]:
     """The devices to use: those named, else ANDROID_SERIAL, else the one attached, else the default board.
 
-    `all` are those that the adb server lists, usable or not: one that cannot be used is to be heard of. Raises
-    DeviceNotChosen when several are attached and none is named, DeviceUnavailable when there is no adb server where
-    one must be, or none of `all`.
+    Who names an adb server wants a device of its: no board then. `all` are those that the adb server lists, usable or
+    not, for one that cannot be used is to be heard of; one that is listed twice is taken once, and `say` hears of it.
+    Raises DeviceNotChosen when several are attached and none is named, or when one is named twice; DeviceUnavailable
+    when there is no adb server where one must be, or no device where one was asked for.
     """
     wanted = tuple(named) or tuple(filter(None, [os.environ.get("ANDROID_SERIAL")]))
-    if ALL in wanted:
-        found = [item.serial for item in attached(server)]
-        if not found:
-            raise DeviceUnavailable(f"--device {ALL}: no device is attached; see --list-devices")
-        return tuple(dict.fromkeys(one for name in wanted for one in (found if name == ALL else [name])))
-    if wanted:
-        return tuple(dict.fromkeys(wanted))
-    serials = [item.serial for item in attached(server)]
-    if len(serials) > 1:
+    found = [] if wanted and ALL not in wanted else [item.name for item in attached(server)]
+    if not found and ALL in wanted:
+        raise DeviceUnavailable(f"--device {ALL}: no device is attached; see --list-devices")
+    if not found and not wanted:
+        if not (server := server or default_server()).is_default:
+            raise DeviceUnavailable(
+                f"the adb server {server} has no device; attach one there, or say --device board:NAME"
+            )
+        return (DEFAULT_BOARD,)
+    names = [one for name in wanted or (ALL,) for one in (found if name == ALL else [name])]
+    chosen = _distinct(tuple(dict.fromkeys(names)), wanted, server, say)
+    if not wanted and len(chosen) > 1:
         raise DeviceNotChosen(
-            f"several devices are attached; name some with --device, or --device {ALL}: {', '.join(serials)}"
+            f"several devices are attached; name some with --device, or --device {ALL}: {', '.join(chosen)}"
         )
-    return (serials[0] if serials else DEFAULT_BOARD,)
+    return chosen
+
+
+def _distinct(
+    names: tuple[str, ...], named: Sequence[str], server: Server | None, say: Callable[[str], None]
+) -> tuple[str, ...]:
+    """One name of each device, by what the devices say of themselves."""
+    if len(names) == 1:
+        return names
+    with ThreadPoolExecutor(len(names)) as pool:
+        known = pool.map(lambda name: opener_of(name).identity(name, server), names)
+        return one_name_each(names, dict(zip(names, known, strict=True)), named, say)
+
+
+def one_name_each(
+    names: Sequence[str],
+    identities: Mapping[str, Identity | None],
+    named: Sequence[str],
+    say: Callable[[str], None],
+) -> tuple[str, ...]:
+    """Of the names of devices, one for each device: one that was named, else one of USB's; `say` hears of the others.
+
+    A device without an identity is one of its own. Raises DeviceNotChosen for a device that was named twice: a column
+    each was asked for, and there can only be one.
+    """
+    first: dict[Identity, str] = {}
+    others: set[str] = set()
+    for name in sorted(names, key=lambda name: (name not in named, is_on_network(name.partition("@")[0]))):
+        identity = identities.get(name)
+        known_as = first.setdefault(identity, name) if identity else name
+        if known_as == name:
+            continue
+        if name in named:
+            raise DeviceNotChosen(f"--device {known_as} and --device {name} are the same device; name one of them")
+        others.add(name)
+        say(f"{name} is the same device as {known_as}, and is taken once, as {known_as}")
+    return tuple(name for name in names if name not in others)
 
 
 def reserve(

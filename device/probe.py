@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from dataclasses import dataclass
 
 from device import emulators
 from device.cores import cpu_list
@@ -19,9 +20,19 @@ _MARK = "@@"
 #: What stands behind it in an answer is none of the scripts' below.
 END = f"{_MARK} end"
 
-#: Asks for everything that does not change. Every section may be empty.
-INFO_SCRIPT = r"""
+#: Asks for what tells one device from another.
+_IDENTITY = r"""
 say() { echo "@@ $1"; }
+say serialno; getprop ro.serialno 2>/dev/null
+say boot_serialno; getprop ro.boot.serialno 2>/dev/null
+say boot_id; cat /proc/sys/kernel/random/boot_id 2>/dev/null
+"""
+IDENTITY_SCRIPT = f"{_IDENTITY}say end\n"
+
+#: Asks for everything that does not change. Every section may be empty.
+INFO_SCRIPT = (
+    _IDENTITY
+    + r"""
 say machine; uname -m
 say kernel; uname -sr
 for p in ro.product.model ro.product.cpu.abi ro.soc.model ro.board.platform ro.build.version.release \
@@ -39,6 +50,7 @@ echo; say cpus; cd /sys/devices/system/cpu && grep . present cpu[0-9]*/cpufreq/c
     cpu[0-9]*/regs/identification/midr_el1 cpufreq/policy*/related_cpus cpufreq/policy*/cpuinfo_max_freq 2>/dev/null
 say end
 """.replace("EMULATORS_PROPERTIES", " ".join(emulators.PROPERTIES))
+)
 
 #: Asks for what changes while a device works: one process where there is no Android, for each takes an emulated board
 #: milliseconds. A service of Android's that hangs is given up.
@@ -170,6 +182,32 @@ def info(answer: str, *, serial: str, kind: Kind) -> DeviceInfo:
         os=f"{system}, {kernel}" if system else kernel,
         machine=machine,
     )
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What tells a running device from all others, under whatever name it is reached.
+
+    Cheap phones share their `serialno` (None: not told); a kernel draws its `boot_id` at random when it starts.
+    """
+
+    serialno: str | None
+    boot_id: str
+
+    @property
+    def key(self) -> str:
+        """What the device is locked by."""
+        return f"{self.serialno}\n{self.boot_id}"
+
+
+def identity(answer: str, *, serial: str) -> Identity | None:
+    """From the answer to IDENTITY_SCRIPT or INFO_SCRIPT; None where there is no boot id to tell devices apart by.
+
+    Raises DeviceError for an answer that is cut short.
+    """
+    sections = _sections(answer, serial)
+    boot_id = _text(sections, "boot_id")
+    return Identity(_text(sections, "serialno") or _text(sections, "boot_serialno"), boot_id) if boot_id else None
 
 
 def state(answer: str, *, serial: str, zones: ThermalZones | None = None) -> DeviceState:

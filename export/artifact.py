@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.fingerprint import Fingerprint
+from export.numbers import FP32_NUMBERS, Numbers
 from toolchain.files import File, FileIdentity, file_sha256
 from toolchain.tensors import InputTensor, StoredTensor
 
@@ -57,6 +58,8 @@ class Artifact:
     `model_files` is what a runtime loads (one ONNX file; two nets for Caffe2), `fingerprint` that of the ONNX file,
     which other formats are made from. The reference outputs are PyTorch's; of a user's own file, or where the precision
     is not fp32, those of ONNX Runtime here without its optimizations.
+    `precision` is what was asked for, `numbers` what the ONNX file's are then.
+    `rounding` are outputs that hang on rounding, each with the kinds of operators that round (export/onnx/rounding.py).
     `fp32_outputs` are those of the network in fp32, where it is in another precision.
     `max_abs_error` and `output_spread` (largest minus smallest value of the reference) are from the
     verification on this machine, of the output that deviates most; `tolerance` is the part of the spread that a device
@@ -84,6 +87,8 @@ class Artifact:
     tool_versions: dict[str, str]
     tolerance: float
     precision: str = PRECISIONS[0]
+    numbers: Numbers = FP32_NUMBERS
+    rounding: dict[str, tuple[str, ...]] = field(default_factory=dict)
     calibration: str | None = None  # on which data int8 was calibrated; None in other precisions
     fp32_outputs: tuple[StoredTensor, ...] = ()
     source: str | None = None  # a user's own file, and what was decided about it; None for the registry's networks

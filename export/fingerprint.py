@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 #: A choice: their mean square is within a factor of four of the truth, mostly (chi squared), in 200 bytes of a record.
 SUMS = 8
 
-#: The largest difference that may be rounding, by what a file computes in. float32: 100 tensors in which every other
-#: value is one step (2^-23) off come to 1e-6. fp16: such differences decide now and then to which step (2^-10) a value
-#: is rounded, one of some thousand; 100 tensors come to 2e-4. int8's weights are integers, which are of the structure;
-#: its scales are float32.
+#: The largest difference that may be rounding, by what a file's weights are stored in. float32: 100 tensors in which
+#: every other value is one step (2^-23) off come to 1e-6. fp16: such differences decide now and then to which step
+#: (2^-10) a value is rounded, one of some thousand; 100 tensors come to 2e-4. int8's weights are integers, which are of
+#: the structure; its scales are float32.
 ROUNDING = {"fp32": 2e-6, "fp16": 4e-4, "int8": 2e-6}
 
 _AT_ONCE = 1 << 16  # values that are projected together: it bounds the memory that it takes

@@ -143,7 +143,10 @@ def _make(
     order: _Order, recipe: str, workspace: Path, on_step: Callable[[str], None], network: nn.Module | None
 ) -> Artifact:
     """A verified artifact in a new folder in `workspace`, still without its manifest."""
+    import onnx
+
     from export import fingerprint, inputs, precision, tensors
+    from export.numbers import numbers_of
     from export.verify import run_onnx
     from models import cost
 
@@ -164,7 +167,7 @@ def _make(
         in_fp32 = precision.Network(spec.name, file, [port], [input_values], {OUTPUT_NAME: output_values})
         lowered = precision.lowered(in_fp32, order.precision, order.calibration, workspace)
         file = lowered.model
-    onnx_size_bytes, mark = file.stat().st_size, fingerprint.of_file(file)
+    onnx_size_bytes, mark, numbers = file.stat().st_size, fingerprint.of_file(file), numbers_of(onnx.load(file))
     with naming(spec.name, f"making {order.form.name} of the ONNX file"):
         op_counts = order.form.convert(file, new)
     on_step("verify")
@@ -194,6 +197,7 @@ def _make(
         tool_versions=tool_versions() | dict(order.form.tools),
         tolerance=precision.tolerance(order.precision),
         precision=order.precision,
+        numbers=numbers,
         calibration=lowered.calibration if lowered else None,
         fp32_outputs=tensors.write_tensors(of_fp32, new, "fp32-output") if lowered else (),
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from export.artifact import Random
 from export.onnx import session
 
 if TYPE_CHECKING:
@@ -29,13 +32,15 @@ class Deviation:
     """How far an output is from its reference.
 
     `spread` is the reference's largest minus its smallest value, `relative` the largest error as a part of it. A
-    number that cannot be told is None; then, or above the tolerance, `failure` says what is wrong.
+    number that cannot be told is None; then, or above the tolerance, `failure` says what is wrong. `unverified` are
+    outputs that differ, for which rounding may be the reason, each with the sentence that says so.
     """
 
     max_abs_error: float | None
     spread: float | None
     relative: float | None
     failure: str | None
+    unverified: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -101,24 +106,54 @@ def deviations(
     tolerance: float | None = None,
     *,
     may_be_constant: bool = False,
-    random: Collection[str] = (),
+    random: Random = Random(),  # noqa: B008 (it is frozen)
+    rounding: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Deviation:
     """The worst deviation of several outputs from their references, by name in their order; see `deviation`.
 
-    With `may_be_constant` its spread is 0 only where no output has any. Outputs whose names are in `random` hang on
-    random numbers, and are not compared; where all are, there is no number.
+    With `may_be_constant` its spread is 0 only where no output has any. Those that are `random` are compared with
+    nothing, and unverified; where all are, there is no number. `rounding` are the outputs that hang on
+    rounding, each with the kinds of operators that round: where one of these differs in no more than half of its
+    values (or in one), and all others are right, it is unverified and no failure.
     """
     if len(outputs) != len(references):
         return Deviation(None, None, None, f"there are {len(outputs)} outputs, not {len(references)}")
-    found = []
+    found, unverified = [], {}
     for output, (name, reference) in zip(outputs, references.items(), strict=True):
-        if name in random:
+        if name in random.outputs:
+            unverified[name] = random.consequence
             continue
         one = deviation(output, reference, tolerance, may_be_constant=may_be_constant)
+        if one.failure and name in rounding and _may_be_rounding(output, reference, tolerance, rounding[name]):
+            unverified[name] = f"output {name!r} hangs on rounding ({', '.join(rounding[name])}): {one.failure}"
+            continue
         which = f"output {name!r}: " if len(references) > 1 and one.failure else ""
         found.append(replace(one, failure=which + one.failure) if one.failure else one)
     nothing = Deviation(None, None, None, None)
-    return max(found, key=lambda one: (not one.ok, bool(one.spread), one.relative or 0.0), default=nothing)
+    worst = max(found, key=lambda one: (not one.ok, bool(one.spread), one.relative or 0.0), default=nothing)
+    return replace(worst, unverified=unverified)
+
+
+#: Operators whose results may move to other places when one of them comes or goes.
+_ORDERED = ("TopK", "NonMaxSuppression", "NonZero", "Unique")
+
+
+def _may_be_rounding(
+    output: NDArray[Any], reference: NDArray[Any], tolerance: float | None, kinds: Sequence[str]
+) -> bool:
+    """Whether what differs can be due to scores that are nearly the same: one value, or up to half of them."""
+    if output.dtype.kind != reference.dtype.kind or output.ndim != reference.ndim or not np.isfinite(output).all():
+        return False
+    step, most = 0.0, max(1, reference.size // 2)
+    if reference.dtype.kind == "f" and reference.size:
+        step = (tolerance or RELATIVE_TOLERANCE) * float(np.ptp(reference.astype(np.float64)))
+    here, there = output.astype(np.float64), reference.astype(np.float64)
+    if here.shape == there.shape and np.count_nonzero(np.abs(here - there) > step) <= most:
+        return True
+    if not any(kind in _ORDERED for kind in kinds):
+        return False
+    counts = [Counter(np.rint(values / (2 * step or 1.0)).ravel().tolist()) for values in (here, there)]
+    return max(here.size, there.size) - (counts[0] & counts[1]).total() <= most
 
 
 def largest_part(outputs: Sequence[NDArray[Any]], references: Mapping[str, NDArray[Any]]) -> float | None:

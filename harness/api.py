@@ -84,16 +84,16 @@ def benchmark(
     ONNX cannot express, and DeviceError's children where no device can be had at all.
     """
     listed = list(networks) if isinstance(networks, list | tuple) else [networks]
-    attachment = attachment or Attachment()
+    attachment, progress = attachment or Attachment(), progress or Silence()
     with tempfile.TemporaryDirectory(prefix="tenpass-") as scratch:
         named = (device,) if isinstance(device, str) else device
         choices = _choices(listed, example, Path(scratch), options)
         name = Path(out).name if out else "benchmark"
         command = shlex.join(["python", *sys.argv])
-        plan = plan_of(choices, lambda: choose(named, attachment.server), name, command)
+        plan = plan_of(choices, lambda: choose(named, attachment.server, progress.say), name, command)
         folder = new_folder(Path(out) if out else Path(scratch, "run"), plan.devices)
         sessions = sessions_here(attachment)
-        result = measure_plan(plan, folder, progress or Silence(), sessions, is_resumed=False)
+        result = measure_plan(plan, folder, progress, sessions, is_resumed=False)
         return Results(result.plan, tuple(in_order(result.plan, journal.read(folder))), result.failures)
 
 

@@ -7,6 +7,7 @@ real client, the real commands and the real runner are at work; only what `Fault
 from __future__ import annotations
 
 import contextlib
+import shlex
 import socket
 import socketserver
 import subprocess
@@ -40,10 +41,21 @@ class Faults:
 
 
 @dataclass
+class Phone:
+    """What a device of a fake server says of itself, besides its state. It is called by its serial, if nothing else."""
+
+    serial: str | None = None  # where several have it, each is called by its USB port
+    boot_id: str | None = None  # by default one of its own
+    properties: dict[str, str] = field(default_factory=dict)  # Android's
+    shell_v2: bool = True
+
+
+@dataclass
 class FakeAdb:
     root: Path
     devices: dict[str, str]
     apart: bool = False  # each device has a folder of its own in the root, else all share it
+    phones: dict[str, Phone] = field(default_factory=dict)
     port: int = 0
     faults: Faults = field(default_factory=Faults)
     pushed_bytes: int = 0
@@ -52,6 +64,31 @@ class FakeAdb:
     processes: set[subprocess.Popen[bytes]] = field(default_factory=set)  # that stand for the device's
     stop: Callable[[], None] = lambda: None  # the server goes away, and all its connections with it
     start: Callable[[], None] = lambda: None  # ... and is back on the same port
+
+    def phone(self, name: str) -> Phone:
+        return self.phones.get(name, Phone())
+
+    def serial(self, name: str) -> str:
+        return self.phone(name).serial or name
+
+    def listing(self, *, long: bool) -> str:
+        """As adb 36 lists devices (adb/transport.cpp: append_transport)."""
+        lines = []
+        for number, (name, state) in enumerate(self.devices.items(), 1):
+            if long:
+                port = f" {name}" if name.startswith("usb:") else ""
+                facts = " product:p roduct model:M device:d" if state == "device" else ""
+                lines.append(f"{self.serial(name):<22} {state}{port}{facts} transport_id:{number}\n")
+            else:
+                lines.append(f"{self.serial(name)}\t{state}\n")
+        return "".join(lines)
+
+    def named(self, request: str) -> list[str]:
+        """The devices that a transport request means."""
+        kind, _, wanted = request.partition(":")
+        if kind == "transport-id":
+            return list(self.devices)[int(wanted) - 1 : int(wanted)]
+        return [name for name in self.devices if wanted in (name, self.serial(name))]
 
     def repair(self) -> None:
         """All is well again."""
@@ -64,8 +101,10 @@ PHONE = "ABC123"
 
 
 @contextlib.contextmanager
-def serving(root: Path, devices: dict[str, str], *, apart: bool = False) -> Iterator[FakeAdb]:
-    fake = FakeAdb(root, devices, apart)
+def serving(
+    root: Path, devices: dict[str, str], *, apart: bool = False, phones: dict[str, Phone] | None = None
+) -> Iterator[FakeAdb]:
+    fake = FakeAdb(root, devices, apart, phones or {})
     ended = threading.Event()
     connections: set[socket.socket] = set()
     running: list[tuple[socketserver.BaseServer, threading.Thread]] = []
@@ -111,7 +150,7 @@ def serving(root: Path, devices: dict[str, str], *, apart: bool = False) -> Iter
 
 
 def _answer(connection: socket.socket, fake: FakeAdb, ended: threading.Event) -> None:
-    root = fake.root
+    root, name = fake.root, ""
     while True:
         command = _read(connection, int(_read(connection, 4), 16)).decode(errors="surrogateescape")
         fake.requests.append(command)
@@ -120,25 +159,35 @@ def _answer(connection: socket.socket, fake: FakeAdb, ended: threading.Event) ->
         if fake.faults.greeting is not None:
             connection.sendall(fake.faults.greeting)
             return
-        if command == "host:devices":
-            connection.sendall(b"OKAY" + _block("".join(f"{s}\t{state}\n" for s, state in fake.devices.items())))
+        if command in ("host:devices", "host:devices-l"):
+            connection.sendall(b"OKAY" + _block(fake.listing(long=command.endswith("-l"))))
+        elif command.startswith("host-serial:") and command.endswith(":features"):
+            (name,) = fake.named(command.replace("host-serial:", "transport:").removesuffix(":features"))
+            connection.sendall(b"OKAY" + _block("shell_v2,cmd,stat_v2" if fake.phone(name).shell_v2 else ""))
         elif command.startswith(("host:connect:", "host:disconnect:", "host-serial:")):
             connection.sendall(b"OKAY" + _block("done"))
-        elif command.startswith("host:transport:"):
-            serial = command.removeprefix("host:transport:")
-            state = fake.devices.get(serial)
-            if state != "device":
+        elif command.startswith("host:transport"):
+            found = fake.named(command.removeprefix("host:"))
+            name = found[0] if found else ""
+            state = fake.devices.get(name)
+            if len(found) > 1 or state != "device":
                 known = {"offline": "device offline", "unauthorized": "device unauthorized.\nThis adb server's keys"}
-                connection.sendall(b"FAIL" + _block(known.get(state or "", f"device '{serial}' not found")))
+                other = "more than one device/emulator" if found[1:] else f"device '{command}' not found"
+                connection.sendall(b"FAIL" + _block(other if found[1:] else known.get(state or "", other)))
                 return
-            root = fake.root / serial if fake.apart else root
+            root = fake.root / name if fake.apart else root
             connection.sendall(b"OKAY")
             continue
         elif command == "reboot:":
             connection.sendall(b"OKAY")
-        elif command.startswith("shell,v2,raw:"):
+        elif command.startswith("shell,v2,raw:") and fake.phone(name).shell_v2:
             connection.sendall(b"OKAY")
-            _shell(connection, command.removeprefix("shell,v2,raw:"), fake, ended, root)
+            _shell(connection, command.removeprefix("shell,v2,raw:"), fake, ended, root, name)
+        elif command.startswith("shell:getprop "):
+            value = fake.phone(name).properties.get(command.removeprefix("shell:getprop "), "")
+            connection.sendall(f"OKAY{value}\r\n".encode())
+        elif command.startswith("shell"):
+            connection.sendall(b"FAIL" + _block("closed"))
         return
 
 
@@ -156,7 +205,9 @@ def _cut(fake: FakeAdb) -> None:
         timer.start()
 
 
-def _shell(connection: socket.socket, command: str, fake: FakeAdb, ended: threading.Event, root: Path) -> None:
+def _shell(
+    connection: socket.socket, command: str, fake: FakeAdb, ended: threading.Event, root: Path, name: str
+) -> None:
     fake.commands.append(command)
     faults = fake.faults
     if faults.hang_always or (faults.hang_on and faults.hang_on in command):
@@ -176,6 +227,12 @@ def _shell(connection: socket.socket, command: str, fake: FakeAdb, ended: thread
     if faults.instead_of_the_runner is not None and is_runner:
         script = faults.instead_of_the_runner
     script = script.replace("/data/local/tmp", str(root))
+    phone = fake.phone(name)
+    boot_id = phone.boot_id or f"{fake.port} {name}"
+    script = script.replace("cat /proc/sys/kernel/random/boot_id", f"echo {shlex.quote(boot_id)}")
+    if phone.properties:
+        cases = "".join(f"{key}) echo {shlex.quote(value)};;" for key, value in phone.properties.items())
+        script = f"getprop() {{ case $1 in {cases} esac; }}; {script}"
     with subprocess.Popen(
         # The command as the script's name: who looks for a runner by its command line finds what is run in its place.
         ["sh", "-c", script.encode(errors="surrogateescape"), *([command] if is_runner else [])],

@@ -11,15 +11,18 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from device import bundle, probe, runner_call
 from device.adb import server as adb_server
 from device.adb import shell as adb_shell
 from device.adb.cache import HASH_TOOLS, REMOTE_ROOT, FileCache, folder_of
-from device.adb.server import Server, default_server
+from device.adb.server import Attached, Server, default_server
 from device.adb.shell import Shell
 from device.device import OnBytes, OnEvent
-from device.errors import DeviceLost, DeviceUnavailable, NoAnswer, NoSpace, RunTimedOut, ServerGone
+from device.errors import DeviceError, DeviceLost, DeviceUnavailable, NoAnswer, NoSpace, RunTimedOut, ServerGone
+from device.lock import DeviceLock
+from device.probe import Identity
 from device.records import DeviceInfo, DeviceState, Measurement, RunRequest
 from device.thermal import ThermalZones
 from device.timeouts import DEFAULT, Deadline, Timeouts
@@ -32,6 +35,12 @@ _REJOIN_EVERY_S = 10.0  # a choice: a connection that is being made must be left
 #: Has an emulated board up and reached, within so many seconds, booted anew if it must be or (True) in any case; says
 #: its serial and its adb server.
 Revive = Callable[[float, bool], tuple[str, Server]]
+
+
+class _Found(NamedTuple):
+    attached: Attached
+    info: DeviceInfo
+    identity: Identity | None
 
 
 class AdbDevice:
@@ -51,27 +60,37 @@ class AdbDevice:
         on_close: Callable[[], None] = lambda: None,
         revive: Revive | None = None,
     ) -> None:
-        self.serial, self.server = serial, server or default_server()
+        self.server = server or default_server()
         self._name, self._timeouts = name or serial, timeouts
         self._on_close, self._revive = on_close, revive
         try:
-            adb_server.require_usable(serial, self.server, timeouts.connect_s)
+            device = adb_server.require_usable(serial, self.server, timeouts.connect_s)
         except ServerGone:
-            if adb_server.answers(self.server):
+            if not self.server.is_default or adb_server.answers(self.server):
                 raise
             adb_server.start(self.server, timeouts.connect_s)
-            adb_server.require_usable(serial, self.server, timeouts.connect_s)
-        self.shell = Shell(serial, self.server, timeouts)
-        # In one question: a farm's devices are many, and the way there and back takes longest.
-        answer = self.shell.ask(f"{probe.INFO_SCRIPT}command -v {' || command -v '.join(HASH_TOOLS)}")
+            device = adb_server.require_usable(serial, self.server, timeouts.connect_s)
+        self.shell = Shell(device, self.server, timeouts)
         self.zones = ThermalZones()
-        self._info = probe.info(answer, serial=self._name, kind="phone")
+        try:
+            # In one question: a farm's devices are many, and the way there and back takes longest.
+            answer = self.shell.ask(f"{probe.INFO_SCRIPT}command -v {' || command -v '.join(HASH_TOOLS)}")
+        except DeviceLost:
+            self.shell.require_protocol()
+            raise
+        self._info, self._identity = self._described(answer)
         tools = answer.rpartition(probe.END)[2].split()
         hash_tool = PurePosixPath(tools[0]).name if tools else None
         self._cache = FileCache(self.shell, self._name, hash_tool if hash_tool in HASH_TOOLS else None, timeouts)
         self._scratch: str | None = None  # the folder of the case that runs
         self._at_work = False
         self._closed = threading.Event()
+        self._locks: dict[Identity, DeviceLock] = {}
+
+    @property
+    def serial(self) -> str:
+        """What the adb server calls it."""
+        return self.shell.device.name
 
     @property
     def info(self) -> DeviceInfo:
@@ -126,6 +145,15 @@ class AdbDevice:
                 self._scratch = None
         return measurement
 
+    def reserve(self, wait_s: float = 0, on_wait: Callable[[str], None] = lambda _: None) -> None:
+        """Has the device for this program alone, among the runs of this machine, until `close`: under all its names.
+
+        Waits up to `wait_s` for another run to end. Raises DeviceBusy, which says who has it.
+        """
+        known = self._identity
+        if known is not None and known not in self._locks:
+            self._locks[known] = DeviceLock.take(self._name, wait_s, on_wait, key=known.key)
+
     def take_over(self, deadline: Deadline | None = None) -> None:
         """Ends runners of ours that an earlier run left, and removes what it left half done.
 
@@ -146,8 +174,9 @@ class AdbDevice:
     def reconnect(self, limit_s: float, *, reboot_after_s: float | None = None) -> None:
         """Waits until the device can be used again. Where `reboot_after_s` is given, it is restarted after so long.
 
-        The adb server is asked to connect anew; it is started where there is none, and never ended. A board that has
-        died is booted anew. Raises DeviceUnavailable when that does not help in time, or when it is another device now.
+        The adb server is asked to connect anew; the default one is started where there is none, and none is ever ended.
+        A board that has died is booted anew. Raises DeviceUnavailable when that does not help in time, or when it is
+        another device now.
         """
         deadline = Deadline(limit_s)
         restart = None if reboot_after_s is None else Deadline(reboot_after_s)
@@ -156,29 +185,23 @@ class AdbDevice:
             try:
                 if self._revive is not None:
                     self._move(*self._revive(deadline.left_s(), False))
-                elif not adb_server.answers(self.server):
+                elif self.server.is_default and not adb_server.answers(self.server):
                     adb_server.start(self.server, deadline.left_s(self._timeouts.connect_s))
-                if self._reached(restart or deadline):
-                    answer = self.shell.ask(probe.INFO_SCRIPT, self._limit_s(deadline))
-                    found = probe.info(answer, serial=self._name, kind="phone")
+                if found := self._found(restart or deadline, deadline):
                     break
-                if rejoin.passed:
-                    rejoin = Deadline(_REJOIN_EVERY_S)
-                    adb_server.rejoin(self.serial, self.server, deadline.left_s(adb_shell.PING_S))
                 reason = "it does not answer"
             except DeviceUnavailable as error:
                 reason = str(error)
+            if rejoin.passed:
+                rejoin = Deadline(_REJOIN_EVERY_S)
+                adb_server.rejoin(self.shell.device, self.server, deadline.left_s(adb_shell.PING_S))
             if self._closed.is_set() or deadline.passed:
                 raise DeviceUnavailable(f"{self._name}: it did not come back within {limit_s:g} s: {reason}")
             if restart is not None and restart.passed:
                 restart = None
                 self._restart(deadline)
             self._closed.wait(deadline.left_s(_PAUSE_S))
-        if not found.is_same_as(self._info):
-            raise DeviceUnavailable(
-                f"{self._name}: what came back is another device: {found.model}, {found.os}, not {self._info.model}, "
-                f"{self._info.os}"
-            )
+        self._meet(found)
         with contextlib.suppress(NoAnswer):  # the next case will tell
             self.take_over(deadline)
 
@@ -193,6 +216,8 @@ class AdbDevice:
                 self._cache.tidy()
         self.shell.break_off()
         self._on_close()
+        for lock in self._locks.values():
+            lock.release()
 
     @contextlib.contextmanager
     def _working(self) -> Iterator[None]:
@@ -205,16 +230,50 @@ class AdbDevice:
         longest_s = self._timeouts.command_s
         return longest_s if deadline is None else min(longest_s, max(deadline.left_s(), adb_shell.PING_S))
 
-    def _reached(self, deadline: Deadline) -> bool:
-        """Whether the device answers a command now."""
+    def _found(self, soon: Deadline, deadline: Deadline) -> list[_Found]:
+        """What answers now and may be the device. Raises DeviceUnavailable's children when nothing is there."""
+        known, found = self.shell.device, []
         try:
-            answer = self.shell.run("echo here", timeout_s=deadline.left_s(adb_shell.PING_S))
-        except DeviceLost:
-            return False
-        return answer.stdout.strip() == b"here"
+            for one in adb_server.namesakes(known, self.server, adb_shell.PING_S):
+                self.shell.device = one
+                with contextlib.suppress(DeviceLost):
+                    if self.shell.run("echo here", timeout_s=soon.left_s(adb_shell.PING_S)).stdout.strip() == b"here":
+                        answer = self.shell.ask(probe.INFO_SCRIPT, self._limit_s(deadline))
+                        found.append(_Found(one, *self._described(answer)))
+        finally:
+            self.shell.device = known
+        return found
+
+    def _meet(self, found: list[_Found]) -> None:
+        """Goes on with the one that is the device. Raises DeviceUnavailable when none is, or nobody can tell which."""
+        same = [one for one in found if one.info.is_same_as(self._info) and self._may_be(one.identity)]
+        same = [one for one in same if one.identity == self._identity] or same
+        if not same:
+            other = found[0].info
+            raise DeviceUnavailable(
+                f"{self._name}: what came back is another device: {other.model}, {other.os}, not {self._info.model}, "
+                f"{self._info.os}"
+            )
+        if len(same) > 1:
+            names = ", ".join(one.attached.name for one in same)
+            raise DeviceUnavailable(f"{self._name}: several devices came back that may be it: {names}")
+        self.shell.device, self._identity = same[0].attached, same[0].identity
+        if self._locks:
+            self.reserve()  # it may have been booted anew
+
+    def _may_be(self, found: Identity | None) -> bool:
+        """Whether this is the device's own serial number; it may have been booted anew."""
+        return found is None or self._identity is None or found.serialno == self._identity.serialno
+
+    def _described(self, answer: str) -> tuple[DeviceInfo, Identity | None]:
+        return (
+            probe.info(answer, serial=self._name, kind="phone"),
+            probe.identity(answer, serial=self._name),
+        )
 
     def _move(self, serial: str, server: Server) -> None:
-        self.serial, self.server = self.shell.serial, self.shell.server = serial, server
+        self.shell.device, self.server = Attached(serial), server
+        self.shell.server = server
 
     def _restart(self, deadline: Deadline) -> None:
         if self._revive is not None:
@@ -246,6 +305,16 @@ class AdbDevice:
             f"pid=${{f#/proc/}}; kill -9 ${{pid%/cmdline}}; done; rm -rf {REMOTE_ROOT}/{pattern}",
             timeout_s=adb_shell.CLEAN_UP_S,
         )
+
+
+def identity_of(name: str, server: Server | None) -> Identity | None:
+    """What an attached device says it is; None where it cannot be asked now."""
+    try:
+        server = server or default_server()
+        shell = Shell(adb_server.require_usable(name, server, adb_shell.PING_S), server)
+        return probe.identity(shell.ask(probe.IDENTITY_SCRIPT, adb_shell.PING_S), serial=name)
+    except DeviceError:
+        return None
 
 
 def _environment(argv: list[str], abi: str) -> str:

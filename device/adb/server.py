@@ -13,7 +13,9 @@ import socket
 import subprocess
 import tempfile
 import threading
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -21,6 +23,7 @@ from device import loopback
 from device.errors import (
     DeviceError,
     DeviceLost,
+    DeviceNotChosen,
     DeviceOffline,
     DeviceUnauthorised,
     DeviceUnavailable,
@@ -30,21 +33,34 @@ from device.timeouts import Deadline, Timeouts
 
 _LOOPBACK = (loopback.HOST, "localhost", "::1")
 _DEFAULT_PORT = 5037  # AOSP, adb.h: DEFAULT_ADB_PORT
+READY = "device"  # the state of a device that can be used
 _ANSWERS_S = 5.0  # a choice: another machine may be far, and a server have its queue full for seconds
 _HOST_AND_PORT = re.compile(r"(\[(?P<ipv6>[0-9a-fA-F:.]+)\]|(?P<host>[A-Za-z0-9._-]+))(:(?P<port>\d{1,5}))?")
 _CHUNK_BYTES = 64 * 1024
 _MAX_REQUEST_BYTES = 0xFFFF  # a request's length has four hexadecimal digits
+_MOST_LINE_BYTES = 256  # a choice: of an answer of a few words
 _USB_DEVICES = Path("/sys/bus/usb/devices")
 _ADB_INTERFACE = ("ff", "42", "01")  # class, subclass, protocol of adb's USB interface (AOSP, adb.h)
-_TCP_SERIAL = re.compile(r"[^\s,]+:\d{1,5}")  # of a device that was reached with `adb connect`
+_TRANSPORT_ID = "transport_id:"
+_WITHOUT_SERIAL = ("(no serial number)", "????????????")  # AOSP, adb/transport.cpp: append_transport, now and formerly
+
+#: Serials of devices behind a network: of `adb connect`, or an mDNS service's name, which has a number behind it when
+#: the network knew the name already.
+_TCP_SERIAL = re.compile(r"[^\s,]+:\d{1,5}")
+_MDNS_SERIAL = re.compile(r"(?P<instance>.+?)(?: \(\d+\))?(?P<service>\._adb[\w-]*\._tcp\.?)")
 
 
 @dataclass(frozen=True)
 class Server:
-    """Where an adb server listens. What is not on this machine is never started from here."""
+    """Where an adb server listens.
+
+    `is_default`: where adb itself looks when nobody says where. Only there may one be started: at an address that
+    somebody named, it is a tunnel or another machine's that is missing, and a new server would have other devices.
+    """
 
     port: int
     host: str = loopback.HOST
+    is_default: bool = False
 
     @property
     def is_here(self) -> bool:
@@ -56,18 +72,74 @@ class Server:
 
 @dataclass(frozen=True)
 class Attached:
-    """A device as an adb server lists it."""
+    """A device as an adb server lists it, its `state` in adb's words.
+
+    Where other devices have the same serial, or it has none, `apart` is what adb takes in place of it: the USB port
+    (`usb:1-4`), else `transport_id:N`. `path` and `transport_id` are only known where they had to be asked for.
+    """
 
     serial: str
-    state: str  # "device" when it can be used
+    state: str = READY
+    apart: str | None = None
+    path: str | None = None
+    transport_id: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called here."""
+        return self.apart or self.serial
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that it can be called."""
+        number = f"{_TRANSPORT_ID}{self.transport_id}" if self.transport_id else None
+        return tuple(name for name in (self.serial, self.path, number) if name)
+
+    @property
+    def transport(self) -> str:
+        """The request that reaches it (AOSP, adb: SERVICES.TXT)."""
+        if self.apart and self.transport_id:
+            return f"host:transport-id:{self.transport_id}"
+        return f"host:transport:{self.name}"
+
+    @property
+    def description(self) -> str:
+        """Its state, with what to do where it cannot be used."""
+        return self.state if self.state == READY else f"{self.state}: {advice(self.state)}"
+
+    def asking(self, service: str) -> str:
+        """The request for a service of the server's that concerns this device."""
+        if self.apart and self.transport_id:
+            return f"host-transport-id:{self.transport_id}:{service}"
+        return f"host-serial:{self.name}:{service}"
 
 
 def default_server() -> Server:
-    """Where adb's own tools look for the server. Raises DeviceUnavailable for a port that is no number."""
-    port = os.environ.get("ANDROID_ADB_SERVER_PORT") or str(_DEFAULT_PORT)
+    """Where adb's own tools look for the server (AOSP, adb/client/commandline.cpp: adb_commandline).
+
+    Raises DeviceUnavailable for what names none.
+    """
+    if spec := os.environ.get("ADB_SERVER_SOCKET"):
+        return _server_of_socket(spec)
+    port, host = (os.environ.get(f"ANDROID_ADB_SERVER_{name}") for name in ("PORT", "ADDRESS"))
+    if not port and not host:
+        return Server(_DEFAULT_PORT, is_default=True)
+    port = port or str(_DEFAULT_PORT)
     if not _is_port(port):
         raise DeviceUnavailable(f"ANDROID_ADB_SERVER_PORT={port}: not a port number; unset it, or mend it")
-    return Server(int(port), os.environ.get("ANDROID_ADB_SERVER_ADDRESS") or loopback.HOST)
+    return Server(int(port), host or loopback.HOST)
+
+
+def _server_of_socket(spec: str) -> Server:
+    """Of a socket as `adb -L` takes it. Raises DeviceUnavailable for what is none, or none of TCP's."""
+    kind, _colon, address = spec.partition(":")
+    if kind == "tcp":
+        with contextlib.suppress(ValueError):
+            return parse_server(f"{loopback.HOST}:{address}" if address.isdecimal() else address)
+    raise DeviceUnavailable(
+        f"ADB_SERVER_SOCKET={spec}: only tcp:PORT and tcp:HOST:PORT are understood here; unset it, or have the adb "
+        f"server listen there (`adb -L tcp:{_DEFAULT_PORT} start-server`)"
+    )
 
 
 def parse_server(text: str) -> Server:
@@ -92,9 +164,16 @@ def _connected(server: Server, limit_s: float) -> socket.socket:
     try:
         return socket.create_connection((server.host, server.port), timeout=limit_s)
     except OSError as error:
-        reason = error.strerror or str(error)
-        how = "`adb start-server` starts one" if server.is_here else "there, `adb -a start-server` starts one"
-        raise ServerGone(f"the adb server {server} is not there ({reason}); {how}") from None
+        reason = error.strerror or str(error) or "no answer in time"
+        raise ServerGone(f"no adb server answers {server} ({reason}); {_how_to_start(server)}") from None
+
+
+def _how_to_start(server: Server) -> str:
+    if server.is_default:
+        return "`adb start-server` starts one"
+    if server.is_here:
+        return f"if a tunnel should lead there, open it; else `adb -P {server.port} start-server` starts one"
+    return "there, `adb -a start-server` starts one"
 
 
 class Connection:
@@ -138,6 +217,14 @@ class Connection:
             data += chunk
         return bytes(data)
 
+    def first_line(self) -> bytes:
+        """What comes until a line ends, or the other side closes."""
+        data = bytearray()
+        with contextlib.suppress(EOFError):
+            while len(data) < _MOST_LINE_BYTES and b"\n" not in data:
+                data += self.read(1)
+        return bytes(data)
+
     def _answered(self) -> None:
         """Makes room for others to ask."""
         if self._is_waiting:
@@ -176,19 +263,45 @@ class Connection:
 def _refusal(words: str) -> DeviceUnavailable:
     """The server's refusal as one of ours (AOSP, adb/transport.cpp: acquire_one_transport, and the states' names)."""
     said = words.strip().splitlines()[0] if words.strip() else "no reason given"
-    if "unauthorized" in said:
-        return DeviceUnauthorised(f"{said}: {ADVICE['unauthorized']}")
-    if "offline" in said or "still " in said:  # "device still connecting", "device still authorizing"
-        return DeviceOffline(f"{said}: {ADVICE['offline']}")
+    if found := re.match(r"device (?:still )?(unauthorized|offline|connecting|authorizing)\b", said):
+        return _unusable(found[1])(f"{said}: {advice(found[1])}")
+    if "insufficient permissions" in said:
+        return DeviceUnavailable(f"{' '.join(words.split())}: {advice(_NO_PERMISSIONS)}")
     return DeviceLost(f"{said}; see `adb devices`")
 
 
-#: What to do about a device in a state other than "device".
-ADVICE = {
+_NO_PERMISSIONS = "no permissions"
+_RESTART = "restart it into Android (`adb reboot`, or by its own menu)"
+
+#: What to do about a device in a state other than "device" (AOSP, adb/adb.cpp: to_string of ConnectionState).
+_ADVICE = {
     "offline": "unplug it and plug it in again, or `adb reconnect`",
     "unauthorized": "unlock it and accept the USB debugging question on its screen",
-    "no permissions": "add a udev rule for it, or run as root",
+    "authorizing": "wait a moment; if it stays so, unlock it and accept the USB debugging question on its screen",
+    "connecting": "wait a moment; if it stays so, unplug it and plug it in again, or `adb reconnect`",
+    "recovery": f"it runs its recovery system; {_RESTART}",
+    "sideload": f"it waits for an update to be sideloaded; {_RESTART}",
+    "rescue": f"it runs its rescue system; {_RESTART}",
+    "bootloader": "it is in its bootloader; restart it into Android (`fastboot reboot`, or by its own menu)",
+    "host": "it is another adb server and no device; name the device itself",
+    "detached": "another program has its USB interface; `adb attach` takes it back",
+    "no device": "it is gone; plug it in again",
+    _NO_PERMISSIONS: "this user may not open it: add a udev rule for it, or this user to the group plugdev, then run "
+    "`adb kill-server` and plug it in again",
 }
+
+
+def advice(state: str) -> str:
+    """What to do about a device in this state."""
+    # Of the states, one has more behind it: "no permissions (REASON); see [ADDRESS]".
+    return _ADVICE.get(_NO_PERMISSIONS if state.startswith(_NO_PERMISSIONS) else state, "see `adb devices -l`")
+
+
+def _unusable(state: str) -> type[DeviceUnavailable]:
+    """The error for a device in this state: one that may come back by itself is lost, another needs somebody."""
+    if state.startswith(_NO_PERMISSIONS):
+        return DeviceUnavailable
+    return DeviceUnauthorised if state == "unauthorized" else DeviceOffline
 
 
 def ask(service: str, server: Server, limit_s: float = Timeouts.connect_s) -> str:
@@ -202,20 +315,47 @@ def ask(service: str, server: Server, limit_s: float = Timeouts.connect_s) -> st
         raise ServerGone(f"the adb server {server} did not answer ({reason}); see `adb devices`") from None
 
 
-def listed(server: Server, limit_s: float = Timeouts.connect_s) -> list[Attached]:
-    """Every device that the adb server lists, whatever its state. Raises ServerGone when there is no server."""
+def listed(server: Server, limit_s: float = Timeouts.connect_s, *, long: bool = False) -> list[Attached]:
+    """Every device that the adb server lists, whatever its state. Raises ServerGone when there is no server.
+
+    Devices that share a serial are told apart; with `long`, USB port and transport id of the others are asked for, too.
+    """
     lines = [line.partition("\t") for line in ask("host:devices", server, limit_s).splitlines()]
-    return [Attached(serial, state.strip()) for serial, _tab, state in lines if state]
+    short = [(serial, state.strip()) for serial, _tab, state in lines if state]
+    count = Counter(serial for serial, _state in short)
+    shared = {serial for serial in count if count[serial] > 1 or serial in _WITHOUT_SERIAL}
+    if not shared and not long:
+        return [Attached(serial, state) for serial, state in short]
+    return list(_told_apart(short, shared, ask("host:devices-l", server, limit_s).splitlines()))
+
+
+def _told_apart(short: list[tuple[str, str]], shared: set[str], lines: list[str]) -> Iterator[Attached]:
+    """The devices of the short list with what the long one says of them.
+
+    Serials and states have spaces in them: what the short list says is what the line begins with.
+    """
+    for serial, state in short:
+        begins = f"{serial:<22} {state}"  # AOSP, adb/transport.cpp: append_transport
+        line = next((line for line in lines if f"{line} ".startswith(f"{begins} ")), None)
+        if line is None:  # it went away, or its state has changed, between the two questions
+            yield Attached(serial, state)
+            continue
+        lines.remove(line)
+        facts = line.removeprefix(begins)
+        path = re.match(r" (?!(?:product|model|device|transport_id):)(\S+)", facts)
+        number = re.search(r" transport_id:(\d+)$", facts)
+        one = Attached(serial, state, path=path and path[1], transport_id=number and number[1])
+        yield replace(one, apart=next(iter(one.names[1:]), None)) if serial in shared else one
 
 
 def attached(server: Server | None = None, limit_s: float = Timeouts.connect_s) -> list[Attached]:
-    """As `listed`, of this machine's server where none is named; that is started when a phone hangs on USB.
+    """As `listed`; where nobody has named a server, none need be there: it is started when a phone hangs on USB.
 
-    A server that is named must be there, or be startable: else raises DeviceUnavailable.
+    A server that is named must be there: else raises DeviceUnavailable.
     """
     wanted = server or default_server()
-    if not answers(wanted):
-        if server is None and not _adb_on_usb():
+    if wanted.is_default and not answers(wanted):
+        if not _adb_on_usb():
             return []
         start(wanted, limit_s)
     return listed(wanted, limit_s)
@@ -243,11 +383,8 @@ def answers(server: Server) -> bool:
 
 
 def start(server: Server, limit_s: float = Timeouts.connect_s) -> None:
-    """Starts an adb server, where none runs. Raises DeviceUnavailable when that cannot be done."""
+    """Starts the default adb server, where none runs. Raises DeviceUnavailable when that cannot be done."""
     import adbutils
-
-    if not server.is_here:
-        raise ServerGone(f"no adb server answers {server}; there, `adb -a start-server` starts one")
 
     with tempfile.TemporaryFile() as said:
         try:
@@ -264,25 +401,54 @@ def start(server: Server, limit_s: float = Timeouts.connect_s) -> None:
             ) from None
 
 
-def require_usable(serial: str, server: Server, limit_s: float = Timeouts.connect_s) -> None:
-    """Raises DeviceUnavailable's children, with what to do, unless the server lists `serial` as ready."""
-    devices = {item.serial: item.state for item in listed(server, limit_s)}
-    if serial not in devices:
-        found = ", ".join(f"{name} ({state})" for name, state in devices.items()) or "no device at all"
-        raise DeviceLost(f"no device {serial!r}: adb lists {found}; see --list-devices")
-    state = devices[serial]
-    if state != "device":
-        kind = {"unauthorized": DeviceUnauthorised, "no permissions": DeviceUnavailable}.get(state, DeviceOffline)
-        raise kind(f"device {serial!r} is {state}: {ADVICE.get(state, 'see `adb devices`')}")
+def require_usable(name: str, server: Server, limit_s: float = Timeouts.connect_s) -> Attached:
+    """The device of this name. Raises DeviceUnavailable's children, with what to do, unless it is listed as ready.
+
+    Raises DeviceNotChosen when several have that name.
+    """
+    devices = listed(server, limit_s, long=name.startswith(("usb:", _TRANSPORT_ID)))
+    found = [one for one in devices if name in one.names]
+    if not found:
+        there = ", ".join(f"{one.name} ({one.state})" for one in devices) or "no device at all"
+        raise DeviceLost(f"no device {name!r}: adb lists {there}; see --list-devices")
+    if len(found) > 1:
+        names = " or ".join(f"{one.name} ({one.state})" for one in found)
+        raise DeviceNotChosen(f"{len(found)} devices have the serial {name!r}; name one by its port: --device {names}")
+    (one,) = found
+    if one.state != READY:
+        raise _unusable(one.state)(f"device {name!r} is {one.description}")
+    return one
 
 
-def rejoin(serial: str, server: Server, limit_s: float) -> None:
+def namesakes(known: Attached, server: Server, limit_s: float) -> list[Attached]:
+    """What is ready now and may be that device, under another name perhaps: a port, a number behind an mDNS name.
+
+    Raises DeviceUnavailable's children when there is none.
+    """
+    devices = [one for one in listed(server, limit_s, long=known.path is not None) if one.state == READY]
+    there = [one for one in devices if known.path and one.path == known.path]
+    there = there or [one for one in devices if one.serial == known.serial]
+    there = there or [one for one in devices if _without_number(one.serial) == _without_number(known.serial)]
+    return there or [require_usable(known.name, server, limit_s)]
+
+
+def _without_number(serial: str) -> str:
+    found = _MDNS_SERIAL.fullmatch(serial)
+    return found["instance"] + found["service"] if found else serial
+
+
+def is_on_network(serial: str) -> bool:
+    """Whether a device with this serial is reached over a network."""
+    return bool(_TCP_SERIAL.fullmatch(serial) or _MDNS_SERIAL.fullmatch(serial))
+
+
+def rejoin(device: Attached, server: Server, limit_s: float) -> None:
     """Has the server connect to the device anew, as `adb reconnect` and `adb connect` do; others are left alone."""
     with contextlib.suppress(DeviceUnavailable):
-        if _TCP_SERIAL.fullmatch(serial):
+        if is_on_network(device.serial):
             # A server may hold on to the connection of a device that has gone: it must be told to let go first.
             with contextlib.suppress(DeviceLost):
-                ask(f"host:disconnect:{serial}", server, limit_s)
-            ask(f"host:connect:{serial}", server, limit_s)
+                ask(f"host:disconnect:{device.serial}", server, limit_s)
+            ask(f"host:connect:{device.serial}", server, limit_s)
         else:
-            ask(f"host-serial:{serial}:reconnect", server, limit_s)
+            ask(device.asking("reconnect"), server, limit_s)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from device import runner_call
 from device.adb import server as adb_server
-from device.adb.server import Connection, Server
-from device.errors import DeviceLost, DeviceUnavailable, NoAnswer, NoSpace, PushFailed, ServerGone
+from device.adb.server import Attached, Connection, Server
+from device.errors import DeviceError, DeviceLost, DeviceUnavailable, NoAnswer, NoSpace, PushFailed, ServerGone
 from device.timeouts import DEFAULT, Deadline, Timeouts
 
 CLEAN_UP_S = 5.0  # for what is done after a failure: it must not make the wait much longer
@@ -34,8 +34,8 @@ class ShellResult:
 class Shell:
     """Commands on one device, over adb's shell protocol 2: stdout, stderr and exit status kept apart."""
 
-    def __init__(self, serial: str, server: Server, timeouts: Timeouts = DEFAULT) -> None:
-        self.serial, self.server = serial, server
+    def __init__(self, device: Attached, server: Server, timeouts: Timeouts = DEFAULT) -> None:
+        self.device, self.server = device, server
         self._timeouts = timeouts
         self._open: set[Connection] = set()
 
@@ -74,12 +74,12 @@ class Shell:
                         stdout += data
                         if len(stdout) > most_bytes:
                             raise ShellFlooded(
-                                f"{self.serial}: more than {most_bytes} bytes came in answer to a command"
+                                f"{self.device.name}: more than {most_bytes} bytes came in answer to a command"
                             )
-            raise DeviceLost(f"{self.serial}: the connection closed before the command ended; see `adb devices`")
+            raise DeviceLost(f"{self.device.name}: the connection closed before the command ended; see `adb devices`")
         except TimeoutError:
             raise NoAnswer(
-                f"{self.serial}: no answer within {limit_s:.0f} s; is the device awake and its cable sound?"
+                f"{self.device.name}: no answer within {limit_s:.0f} s; is the device awake and its cable sound?"
             ) from None
         except (OSError, EOFError) as error:
             raise self._broken(str(error) or type(error).__name__) from None
@@ -110,8 +110,27 @@ class Shell:
             header = connection.read(5)
             size_bytes = int.from_bytes(header[1:], "little")
             if size_bytes > _MOST_PACKET_BYTES:
-                raise ShellFlooded(f"{self.serial}: a packet of {size_bytes} bytes; adb's have {_MOST_PACKET_BYTES}")
+                raise ShellFlooded(
+                    f"{self.device.name}: a packet of {size_bytes} bytes; adb's have {_MOST_PACKET_BYTES}"
+                )
             yield header[0], connection.read(size_bytes)
+
+    def require_protocol(self) -> None:
+        """Raises DeviceUnavailable, with the Android it is, for a device that does not speak shell protocol 2."""
+        try:
+            features = adb_server.ask(self.device.asking("features"), self.server, PING_S)
+        except DeviceUnavailable:
+            return  # nobody knows
+        if "shell_v2" in features.split(","):
+            return
+        release = b""
+        with contextlib.suppress(OSError, EOFError, DeviceError), self._transport(Deadline(PING_S)) as connection:
+            connection.request("shell:getprop ro.build.version.release")
+            release = connection.first_line()
+        what = f"Android {release.decode(errors='replace').strip()}" if release.strip() else "its adbd"
+        raise DeviceUnavailable(
+            f"{self.device.name}: {what} is too old: it lacks adb's shell protocol 2 of Android 7.0"
+        )
 
     def break_off(self) -> None:
         """From another thread: what is waiting for an answer ends with DeviceLost at once."""
@@ -131,7 +150,7 @@ class Shell:
         with Connection(self.server, deadline, self._timeouts.connect_s) as connection:
             self._open.add(connection)
             try:
-                connection.request(f"host:transport:{self.serial}")
+                connection.request(self.device.transport)
                 yield connection
             finally:
                 self._open.discard(connection)
@@ -139,11 +158,11 @@ class Shell:
     def _broken(self, reason: str) -> DeviceLost:
         """Why a connection broke: the server is gone, or it says what it knows of the device."""
         if not adb_server.answers(self.server):
-            return ServerGone(f"{self.serial}: the adb server {self.server} went away; see `adb devices`")
+            return ServerGone(f"{self.device.name}: the adb server {self.server} went away; see `adb devices`")
         try:
-            adb_server.require_usable(self.serial, self.server, PING_S)
+            adb_server.require_usable(self.device.name, self.server, PING_S)
         except DeviceLost as error:
-            return type(error)(f"{self.serial}: the connection broke: {error}")
-        except DeviceUnavailable as error:
-            return DeviceLost(f"{self.serial}: the connection broke: {error}")
-        return DeviceLost(f"{self.serial}: the connection broke ({reason}); see `adb devices`")
+            return type(error)(f"{self.device.name}: the connection broke: {error}")
+        except DeviceError as error:
+            return DeviceLost(f"{self.device.name}: the connection broke: {error}")
+        return DeviceLost(f"{self.device.name}: the connection broke ({reason}); see `adb devices`")

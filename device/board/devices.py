@@ -65,6 +65,7 @@ def device_of(name: str, board: Board, timeouts: Timeouts) -> Device:
         on_close=board.close,
         revive=board.revive,
     )
+    device.reserve()
     device.take_over()
     caches = board.definition.caches
     if board.counts_path is None or caches is None:

@@ -17,7 +17,7 @@ from typing import Self
 from device import lifeline, loopback
 from device.adb import server as adb_server
 from device.adb.private import private_server
-from device.adb.server import Server
+from device.adb.server import Attached, Server
 from device.adb.shell import Shell
 from device.board import disk, emulator
 from device.board.definitions import BoardDefinition, BoardUnavailable, definition
@@ -122,7 +122,7 @@ class Board:
                     f"the board {name} ended while booting (status {status}): {console_end(self.log_path)}"
                 )
             if _STARTED in self.log_path.read_bytes():
-                adb_server.rejoin(self.serial, self.adb_server, deadline.left_s(_ADB_ANSWERS_S))
+                adb_server.rejoin(Attached(self.serial), self.adb_server, deadline.left_s(_ADB_ANSWERS_S))
                 with contextlib.suppress(DeviceUnavailable):
                     adb_server.require_usable(self.serial, self.adb_server, deadline.left_s(_ADB_ANSWERS_S))
                     self._known_to = self.adb_server
@@ -175,7 +175,7 @@ def console_end(log: Path) -> str:
 
 def _sync(serial: str, server: Server) -> None:
     with contextlib.suppress(DeviceUnavailable):
-        Shell(serial, server).run("sync", timeout_s=3)
+        Shell(Attached(serial), server).run("sync", timeout_s=3)
 
 
 def _disconnect(serial: str, server: Server) -> None:

@@ -47,10 +47,10 @@ def params(model: onnx.ModelProto) -> int:
     from onnx import TensorProto
 
     floats = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
-    quantized = (TensorProto.INT8, TensorProto.UINT8)
+    quantized = (TensorProto.INT8, TensorProto.UINT8, TensorProto.INT4, TensorProto.UINT4)
     of_scales = set()
     constants = []
-    for graph in _graphs(model.graph):
+    for graph in graphs(model.graph):
         constants += [(tensor.name, tensor) for tensor in graph.initializer]
         for node in graph.node:
             if node.op_type in _QUANTIZERS:
@@ -64,12 +64,12 @@ def params(model: onnx.ModelProto) -> int:
     )
 
 
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     """The graph and all within it."""
     yield graph
     for node in graph.node:
         for inner in _inner(node):
-            yield from _graphs(inner)
+            yield from graphs(inner)
 
 
 def _inner(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:

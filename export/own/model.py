@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from export.artifact import PRECISIONS, Artifact, ExportError, Random
 from export.calibration import Calibration
 from export.formats import ONNX
+from export.numbers import Numbers, numbers_of
 from export.onnx import session
+from export.onnx.rounding import rounding_of
 from export.own import graph
 from export.own.foreign import admit_constants, model_sha256
 from export.own.randomness import random_in
@@ -128,9 +130,10 @@ class _Opened:
     ports: list[Port]
     values: dict[str, NDArray[Any]]
     reference: dict[str, NDArray[Any]]
-    computes_in: str
+    numbers: Numbers
     opset: int
     random: Random
+    rounding: dict[str, tuple[str, ...]]
     notes: tuple[str, ...]
 
     @property
@@ -141,7 +144,7 @@ class _Opened:
     def tolerance(self) -> float:
         from export import precision as precisions
 
-        return precisions.tolerance(self.computes_in)
+        return precisions.tolerance(self.numbers)
 
     def deviation(self, file: Path) -> Deviation:
         """How far what `file` computes is from the reference. Raises ExportError for other outputs."""
@@ -151,7 +154,12 @@ class _Opened:
         if [*found] != [*self.reference]:
             raise ExportError(f"its outputs are {', '.join(found)}, not {', '.join(self.reference)}")
         return verify.deviations(
-            [*found.values()], self.reference, self.tolerance, may_be_constant=True, random=self.random.outputs
+            [*found.values()],
+            self.reference,
+            self.tolerance,
+            may_be_constant=True,
+            random=self.random,
+            rounding=self.rounding,
         )
 
 
@@ -160,7 +168,6 @@ def _open(own: OwnModel, target: Path, on_step: Callable[[str], None]) -> _Opene
     import onnx
 
     from export import inputs
-    from export import precision as precisions
 
     on_step("open")
     model = graph.opened(Path(own.path))
@@ -178,7 +185,17 @@ def _open(own: OwnModel, target: Path, on_step: Callable[[str], None]) -> _Opene
     opset = max((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), default=0)
     with naming(own.name, "looking for random numbers in it"):
         random = random_in(model, values)
-    return _Opened(target, ports, values, reference, precisions.found_in(model), opset, random, tuple(notes))
+    return _Opened(
+        file=target,
+        ports=ports,
+        values=values,
+        reference=reference,
+        numbers=numbers_of(model),
+        opset=opset,
+        random=random,
+        rounding=rounding_of(model),
+        notes=tuple(notes),
+    )
 
 
 def _make(
@@ -209,8 +226,8 @@ def _make(
         network = precisions.Network(own.name, file, opened.ports, opened.inputs, opened.reference)
         lowered = precisions.lowered(network, precision, data, workspace)
         file = lowered.model
-    elif opened.computes_in != PRECISIONS[0]:
-        notes.append(f"in {opened.computes_in} as it came")
+    elif not opened.numbers.are_fp32:
+        notes.append(f"{opened.numbers} as it came")
     file.replace(target)
 
     on_step("verify")
@@ -237,6 +254,8 @@ def _make(
         tool_versions=tool_versions(),
         tolerance=precisions.tolerance(precision) if lowered else opened.tolerance,
         precision=precision,
+        numbers=numbers_of(onnx.load(target)) if lowered else opened.numbers,
+        rounding=opened.rounding,
         calibration=lowered.calibration if lowered else None,
         fp32_outputs=tensors.write_tensors(opened.reference, new, "fp32-output") if lowered else (),
         source=f"{_files_title(own)}, sha256 {own.sha256}; {'; '.join(notes)}",

@@ -461,8 +461,8 @@ def _output_constant(record: Record, _measured: Measurement, __: Limits) -> Iter
 
 
 def _unverified(record: Record, _measured: Measurement, __: Limits) -> Iterator[CaseWarning]:
-    if record.check is not None and record.check.unverified and record.artifact is not None:
-        yield made("unverified", record.artifact.random.consequence)
+    if record.check is not None:
+        yield from (made("unverified", sentence) for sentence in dict.fromkeys(record.check.unverified.values()))
 
 
 def _scaled_counters(_: Record, measured: Measurement, __: Limits) -> Iterator[CaseWarning]:

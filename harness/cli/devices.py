@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import click
 
@@ -45,9 +46,12 @@ def clean_devices(named: Sequence[str], where: Where, boards: int = 1, timeouts:
     from device.device import Opening
     from device.open import open_devices, reserve
 
+    opening = Opening(
+        boards, timeouts=timeouts, server=where.adb_server, wait_s=where.wait_s, on_wait=partial(click.echo, err=True)
+    )
     for chosen in where.choose(named):
-        with reserve(chosen, where.wait_s, on_wait=lambda words: click.echo(words, err=True)):
-            for device in open_devices(chosen, Opening(boards, timeouts=timeouts, server=where.adb_server)):
+        with reserve(chosen, opening.wait_s, opening.on_wait):
+            for device in open_devices(chosen, opening):
                 if not isinstance(device, AdbDevice):
                     raise UsageError(f"--clean-device: nothing is ever pushed to {chosen}")
                 device.clean()

@@ -14,6 +14,7 @@ import logging
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import click
@@ -99,7 +100,7 @@ def worker(
     from harness.farm.connect import require_scheduler, security
     from harness.farm.worker import OpenDevices, resource
 
-    devices = choose(named or (ALL,), adb_server)
+    devices = choose(named or (ALL,), adb_server, partial(click.echo, err=True))
     for device in devices:
         if "@" in device:
             raise UsageError(

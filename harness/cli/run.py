@@ -74,14 +74,15 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
         "recorded there, "
         "its cases unless --models names some of them). Given several times, or as all (every attached device), the "
         "devices are measured at the same time, each with a column in the report. Default: $ANDROID_SERIAL, the one "
-        "attached device, else board:cortex-a7.",
+        "attached device, else board:cortex-a7 (where no adb server is named).",
     ),
     click.option(
         "--adb-server",
         type=AdbServer(),
         metavar="HOST:PORT",
-        help="The adb server that has the devices, on another machine perhaps. Default: this machine's "
-        "($ANDROID_ADB_SERVER_ADDRESS, $ANDROID_ADB_SERVER_PORT).",
+        help="The adb server that has the devices, on another machine perhaps; it must run there. Default: "
+        "$ADB_SERVER_SOCKET, $ANDROID_ADB_SERVER_ADDRESS and $ANDROID_ADB_SERVER_PORT, else this machine's, which is "
+        "started where a phone hangs on USB.",
     ),
     click.option(
         "--scheduler",

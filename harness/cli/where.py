@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
+
+import click
 
 from device.adb.server import Server
 
@@ -44,7 +47,8 @@ class Where:
         from device.open import choose
 
         with self.farm() as farm:
-            return choose(named, self.adb_server) if farm is None else farm.choose(named)
+            say = partial(click.echo, err=True)
+            return choose(named, self.adb_server, say) if farm is None else farm.choose(named, say)
 
     @contextlib.contextmanager
     def sessions(self) -> Iterator[Sessions]:

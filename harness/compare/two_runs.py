@@ -215,7 +215,9 @@ def changed_network(then: Sequence[Record], now: Sequence[Record]) -> ChangedNet
         if one.artifact and other.artifact and one.artifact.sha256 != other.artifact.sha256
     ]
     known = [difference for difference in found if difference is not None]
-    rounding = fingerprint.ROUNDING.get(then[0].case.precision, fingerprint.ROUNDING["fp32"])
+    artifact = then[0].artifact
+    stored_in = artifact.numbers.weights if artifact and artifact.numbers else then[0].case.precision
+    rounding = fingerprint.ROUNDING.get(stored_in, fingerprint.ROUNDING["fp32"])
     return ChangedNetwork(then[0].id, max(known) if len(known) == len(found) else None, rounding)
 
 

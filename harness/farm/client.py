@@ -13,11 +13,12 @@ from typing import Any
 from distributed import Client
 
 from device.errors import DeviceNotChosen, DeviceUnavailable
-from device.open import ALL
+from device.open import ALL, one_name_each
+from device.probe import Identity
 from export.artifact import MANIFEST_NAME, Artifact
 from harness.farm import store
 from harness.farm.connect import reason
-from harness.farm.worker import RESOURCE
+from harness.farm.worker import RESOURCE, identities
 
 _LOOK_EVERY_S = 1.0
 
@@ -82,8 +83,11 @@ class Farm:
         count = Counter(place.local_name for place in places)
         return {place.local_name if count[place.local_name] == 1 else place.full_name: place for place in places}
 
-    def choose(self, named: Sequence[str]) -> tuple[str, ...]:
-        """The devices to use: those named, all, or the only one. Raises DeviceNotChosen, DeviceUnavailable."""
+    def choose(self, named: Sequence[str], say: Callable[[str], None] = lambda _: None) -> tuple[str, ...]:
+        """The devices to use: those named, all, or the only one; `say` hears of one that workers have under two names.
+
+        Raises DeviceNotChosen, DeviceUnavailable.
+        """
         found = sorted(self.devices)
         listed = ", ".join(found)
         if not found:
@@ -94,7 +98,16 @@ class Farm:
         known = {*found, *(place.full_name for place in self.places)}
         if unknown := [name for name in wanted if name not in known]:
             raise DeviceUnavailable(f"the farm has no device {unknown[0]!r}; it has {listed}")
-        return tuple(dict.fromkeys(wanted))
+        names = tuple(dict.fromkeys(wanted))
+        return one_name_each(names, self._identities(names), named, say) if len(names) > 1 else names
+
+    def _identities(self, names: Sequence[str]) -> dict[str, Identity | None]:
+        """What each of these devices says it is now, as far as its worker answers."""
+        said: dict[str, Identity | None] = {}
+        for answer in self.client.run(identities, on_error="ignore").values():
+            said |= answer
+        places = {name: self.find(name, NOWHERE) for name in names}
+        return {name: said.get(place.full_name) if place else None for name, place in places.items()}
 
     def find(self, device: str, last: Place) -> Place | None:
         """Where a device is now; of several with its name, where it was last. None: nowhere, or nobody knows which."""

@@ -11,16 +11,18 @@ import asyncio
 import contextlib
 import hashlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Self, cast
 
-from distributed import Worker, WorkerPlugin, get_worker
+from distributed import Semaphore, Worker, WorkerPlugin, get_client, get_worker
 
 from device.adb.server import Server
 from device.device import Device
 from device.errors import DeviceBusy
+from device.open import opener_of
+from device.probe import Identity
 from device.records import DeviceInfo
 from harness.farm import store
 from harness.measure import device as measuring
@@ -101,11 +103,55 @@ def open_device(resource: str, plan: Plan, sources: str) -> Opened:
     if any(one.resource == resource and one.devices for one in here.opened.values()):
         raise DeviceBusy(f"device {name}: another run has it on the farm; --wait SECONDS waits for it")
     bundles, closing = Bundles(), contextlib.ExitStack()
+    closing.callback(_reserved(name, here.server))
     opening = measuring.opened(plan, name, _Progress(resource), bundles, Attachment(here.server))
-    devices = closing.enter_context(opening)
+    try:
+        devices = closing.enter_context(opening)
+    except BaseException:
+        closing.close()
+        raise
     opened = Opened(devices[0].info, resource, devices, bundles, closing)
     here.opened[worker.get_current_task()] = opened
     return opened
+
+
+def _reserved(name: str, server: Server | None) -> Callable[[], object]:
+    """Has a device for this worker alone, in all of the farm, until what is returned is called.
+
+    Another host's worker may have the phone under another name. The scheduler keeps which worker it is; one that is
+    gone has nothing. Raises DeviceBusy.
+    """
+    identity = opener_of(name).identity(name, server)
+    if identity is None:
+        return lambda: None
+    worker, client, place = get_worker(), get_client(), ["tenpass", identity.key]
+    with Semaphore(max_leases=1, name="tenpass"):  # one at a time looks and writes
+        has_it = client.get_metadata(place, None)
+        others = client.scheduler_info(n_workers=-1)["workers"].keys() - {worker.address}
+        if has_it in others:
+            raise DeviceBusy(
+                f"device {name}: another worker of the farm has it ({has_it}); --wait SECONDS waits for it"
+            )
+        client.set_metadata(place, worker.address)
+
+    def release() -> None:
+        with contextlib.suppress(Exception):  # Dask's own, of many kinds: then the worker itself goes away
+            client.set_metadata(place, None)
+
+    return release
+
+
+async def identities(dask_worker: Worker) -> dict[str, Identity | None]:
+    """What each device that a worker announces says it is now, by its full name."""
+    server = cast(OpenDevices, dask_worker.plugins[OpenDevices.name]).server
+    names = [name.removeprefix(RESOURCE) for name in dask_worker.state.total_resources if name.startswith(RESOURCE)]
+
+    def of(full_name: str) -> Identity | None:
+        local_name = full_name.partition("@")[0]
+        return opener_of(local_name).identity(local_name, server)
+
+    said = await asyncio.gather(*(asyncio.to_thread(of, name) for name in names))
+    return dict(zip(names, said, strict=True))
 
 
 def measure(opened: Opened, board: int, case_round: CaseRound, run: Run, artifact: str) -> Record:

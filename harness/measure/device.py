@@ -137,7 +137,15 @@ def opened(
     """
     with reserve(device, attachment.wait_s, on_wait=watcher.say), contextlib.ExitStack() as open_ones:
         with watcher.stage(f"ready {device}") as stage:
-            opening = Opening(plan.boards, stage.detail, plan.counting, plan.timeouts, attachment.server)
+            opening = Opening(
+                plan.boards,
+                stage.detail,
+                plan.counting,
+                plan.timeouts,
+                attachment.server,
+                attachment.wait_s,
+                watcher.say,
+            )
             devices = open_devices(device, opening)
             for one in devices:
                 open_ones.callback(one.close)

@@ -84,9 +84,9 @@ class ExportedNetwork:
             export_max_abs_error=exported.max_abs_error,
             tool_versions=exported.tool_versions,
             precision=exported.precision,
+            numbers=exported.numbers,
             source=exported.source,
             calibration=exported.calibration,
-            random=exported.random,
         )
 
     def prepare(self, case: Case, device: DeviceInfo, output: Path) -> tuple[RunRequest, MeasuredBundle]:
@@ -101,7 +101,7 @@ class ExportedNetwork:
         return request, measured_bundle(used)
 
     def check(self, output: Path, measurement: Measurement) -> OutputCheck:
-        exported, random = self.exported, self.exported.random.outputs
+        exported = self.exported
         references = {one.name: tensors.read_tensor(exported.folder, one) for one in exported.outputs}
         fp32 = {one.name: tensors.read_tensor(exported.folder, one) for one in exported.fp32_outputs}
         try:
@@ -109,15 +109,22 @@ class ExportedNetwork:
         except ValueError as error:
             found = Deviation(None, None, None, str(error))
         else:
-            found = deviations(values, references, exported.tolerance, may_be_constant=exported.is_own, random=random)
+            found = deviations(
+                values,
+                references,
+                exported.tolerance,
+                may_be_constant=exported.is_own,
+                random=exported.random,
+                rounding=exported.rounding,
+            )
         return OutputCheck(
             max_abs_error=found.max_abs_error,
             spread=found.spread,
             relative=found.relative,
             tolerance=exported.tolerance,
             failure=found.failure,
-            fp32_relative=largest_part(values, fp32) if fp32 and found.ok and not random else None,
-            unverified=random,
+            fp32_relative=largest_part(values, fp32) if fp32 and found.ok and not exported.random.outputs else None,
+            unverified=dict(found.unverified),
         )
 
 

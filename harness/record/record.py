@@ -8,8 +8,8 @@ from functools import cache
 from pydantic import ConfigDict, TypeAdapter
 
 from device.records import DeviceInfo, DeviceState, Measurement
-from export.artifact import Random
 from export.fingerprint import Fingerprint
+from export.numbers import Numbers
 from harness.record.case import Case
 
 SCHEMA_VERSION = 4
@@ -24,8 +24,8 @@ class MeasuredArtifact:
     `fingerprint` is that of the ONNX file they were made from: it tells by how much another one differs.
     `size_bytes` is of the files that were pushed, `onnx_size_bytes` of that ONNX file. `mult_adds`
     is None where an operator's cannot be told. `source` names the file of a user's own model and its sha256, None for
-    a network of the registry; `calibration` says on which data int8 was calibrated; `random` which outputs hang on
-    random numbers.
+    a network of the registry; `calibration` says on which data int8 was calibrated. `numbers` are what the
+    weights are stored in and what is computed in; None in records that do not say.
     """
 
     format: str
@@ -41,9 +41,9 @@ class MeasuredArtifact:
     export_max_abs_error: float
     tool_versions: dict[str, str]
     precision: str = "fp32"
+    numbers: Numbers | None = None
     source: str | None = None
     calibration: str | None = None
-    random: Random = field(default_factory=Random)
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class OutputCheck:
     `export.verify.deviation` judges it; None: cannot be told.
 
     `fp32_relative` is the largest difference from the output of the same network in fp32, over that one's spread: what
-    fp16 and int8 cost. None where the network is in fp32. `unverified` are the outputs that hang on random numbers, and
-    were compared with nothing.
+    fp16 and int8 cost. None where the network is in fp32. `unverified` are outputs that hang on random numbers, or that
+    differ where rounding may be the reason, each with the sentence that says so: they prove nothing, and fail nothing.
     """
 
     max_abs_error: float | None
@@ -74,7 +74,7 @@ class OutputCheck:
     tolerance: float  # of the spread
     failure: str | None
     fp32_relative: float | None = None
-    unverified: tuple[str, ...] = ()
+    unverified: dict[str, str] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:

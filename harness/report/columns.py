@@ -183,6 +183,12 @@ def _has_precisions(rows: Rows) -> bool:
     return any(row.record.case.precision != "fp32" for row in rows)
 
 
+def _has_other_numbers(rows: Rows) -> bool:
+    """Whether a network is in other numbers than those that were asked for, for its file came so."""
+    found = [(row.record.case.precision, row.record.artifact.numbers) for row in rows if row.record.artifact]
+    return any(numbers and precision == "fp32" and not numbers.are_fp32 for precision, numbers in found)
+
+
 def _words(key: str, path: str | Callable[[Row], Value], heading: str, text: Any = "{}", **more: Any) -> Column:
     """A column of words, that is in all forms."""
     return Column(key, path, heading, text, is_right=False, is_brief=True, **more)
@@ -201,6 +207,8 @@ COLUMNS: tuple[Column, ...] = (
     _words("model", "record.case.model", "Model", _model),
     Column("igc", "record.case.igc"),
     Column("precision", "record.case.precision"),
+    _words("weights_in", "record.artifact.numbers.weights", "Weights in", is_shown=_has_other_numbers),
+    _words("computed_in", "record.artifact.numbers.computes", "Computed in", is_shown=_has_other_numbers),
     _words("runtime", "record.case.runtime", "Runtime", lambda row: runtime_title(row.record)),
     Column("format", "record.case.format"),
     Column("provider", "record.case.provider"),

@@ -60,7 +60,7 @@ def _models(records: Sequence[Record]) -> list[Line]:
         found.append(
             {
                 "Model": record.case.model + (f", {record.case.igc}" if record.case.igc else ""),
-                "Format": f"{artifact.format}, {artifact.precision}",
+                "Format": f"{artifact.format}, {artifact.numbers or artifact.precision}",
                 "Opset": str(artifact.opset),
                 "Weights": artifact.source or artifact.weights,
                 **({"Calibration": artifact.calibration} if artifact.calibration else {}),

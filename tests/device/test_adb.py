@@ -150,4 +150,4 @@ def test_a_device_that_cannot_be_used_is_named_with_what_to_do(adb: FakeAdb, ser
 def test_without_an_adb_that_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ADBUTILS_ADB_PATH", str(tmp_path / "no-adb"))
     with pytest.raises(DeviceUnavailable, match=r"no adb.*ADBUTILS_ADB_PATH"):
-        AdbDevice("ABC123", server=Server(1))
+        AdbDevice("ABC123", server=Server(1, is_default=True))

@@ -16,7 +16,7 @@ from fake_adb import FakeAdb, serving
 from device import runner_call
 from device.adb import shell as adb_shell
 from device.adb.device import AdbDevice
-from device.adb.server import Connection, Server
+from device.adb.server import Attached, Connection, Server
 from device.adb.shell import Shell, ShellFlooded
 from device.errors import DeviceError, DeviceLost, NoAnswer, RunnerCrashed
 from device.host import HostDevice
@@ -39,7 +39,7 @@ def adb(tmp_path: Path) -> Iterator[FakeAdb]:
 
 @pytest.fixture
 def shell(adb: FakeAdb) -> Shell:
-    return Shell("ABC123", Server(adb.port))
+    return Shell(Attached("ABC123"), Server(adb.port))
 
 
 def test_an_answer_without_end_is_cut_off(shell: Shell) -> None:

@@ -14,6 +14,7 @@ from export import inputs, precision, verify
 from export.artifact import ExportError, read_artifact
 from export.caffe2.formats import AS_CONVERTED
 from export.calibration import Calibration
+from export.numbers import numbers_of
 from export.onnx.simplify import simplify
 from export.onnx.to_onnx import to_onnx
 from export.pipeline import STEPS, ExportOptions, export_model
@@ -288,7 +289,7 @@ def test_what_has_nothing_to_quantize_is_refused(tmp_path: Path) -> None:
 @lower_ones
 def test_what_is_quantized_or_halved_already_is_not_again(name: str, tmp_path: Path) -> None:
     once = into(name, small(17, PRODUCT), tmp_path)
-    assert precision.found_in(once) == name
+    assert numbers_of(once).computes == name
     with pytest.raises(PrecisionError, match="already: measure it as it is"):
         into(INT8, once, tmp_path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from click.testing import CliRunner, Result
 from fake_adb import FakeAdb, serving
 from programs import HEARS_CTRL_C, PATIENCE_S
 
+from device.adb import server
 from device.board import lifecycle
 from device.host import HostDevice
 from device.open import DEFAULT_BOARD, choose
@@ -182,12 +184,67 @@ def test_ten_passes_are_timed_but_for_rounds_on_a_computer_that_are_to_be_compar
 def test_a_named_device_comes_before_the_environments_and_that_before_the_attached(
     adb: FakeAdb, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert choose(()) == (DEFAULT_BOARD,)
     adb.devices["PHONE"] = "device"
     assert choose(()) == ("PHONE",)
     monkeypatch.setenv("ANDROID_SERIAL", "OTHER")
     assert choose(()) == ("OTHER",)
     assert choose(["host"]) == ("host",)
+
+
+def test_without_a_phone_it_is_the_emulated_board(adb: FakeAdb, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ANDROID_ADB_SERVER_PORT")
+    monkeypatch.setattr(server, "_DEFAULT_PORT", adb.port)
+    assert choose(()) == (DEFAULT_BOARD,)
+    adb.stop()
+    monkeypatch.setattr(server, "_USB_DEVICES", Path(os.devnull))
+    assert choose(()) == (DEFAULT_BOARD,)
+
+
+#: All ways to name an adb server, as options and as environment.
+NAMED_SERVERS = {
+    "option": (["--adb-server", "127.0.0.1:{port}"], {}),
+    "option-localhost": (["--adb-server", "localhost:{port}"], {}),
+    "port": ([], {"ANDROID_ADB_SERVER_PORT": "{port}"}),
+    "address": ([], {"ANDROID_ADB_SERVER_PORT": "{port}", "ANDROID_ADB_SERVER_ADDRESS": "localhost"}),
+    "socket": ([], {"ADB_SERVER_SOCKET": "tcp:{port}"}),
+    "socket-host": ([], {"ADB_SERVER_SOCKET": "tcp:localhost:{port}", "ANDROID_ADB_SERVER_PORT": "1"}),
+}
+
+
+@pytest.mark.parametrize("way", NAMED_SERVERS)
+@pytest.mark.parametrize("there", [True, False], ids=["no device", "no server"])
+@pytest.mark.parametrize("named", [[], ["--device", "all"], ["--device", "PHONE"]], ids=" ".join)
+def test_who_names_an_adb_server_gets_no_board_and_nothing_is_started(
+    adb: FakeAdb, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, way: str, there: bool, named: list[str]
+) -> None:
+    started, script = tmp_path / "started", tmp_path / "adb"
+    script.write_text(f"#!/bin/sh\ntouch {started}\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("ADBUTILS_ADB_PATH", str(script))
+    monkeypatch.delenv("ANDROID_ADB_SERVER_PORT")
+    arguments, environment = NAMED_SERVERS[way]
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value.format(port=adb.port))
+    if not there:
+        adb.stop()
+    options = [one.format(port=adb.port) for one in arguments] + named
+    result = run(*options, "--models", "clcnet-tiny", "--out", str(tmp_path / "run"))
+    assert result.exit_code == EXIT_DEVICE_UNAVAILABLE
+    assert ("no adb server answers" in one_line(result)) is not there
+    assert not started.exists()
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "spec", ["localfilesystem:/run/adb", "vsock:2:5037", "tcp:", "tcp:host:x", "5038", "tcp:a b:1"]
+)
+def test_an_adb_socket_that_is_none_of_tcps_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, spec: str, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ADB_SERVER_SOCKET", spec)
+    result = run("--models", "clcnet-tiny", "--out", str(tmp_path / "run"))
+    assert result.exit_code == EXIT_DEVICE_UNAVAILABLE
+    assert f"ADB_SERVER_SOCKET={spec}: only tcp:" in one_line(result)
 
 
 def test_several_attached_devices_and_none_named_is_a_usage_error_that_lists_them(adb: FakeAdb) -> None:
@@ -260,7 +317,8 @@ def test_a_senseless_option_is_a_usage_error(arguments: list[str]) -> None:
 def test_without_adb_a_phone_is_unavailable_and_the_line_says_what_to_set(
     adb: FakeAdb, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", "1")
+    monkeypatch.delenv("ANDROID_ADB_SERVER_PORT")
+    monkeypatch.setattr(server, "_DEFAULT_PORT", 1)  # where nothing answers
     monkeypatch.setenv("ADBUTILS_ADB_PATH", str(tmp_path / "none"))
     result = run("--device", "PHONE", "--models", "clcnet-tiny", "--out", str(tmp_path / "run"))
     assert result.exit_code == EXIT_DEVICE_UNAVAILABLE

@@ -17,7 +17,7 @@ from statistics import median
 import psutil
 import pytest
 from click.testing import CliRunner, Result
-from fake_adb import FakeAdb, Faults, serving
+from fake_adb import FakeAdb, Faults, Phone, serving
 from programs import HEARS_CTRL_C, PATIENCE_S
 
 from export.artifact import Artifact, ExportError
@@ -41,8 +41,9 @@ def run(*arguments: str) -> Result:
 class Server:
     """A scheduler or a worker in a process of its own; its first line says that it is up."""
 
-    def __init__(self, *arguments: str, port: int | None = None) -> None:
+    def __init__(self, *arguments: str, port: int | None = None, locks: Path | None = None) -> None:
         environment = os.environ | ({} if port is None else {"ANDROID_ADB_SERVER_PORT": str(port)})
+        environment |= {} if locks is None else {"TENPASS_LOCKS": str(locks)}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "harness", "farm", *arguments], stdout=subprocess.PIPE, text=True, env=environment
         )
@@ -79,8 +80,8 @@ def workers(scheduler: str) -> Iterator[Workers]:
     """Starts workers of this scheduler, by name; they are ended after the test."""
     with contextlib.ExitStack() as started:
 
-        def start(name: str, *arguments: str, port: int | None = None) -> Server:
-            server = Server("worker", "--scheduler", scheduler, "--name", name, *arguments, port=port)
+        def start(name: str, *arguments: str, port: int | None = None, locks: Path | None = None) -> Server:
+            server = Server("worker", "--scheduler", scheduler, "--name", name, *arguments, port=port, locks=locks)
             started.callback(server.end)
             return server
 
@@ -179,6 +180,36 @@ def test_devices_of_one_name_are_told_apart_by_their_workers(scheduler: str, wor
     result = run("--scheduler", scheduler, "--device", "host@three", *TINY)
     assert result.exit_code == EXIT_DEVICE_UNAVAILABLE
     assert "no device 'host@three'" in result.stderr
+
+
+def test_a_phone_that_two_workers_announce_is_measured_once_and_by_one_run(
+    scheduler: str, workers: Workers, tmp_path: Path
+) -> None:
+    """The workers have locks of their own, as on two hosts, and each its own adb server."""
+    phone = Phone(boot_id="the same", properties={"ro.serialno": "R58M"})
+    names = ("R58M", "192.168.1.7:5555")
+    with contextlib.ExitStack() as servers:
+        fakes = []
+        for name in names:
+            (tmp_path / name).mkdir()
+            fakes.append(servers.enter_context(serving(tmp_path / name, {name: "device"}, phones={name: phone})))
+            locks = tmp_path / f"locks-{name}"
+            locks.mkdir(mode=0o700)
+            workers(f"has {name}", port=fakes[-1].port, locks=locks)
+        out = tmp_path / "run"
+        result = run("--scheduler", scheduler, "--device", "all", *TINY, "--out", str(out))
+        assert result.exit_code == EXIT_OK, result.stderr
+        assert told(out) == [("R58M", 1, "ok")]
+        assert "192.168.1.7:5555 is the same device as R58M" in result.stderr
+        twice = run("--scheduler", scheduler, "--device", names[0], "--device", names[1], *TINY)
+        assert twice.exit_code == EXIT_USAGE
+        assert "are the same device" in twice.stderr
+        fakes[0].faults = HANGS
+        with _running("--scheduler", scheduler, "--device", names[0], *TINY, "--out", str(tmp_path / "first")):
+            until(lambda: started(fakes[0], 2))
+            result = run("--scheduler", scheduler, "--device", names[1], *TINY, "--out", str(tmp_path / "refused"))
+            assert result.exit_code == EXIT_DEVICE_UNAVAILABLE
+            assert "another worker of the farm has it" in result.stderr
 
 
 # --- what is lost

@@ -373,6 +373,14 @@ def test_a_device_that_says_more_than_anything_here_would_is_not_listened_to(pho
 
 
 @pytest.fixture
+def default_phone(adb: FakeAdb, monkeypatch: pytest.MonkeyPatch) -> AdbDevice:
+    """A phone of the server that adb's own tools would start."""
+    monkeypatch.delenv("ANDROID_ADB_SERVER_PORT")
+    monkeypatch.setattr(server, "_DEFAULT_PORT", adb.port)
+    return AdbDevice(PHONE, timeouts=PATIENT)
+
+
+@pytest.fixture
 def adb_that_starts_the_server(adb: FakeAdb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stands for adb: asked to start a server, it notes that, and the fake one is back."""
     asked, script = tmp_path / "asked", tmp_path / "adb"
@@ -390,7 +398,7 @@ def adb_that_starts_the_server(adb: FakeAdb, tmp_path: Path, monkeypatch: pytest
 
 
 def test_an_adb_server_that_goes_away_during_a_case_is_started_again_and_the_case_taken_again(
-    phone: AdbDevice, adb: FakeAdb, tiny: Artifact, adb_that_starts_the_server: Path
+    default_phone: AdbDevice, adb: FakeAdb, tiny: Artifact, adb_that_starts_the_server: Path
 ) -> None:
     stopped = threading.Event()
 
@@ -408,7 +416,7 @@ def test_an_adb_server_that_goes_away_during_a_case_is_started_again_and_the_cas
             adb.faults = Faults()
 
     with within(PATIENT.reconnect_s):
-        records = measured(phone, ExportedNetwork(tiny), before_turn=stop)
+        records = measured(default_phone, ExportedNetwork(tiny), before_turn=stop)
     assert told(records) == [(0, 1, "server_gone"), (0, 2, "ok"), (1, 1, "ok")]
     assert adb_that_starts_the_server.read_text().split() == ["-P", str(adb.port), "start-server"]
 
@@ -419,10 +427,20 @@ def test_a_server_that_runs_is_neither_ended_nor_started_again(phone: AdbDevice,
     assert not any(request.startswith(("host:kill", "host:reconnect-offline")) for request in adb.requests)
 
 
-def test_without_a_server_and_without_adb_the_device_is_given_up_in_time(phone: AdbDevice, adb: FakeAdb) -> None:
+def test_without_a_server_and_without_adb_the_device_is_given_up_in_time(
+    default_phone: AdbDevice, adb: FakeAdb
+) -> None:
     adb.stop()
     with within(1), pytest.raises(DeviceUnavailable, match="ADBUTILS_ADB_PATH"):
+        default_phone.reconnect(1)
+
+
+def test_a_named_server_that_goes_away_is_waited_for_and_none_is_started(phone: AdbDevice, adb: FakeAdb) -> None:
+    adb.stop()
+    with within(1), pytest.raises(DeviceUnavailable, match="no adb server answers"):
         phone.reconnect(1)
+    adb.start()
+    phone.reconnect(PATIENCE_S)
 
 
 def test_a_server_that_takes_requests_and_never_answers_is_given_up_in_time() -> None:
