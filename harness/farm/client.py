@@ -76,6 +76,11 @@ class Farm:
                 self._looked_s = time.monotonic()
             return self._places
 
+    def look(self) -> tuple[Place, ...]:
+        """Where devices are now."""
+        self._looked_s = float("-inf")
+        return self.places
+
     @property
     def devices(self) -> dict[str, Place]:
         """The devices there are now, by name: NAME@WORKER for those that several workers have."""

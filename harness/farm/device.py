@@ -197,4 +197,5 @@ class Board:
                 if limit.passed or self.device.stop.wait(_LOOK_EVERY_S):
                     raise
             else:
-                return
+                if self.device.place in self.device.farm.look():  # not where it ran: Dask knew of a newer worker first
+                    return
