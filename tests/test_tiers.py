@@ -12,7 +12,7 @@ from programs import PATIENCE_S
 FILE = "tests/device/test_wire_fuzz.py"  # has one long test
 
 
-@pytest.mark.parametrize("processes", ["1", pytest.param("0", marks=pytest.mark.long)])
+@pytest.mark.parametrize("processes", ["0", pytest.param("1", marks=pytest.mark.long)])
 def test_what_is_left_out_is_counted_by_file_unless_all_is_asked_for(processes: str) -> None:
     command = [sys.executable, "-m", "pytest", FILE, "-k", "no_test_at_all", "--numprocesses", processes]
     done = subprocess.run(

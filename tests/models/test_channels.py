@@ -234,6 +234,7 @@ def test_without_interlacing_the_outputs_may_see_differently_much() -> None:
 
 
 @cache
+@cache
 def measured_blocks(interlaced: bool) -> list[ChannelGraph]:
     network = clcnet_a() if interlaced else clcnet_ap()
     return [measured(block, block[0].in_channels, size=1) for block in network.blocks]  # size: a 3x3 of one pixel

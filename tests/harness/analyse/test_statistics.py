@@ -105,7 +105,7 @@ def test_the_same_samples_always_give_the_same_interval() -> None:
     assert summarise(samples) == summarise(samples)
 
 
-@pytest.mark.parametrize("n", [6, 7, 10, 20])
+@pytest.mark.parametrize("n", [6, 20, *(pytest.param(n, marks=pytest.mark.long) for n in (7, 10))])
 def test_the_interval_holds_the_true_median_in_95_of_100_cases(n: int) -> None:
     random = noise(n)
     intervals = [median_interval(random.lognormal(0, 0.5, n)) for _ in range(300)]

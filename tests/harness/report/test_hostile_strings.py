@@ -287,7 +287,7 @@ def test_a_terminal_shows_a_line_a_row_and_nothing_steers_it(name: str, kept: st
 
 
 #: Drawing takes seconds: of each kind of reader (a page, mathematics, fonts) one, and at length all.
-DRAWN = ("script", "signs", "wide")
+DRAWN = ("signs",)
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")  # fonts lack some of these signs
