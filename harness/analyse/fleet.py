@@ -11,7 +11,7 @@ from harness.analyse import warnings
 from harness.analyse.rows import MOST_SIDE_BY_SIDE, Row, by_device
 from harness.record.record import Record
 from harness.record.titles import case_runtime_title
-from harness.record.units import milliseconds
+from harness.record.units import factor, milliseconds
 
 #: A choice: enough to see what a fleet's troubles look like.
 MOST_IN_FULL = 4
@@ -87,6 +87,6 @@ def sentences(table: Sequence[Row]) -> list[str]:
         said.append(
             f"{one.title} on {len(times)} devices: {milliseconds(median(times))} ms in the middle, fastest on "
             f"{first.record.device.serial} ({milliseconds(times[0])} ms), slowest on {last.record.device.serial} "
-            f"({milliseconds(times[-1])} ms, {times[-1] / times[0]:.2f} times as long)."
+            f"({milliseconds(times[-1])} ms, {factor(times[-1] / times[0])} times as long)."
         )
     return said

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from device.records import Clock, Pass
+from device.records import Clock
 from harness.analyse import groups, warnings
-from harness.analyse.rows import BASELINE, Row
-from harness.analyse.statistics import Ratio, ratio, shown_ratio
+from harness.analyse.rows import BASELINE, Row, over
+from harness.analyse.statistics import Ratio, shown_ratio
 from harness.record.runtimes import is_papers
 from harness.record.titles import MEANING_OF_TIME, group_title
 from harness.record.units import milliseconds
@@ -65,20 +65,8 @@ def rankings(table: Sequence[Row]) -> list[Ranking]:
 
 def _ranking(rows: Sequence[Row]) -> Ranking:
     ranked = tuple(sorted(rows, key=lambda row: row.summary.median_ns if row.summary else 0.0))
-    over_next = _over(ranked[1], ranked[0]) if len(ranked) > 1 else None
+    over_next = over(ranked[1], ranked[0]) if len(ranked) > 1 else None
     return Ranking(ranked, over_next)
-
-
-def _over(row: Row, base: Row) -> Ratio | None:
-    """The row's time over the base's; None where no round has both, or times mean nothing."""
-    of_row, of_base = _samples(row), _samples(base)
-    if base.record.device.clock == "emulated" or not of_row.keys() & of_base.keys() or not _median_ns(base):
-        return None
-    return ratio(of_row, of_base)
-
-
-def _samples(row: Row) -> dict[int, tuple[Pass, ...]]:
-    return {one.round: one.measurement.samples for one in row.records if one.measurement and one.status == "ok"}
 
 
 def _median_ns(row: Row) -> float:
@@ -148,7 +136,7 @@ def how_sure(ranking: Ranking) -> str:
     elif row.record.device.clock == "instructions":
         text = "Modelled times repeat to a few parts in 10,000, so that the order is sure, on this board alone."
     else:
-        rounds = len(_samples(row))
+        rounds = len(groups.measured(row.records))
         processes = "one process" if rounds == 1 else f"{rounds} processes"
         within = "" if row.spread is None else f"; its passes differ by {row.spread.within:.2%} there"
         text = f"Measured in {processes}{within}. That makes no interval: --rounds 5 does."

@@ -12,7 +12,7 @@ from harness.record.titles import model_title
 
 @dataclass(frozen=True)
 class Point:
-    """One case with so many threads; `median_ns` is over the timed passes of all rounds.
+    """One case with so many threads; `median_ns` is over all rounds.
 
     `speed_up` is over one thread, None where that was not measured, or times mean nothing.
     """
@@ -49,9 +49,9 @@ def sweeps(records: Sequence[Record]) -> list[list[Sweep]]:
 
 def _sweep(network: Sequence[Record]) -> Sweep:
     medians_ns = {
-        rounds[0].case.threads: groups.median_ns(samples)
+        rounds[0].case.threads: median_ns
         for rounds in groups.by_case(network)
-        if (samples := groups.timed_passes(rounds))
+        if (median_ns := groups.median_ns(rounds)) is not None
     }
     one_ns = medians_ns.get(1) if network[0].device.clock != "emulated" else None
     points = [

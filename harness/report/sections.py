@@ -18,6 +18,7 @@ from harness.report import columns, measured, plots, time_spent
 from harness.report import document as doc
 from harness.report.versions import versions
 from models.paper import table6_device
+from toolchain.figures import significant
 
 MOST_IN_TITLE = 4  # a choice: of more devices the title says how many
 
@@ -39,7 +40,7 @@ NOT_HARDWARE: dict[Clock, doc.Text] = {
 }
 
 OVERVIEW_MEANS = (
-    "Mean in ms, and in brackets the time relative to MobileNet on the same device. Each device has a column of its "
+    "Median in ms, and in brackets the time relative to MobileNet on the same device. Each device has a column of its "
     "own: times may be compared down a column, never across devices or clocks."
 )
 
@@ -157,7 +158,7 @@ def table6(rows: Sequence[Row]) -> list[doc.Block]:
     if len(devices) == 1:
         return list(tables)
     in_groups = [doc.Group(of[0].record.device.serial, (one,)) for of, one in zip(devices, tables, strict=True)]
-    caption = "All devices: mean in ms, and in brackets relative to MobileNet"
+    caption = "All devices: median in ms, and in brackets relative to MobileNet"
     return [doc.paragraph(OVERVIEW_MEANS), columns.overview(rows, caption), *in_groups]
 
 
@@ -186,7 +187,7 @@ def _described(device: DeviceInfo) -> str:
     """What a device is, in a line: "QEMU virt, cortex-a7 (armeabi-v7a; Cortex-A7; 995 MiB; Linux 6.1)"."""
     runs = [(part or "unknown core", len(list(of))) for part, of in itertools.groupby(it.part for it in device.cores)]
     cores = ", ".join(part if count == 1 else f"{count} x {part}" for part, count in runs)
-    ram = f"{device.ram_bytes / 2**20:.0f} MiB" if device.ram_bytes else "memory unknown"
+    ram = f"{significant(device.ram_bytes / 2**20)} MiB" if device.ram_bytes else "memory unknown"
     return f"{device.model} ({device.abi}; {cores}; {ram}; {device.os})"
 
 
