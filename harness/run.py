@@ -1,7 +1,7 @@
 """Measures networks on an ARM device and writes Table 6 of the clcNet paper again.
 
 Exports what is not up to date, pushes what the device lacks, times ten passes of each network in a native runner
-there, checks the outputs against PyTorch's, and leaves records, tables and plots in a folder below results/.
+there, checks the outputs against the reference's, and leaves records, tables and plots in a folder below results/.
 
 Exit codes: 0 all is well; 1 some case failed or was not measured; 2 usage; 3 device unavailable.
 """

@@ -140,8 +140,7 @@ def _samples(rounds: Sequence[Record]) -> _Rounds:
 def _row(rounds: tuple[Record, ...], baseline: _Rounds, in_fp32: _Rounds, limits: Limits, *, beside_paper: bool) -> Row:
     first, samples = rounds[0], _samples(rounds)
     spec = network_spec(first)
-    as_in_paper = beside_paper and first.case.igc in (None, IGC[0]) and first.case.precision == "fp32"
-    paper_ms = _paper_ms(spec) if as_in_paper else None
+    paper_ms = _paper_ms(spec) if beside_paper and is_as_in_paper(first) else None
     paper_baseline_ms = _paper_ms(registry.get(BASELINE))
     return Row(
         records=rounds,
@@ -168,6 +167,16 @@ def _ratio(first: Record, samples: _Rounds, base: _Rounds) -> Ratio | None:
         return ratio(samples, base)
     except ValueError:
         return None
+
+
+def is_as_in_paper(record: Record) -> bool:
+    """Whether a network is computed as the paper did: in fp32, convolutions that are interlaced as grouped ones."""
+    return record.case.igc in (None, IGC[0]) and record.case.precision == "fp32"
+
+
+def is_of_table6(row: Row) -> bool:
+    """Whether the paper's Table 6 has the network, in whatever way it is computed here."""
+    return _paper_ms(row.spec) is not None
 
 
 def _paper_ms(spec: ModelSpec | None) -> float | None:

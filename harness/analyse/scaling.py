@@ -73,12 +73,12 @@ def cautions(records: Sequence[Record]) -> list[str]:
         return ["Times mean nothing here, so that no speed-up is shown."]
     if device.clock == "instructions":
         return [
-            "This board has one core, and its clock counts the instructions executed there: the threads share the one "
-            "core. What is above the time of one thread is what dividing the work costs; what threads gain on a "
-            "device with several cores cannot be seen here."
+            "This board's clock counts the instructions executed on its one core: the threads share it. What is above "
+            "the time of one thread is what dividing the work costs; what threads gain on a device with several cores "
+            "cannot be seen here."
         ]
     said = []
-    crowded = [it for it in groups.measured(records) if it.measurement and it.case.threads > _cpus(it)]
+    crowded = [it for it in groups.measured(records) if it.measurement and 0 < _cpus(it) < it.case.threads]
     if crowded:
         least = min(map(_cpus, crowded))
         cpus = "1 CPU" if least == 1 else f"{least} CPUs"
@@ -91,5 +91,5 @@ def cautions(records: Sequence[Record]) -> list[str]:
 
 
 def _cpus(record: Record) -> int:
-    """On how many CPUs the kernel let the runner run."""
+    """On how many CPUs the kernel let the runner run; 0 is unknown."""
     return record.measurement.cpu_mask.bit_count() if record.measurement else 0

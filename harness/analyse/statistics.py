@@ -30,7 +30,7 @@ FEWEST_ROUNDS_FOR_INTERVAL = 3
 #: Iglewicz and Hoaglin 1993, How to Detect and Handle Outliers; NIST/SEMATECH e-Handbook, 1.3.5.17.
 OUTLIER_SCORE = 3.5
 
-#: A choice: where times repeat to a few parts in 100,000 a score above 3.5 is noise about nothing.
+#: A choice: where times hardly differ at all, as on a clock that counts instructions, a score above 3.5 says nothing.
 OUTLIER_LEAST = 0.01
 
 #: A choice: of fewer, two that are close by chance make another an outlier (29 % of simulated normal samples of three).

@@ -54,17 +54,21 @@ def markdown(comparison: Comparison) -> str:
 
 
 def _legend(comparison: Comparison) -> list[str]:
-    exact = [case for case in comparison.cases if case.difference is not None and case.is_exact]
+    compared = [case for case in comparison.cases if case.difference is not None]
+    timed = [case for case in compared if not case.is_exact]
     lines = []
-    if len(exact) < sum(case.difference is not None for case in comparison.cases):
+    if timed:
         lines.append(
-            "Times are those of the quick passes (a tenth is quicker), without what other programs took of them; a "
-            f"difference counts from a factor of {comparison.factor:g} on, where a test over the rounds says so, too."
+            "Times of hardware are those of the quick passes (a tenth is quicker), without what other programs took of "
+            f"them, where that is known; a difference counts from a factor of {comparison.factor:g} on, where a test "
+            "over the rounds says so, too."
         )
-    if exact:
+    if any(case.difference and case.difference.low is None for case in timed):
+        lines.append("~: there are too few rounds for an interval and a test.")
+    if len(timed) < len(compared):
         lines.append(
-            "Figures without an interval are exact, medians over all passes; a difference counts from a factor of "
-            f"{comparison.exact_factor:g} on."
+            "Modelled times and counted instructions are exact, medians over all passes; a difference counts from a "
+            f"factor of {comparison.exact_factor:g} on."
         )
     return lines
 

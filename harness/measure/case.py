@@ -25,6 +25,7 @@ from harness.measure.progress import Watcher
 from harness.record.case import MORE_WARMUP, WARMUP, Case
 from harness.record.plan import CaseRound, Limits, Plan
 from harness.record.record import SCHEMA_VERSION, Record
+from harness.record.titles import reference_title
 from harness.record.units import milliseconds, size
 
 #: Hears of each event from the runner, of bytes pushed, and of the state of a device that is waited for and the seconds
@@ -219,9 +220,7 @@ def _checked(record: Record, network: Network, request: RunRequest) -> Record:
     check = network.check(request.output_path, record.measurement)
     if check.failure is None:
         return replace(record, check=check)
-    is_own = record.artifact is not None and record.artifact.source is not None
-    expected = "what ONNX Runtime computed here" if is_own else "the network that PyTorch computed"
-    error = f"this is not {expected}: {check.failure}"
+    error = f"the output is not {reference_title(record)}: {check.failure}"
     return replace(record, check=check, status="output_wrong", error=error)
 
 

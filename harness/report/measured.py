@@ -37,11 +37,15 @@ _SOURCE: dict[CountsFrom, str] = {
 def counts(records: Sequence[Record]) -> list[Block]:
     """A table for each group of comparable cases, and why others have no counts; empty where none were asked for."""
     found = counting.counted(records)
+    beside_mobilenet = (
+        *(emphasis("Relative to MobileNet"), " is the ratio of the instructions, on the same device, in the same "),
+        "runtime, with the same number of threads.",
+    )
+    has_ratios = any(counting.relative(case, cases) for cases in found for case in cases)
     introduction = paragraph(
         "Counts of one pass, all threads of the runner together: the median over the timed passes of all rounds, and "
         "in brackets the spread, which is the largest less the smallest over the median. ",
-        emphasis("Relative to MobileNet"),
-        " is the ratio of the instructions, on the same device, in the same runtime, with the same number of threads.",
+        *(beside_mobilenet if has_ratios else ()),
     )
     reasons = counting.reasons_for_none(records).items()
     return [
@@ -111,10 +115,15 @@ def sizes(rows: Sequence[Row]) -> list[Block]:
     found = file_sizes(rows)
     if not found:
         return []
-    introduction = (
-        "A megabyte is 1,000,000 bytes. A parameter is 4 bytes in fp32; the paper's clcNet files are larger than its "
-        "own parameter counts fill."
+    larger = [
+        size.title
+        for size in found
+        if size.paper_megabytes and size.paper_params and size.paper_megabytes * 1e6 > 1.05 * 4 * size.paper_params
+    ]
+    papers = (
+        f" The paper's files of {', '.join(larger)} are larger than its own parameter counts fill." if larger else ""
     )
+    introduction = f"A megabyte is 1,000,000 bytes. A parameter is 4 bytes in fp32.{papers}"
     return [paragraph(introduction), table_of([_size(size) for size in found], drops_empty=True)]
 
 
@@ -148,9 +157,10 @@ def statistics(rows: Sequence[Row]) -> list[Block]:
         if row.summary
     ]
     introduction = (
-        "Times in ms, over the timed passes of all rounds. The interval is a bootstrap's, where there are six passes "
-        "and more. Outliers have a modified z-score above 3.5 (Iglewicz and Hoaglin 1993) and are 1 % and more off the "
-        "median; they are marked, and count like all others."
+        "Times in ms, over the timed passes of all rounds; of several rounds the median is the geometric mean of "
+        "theirs. Its interval is over the rounds, where there are three and more, and of a single round over its "
+        "passes, where there are six and more. Outliers have a modified z-score above 3.5 (Iglewicz and Hoaglin 1993) "
+        "and are 1 % and more off the median; they are marked, and count like all others."
     )
     return [paragraph(introduction), table_of(lines)] if lines else []
 
@@ -161,7 +171,7 @@ def _statistics(found: Summary) -> Line:
         "Median": milliseconds(found.median_ns),
         "95 % interval of the median": " to ".join(map(milliseconds, found.interval_ns or ())) or NOTHING,
         "Mean": milliseconds(found.mean_ns),
-        "MAD": milliseconds(found.mad_ns),
+        "MAD": milliseconds(found.mad_ns, 3),
         "Min": milliseconds(found.min_ns),
         "Max": milliseconds(found.max_ns),
         "CV": NOTHING if found.cv is None else units.percent(found.cv, decimals=2),

@@ -58,7 +58,8 @@ def write(by_device: ByDevice, folder: Path) -> list[Path]:
 
 
 def document(by_device: ByDevice, measured: Sequence[Interleaved]) -> Document:
-    lead = (
+    single = [row for rows in by_device.values() for row in rows if row.record.case.threads == 1]
+    lead: tuple[Block, ...] = (
         paragraph(
             *(
                 code("grouped"),
@@ -68,8 +69,7 @@ def document(by_device: ByDevice, measured: Sequence[Interleaved]) -> Document:
             *(code("fused"), ": one operator for the chain of blocks. All in ONNX Runtime. The line to reach is the "),
             "ratio of the mult-adds to MobileNet's, as if nothing but arithmetic took time.",
         ),
-        paragraph("Median time over MobileNet's, one thread:"),
-        summary(by_device),
+        *((paragraph("Median time over MobileNet's, one thread:"), summary(by_device)) if single else ()),
     )
     found = [Section(serial, (*_device(rows), _table(rows))) for serial, rows in by_device.items()]
     if measured:
@@ -79,9 +79,8 @@ def document(by_device: ByDevice, measured: Sequence[Interleaved]) -> Document:
         )
         in_turn = table_of([_interleaved(pair) for pair in measured])
         found.append(Section("This machine, pass by pass in turn", (paragraph(how), in_turn)))
-    single = [row for rows in by_device.values() for row in rows if row.record.case.threads == 1]
-    explained = tuple(sections.gains_explained(single))
-    found.append(Section("What is the network's, and what the kernel's", explained))
+    if explained := tuple(sections.gains_explained(single)):
+        found.append(Section("What is the network's, and what the kernel's", explained))
     return Document("Interlaced grouped convolution, three ways", lead, tuple(found))
 
 
@@ -109,8 +108,8 @@ def _device(rows: Sequence[Row]) -> list[Block]:
     device = rows[0].record.device
     cores = f"{len(device.cores)} core{'' if len(device.cores) == 1 else 's'}"
     text = f"{device.model}, {device.abi}, {cores}; measured on {MEANING_OF_TIME[device.clock]}."
-    if device.clock == "instructions":
-        text += " It has one core: two threads share it, so that their row shows what they cost, not what they gain."
+    if len(device.cores) == 1 and any(row.record.case.threads > 1 for row in rows):
+        text += " Threads share its one core, so that what several show is what they cost, not what they gain."
     return [paragraph(text)]
 
 

@@ -54,9 +54,8 @@ def document(checked: Selfcheck) -> Document:
         _targets(found),
     ]
     if device.clock != "emulated" and any(it.met is None for it in found):
-        lead.append(
-            paragraph("What cannot be told was disturbed by something else at work there: repeat it when it is idle.")
-        )
+        why = "What cannot be told was disturbed, or its interval reaches beyond what is wanted: repeat it when idle."
+        lead.append(paragraph(why))
     errors = [case.counters_error for case in checked.samples if case.counters_error]
     sample: list[Block] = [
         paragraph(

@@ -117,7 +117,7 @@ LATENCY = Plot(
     "latency-vs-mult-adds",
     "Latency against mult-adds",
     "Each panel has a scale of its own: times of different devices, runtimes and clocks are not comparable. A network "
-    "above the line through its neighbours is slower than its cost promises.",
+    "above a line through others takes longer than its cost promises.",
     _draw,
     _describe,
 )

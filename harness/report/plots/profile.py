@@ -95,7 +95,7 @@ def _describe(_: Rows, records: Records) -> str:
         for case in cases:
             largest = profile.by_operator(case.profile)[:_OPERATORS_NAMED]
             named = ", ".join(f"{_op(time.op)} {percent(time.share, decimals=0)}" for time in largest)
-            told.append(f"{case.title}: {milliseconds(case.pass_ns)} ms a profiled pass, most of it {named}")
+            told.append(f"{case.title}: {milliseconds(case.pass_ns)} ms a profiled pass, its largest parts {named}")
         lines.append(f"{group_title(cases[0].record)}: {'; '.join(told)}.")
     return " ".join(lines)
 

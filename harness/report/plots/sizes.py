@@ -63,4 +63,9 @@ def _describe(rows: Rows, _: Records) -> str:
     return f"{'; '.join(told)}."
 
 
-SIZES = Plot("sizes", "Sizes", "The orange line is the ONNX file of the paper, where it prints one.", _draw, _describe)
+def _caption(rows: Rows) -> str:
+    has_papers = any(size.paper_megabytes is not None for size in sizes.file_sizes(rows))
+    return "An orange line is the ONNX file of the paper, where it prints one." if has_papers else "The files' sizes."
+
+
+SIZES = Plot("sizes", "Sizes", _caption, _draw, _describe)

@@ -62,7 +62,7 @@ def _speeds(compared: Sequence[Row]) -> list[_Bars]:
     if paper:
         bars.append((f"paper: {table6_device().short_title} (Table 6)", PAPER, paper))
     promised = {row.title: 1 / line for row in compared if (line := promise(row, baseline)) is not None}
-    return [*bars, ("promised by the mult-adds", PROMISE, promised)]
+    return [*bars, ("promised by the mult-adds", PROMISE, promised)] if promised else bars
 
 
 def _speed_bars(axes: Axes, bars: Sequence[_Bars], titles: Sequence[str]) -> None:
