@@ -12,6 +12,7 @@ from harness.analyse.slower import EXACT_FACTOR, FACTOR, WORDS
 from harness.compare import formats, two_runs
 from harness.compare.two_runs import ComparedCase, Run
 from harness.record import plan
+from harness.record.differences import device_differences
 from harness.record.errors import UsageError
 from harness.record.record import Record
 from harness.record.titles import MEANING_OF_TIME, model_title
@@ -105,7 +106,7 @@ def _points(measured: Sequence[tuple[Run, tuple[Record, ...]]], factor: float, e
 
 def _other(then: Sequence[Record], now: Sequence[Record]) -> list[str]:
     """What makes two points no points of one line."""
-    device = two_runs.device_differences(then[0].device, now[0].device)
+    device = device_differences(then[0].device, now[0].device)
     files = two_runs.changed_network(then, now)
     return [*(["device"] if device else []), *(["model files"] if files and not files.is_rounding else [])]
 

@@ -10,6 +10,7 @@ from harness.analyse import fleet, gains, groups, ranking
 from harness.analyse.ranking import AGREES_WITHIN, MODELLED_REPEAT, Ranking, agrees_with_paper, has_papers_core
 from harness.analyse.rows import BASELINE, MOST_SIDE_BY_SIDE, Row, by_device, is_baseline, is_of_table6
 from harness.analyse.statistics import shown_ratio
+from harness.record.command import command
 from harness.record.plan import Plan, missing_cases, sequential
 from harness.record.record import Record
 from harness.record.titles import MEANING_OF_TIME, case_runtime_title, reference_title, runtime_title
@@ -66,7 +67,7 @@ def run_document(
         ("What the harness itself took", measured.cost_of_the_harness(some)),
         ("Notes", _notes(some_rows)),
         ("Versions and hashes", versions(plan, some)),
-        ("Run it again", [doc.Code(" ".join(plan.command.split()))]),
+        ("Run it again", [doc.Code(plan.script or command(plan))]),
     ]
     sections = tuple(doc.Section(title, tuple(blocks)) for title, blocks in found if blocks)
     return doc.Document(_title(plan, rows), tuple(_lead(plan, records, rows)), sections)

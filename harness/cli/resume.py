@@ -1,0 +1,93 @@
+"""A run that is taken up again: as it was planned, and what may be said to that beside --resume."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.cli.where import Where
+from harness.record.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.cli.run import RunOptions
+    from harness.record.plan import Plan
+
+
+def plan_to_resume(options: RunOptions, folder: Path) -> tuple[Plan, Where]:
+    """The plan of the run in `folder`, and where its devices are had, as recorded.
+
+    What was said for when something fails is taken in place of that; all else that was said must be what the plan
+    says. Raises UsageError, in the words of the command line, where it is not.
+    """
+    from harness.measure.cases import Choices
+    from harness.measure.planning import plan_of
+    from harness.record import command
+    from harness.record import plan as plans
+    from harness.record.differences import differences, require_same
+    from models.spec import ModelError
+
+    recorded = plans.read(folder)
+    where = options.where if options.where.recorded else Where.of(recorded.where, options.where.wait_s)
+    choices, said = options.choices, set(options.said)
+    timeouts = replace(
+        recorded.timeouts,
+        command_s=(choices if "command_timeout_s" in said else recorded).timeouts.command_s,
+        reconnect_s=(choices if "reconnect_timeout_s" in said else recorded).timeouts.reconnect_s,
+    )
+    planned = replace(recorded, timeouts=timeouts, reboot=choices.reboot if "reboot" in said else recorded.reboot)
+    if options.out is not None and options.out.resolve() != folder.resolve():
+        raise UsageError(f"--out {options.out}: a run that is taken up goes on in its own folder; leave --out out")
+    known = {field.name for field in fields(Choices)}
+    asked = [param for param in click.get_current_context().command.params if param.name in options.planned]
+    if not asked:
+        return planned, where
+    context = click.get_current_context()
+    then = context.command.make_context("run", command.words(command.options_of(replace(recorded, where={}))))
+    given = {name: value for name, value in then.params.items() if name in known}
+    given |= {param.name: context.params[param.name] for param in asked if param.expose_value and param.name in known}
+    given["formats"] = {**then.params["formats"], **{_runtime(it): _value(context, it) for it in asked if _runtime(it)}}
+    contradictions = [line for param in asked for line in _contradiction(param, context, then)]
+    try:
+        devices = where.choose(options.devices) if "devices" in said else recorded.devices
+        now = plan_of(Choices(**given), lambda: devices, recorded.run, recorded.command)
+        found = differences(recorded, replace(now, networks=recorded.networks))
+    except (UsageError, ModelError):
+        if not contradictions:
+            raise
+        found = contradictions
+    if found and contradictions:
+        raise UsageError(f"--resume {folder}: {'; '.join(contradictions)}; leave that out, or start a new run with it")
+    require_same(recorded, now, folder)
+    return planned, where
+
+
+def _contradiction(param: click.Parameter, now: click.Context, then: click.Context) -> Iterator[str]:
+    """What was said of an option now, and what the run has."""
+    if _value(now, param) != _value(then, param):
+        yield f"{_shown(param, now)} was asked for, but the run has {_shown(param, then) or f'no {param.opts[0]}'}"
+
+
+def _value(context: click.Context, param: click.Parameter) -> Any:
+    runtime = _runtime(param)
+    return context.params["formats"][runtime] if runtime else context.params[param.name or ""]
+
+
+def _runtime(param: click.Parameter) -> str:
+    """Whose format the option chooses, as --caffe2-convolution does; empty for what chooses none."""
+    return "" if param.expose_value else (param.name or "").partition("_")[0]
+
+
+def _shown(param: click.Parameter, context: click.Context) -> str:
+    """An option with its value, as it is typed; empty where it is not there."""
+    value = _value(context, param)
+    if value is None or value is False or value == ():
+        return ""
+    if value is True:
+        return param.opts[0]
+    values = value if param.multiple else [",".join(map(str, value)) if isinstance(value, tuple) else value]
+    texts = (f"{one:g}" if isinstance(one, float) else str(one) for one in values)
+    return " ".join(f"{param.opts[0]} {text}" for text in texts)
