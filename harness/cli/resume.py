@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,34 +41,40 @@ def plan_to_resume(options: RunOptions, folder: Path) -> tuple[Plan, Where]:
     planned = replace(recorded, timeouts=timeouts, reboot=choices.reboot if "reboot" in said else recorded.reboot)
     if options.out is not None and options.out.resolve() != folder.resolve():
         raise UsageError(f"--out {options.out}: a run that is taken up goes on in its own folder; leave --out out")
-    known = {field.name for field in fields(Choices)}
-    asked = [param for param in click.get_current_context().command.params if param.name in options.planned]
+    context = click.get_current_context()
+    asked = [param for param in context.command.params if param.name in options.planned]
     if not asked:
         return planned, where
-    context = click.get_current_context()
     then = context.command.make_context("run", command.words(command.options_of(replace(recorded, where={}))))
-    given = {name: value for name, value in then.params.items() if name in known}
-    given |= {param.name: context.params[param.name] for param in asked if param.expose_value and param.name in known}
-    given["formats"] = {**then.params["formats"], **{_runtime(it): _value(context, it) for it in asked if _runtime(it)}}
-    contradictions = [line for param in asked for line in _contradiction(param, context, then)]
-    try:
-        devices = where.choose(options.devices) if "devices" in said else recorded.devices
-        now = plan_of(Choices(**given), lambda: devices, recorded.run, recorded.command)
-        found = differences(recorded, replace(now, networks=recorded.networks))
-    except (UsageError, ModelError):
-        if not contradictions:
-            raise
-        found = contradictions
-    if found and contradictions:
-        raise UsageError(f"--resume {folder}: {'; '.join(contradictions)}; leave that out, or start a new run with it")
-    require_same(recorded, now, folder)
+
+    def plan_with(params: Sequence[click.Parameter]) -> Plan:
+        """The plan of then, but for what was said now of these options."""
+        given = {field.name: then.params[field.name] for field in fields(Choices)}
+        given["formats"] = {**given["formats"], **{_runtime(it): _value(context, it) for it in params if _runtime(it)}}
+        given |= {it.name: context.params[it.name] for it in params if it.name in given}
+        is_elsewhere = any(it.name == "devices" for it in params)
+        devices = where.choose(options.devices) if is_elsewhere else recorded.devices
+        return plan_of(Choices(**given), lambda: devices, recorded.run, recorded.command)
+
+    def is_other(params: Sequence[click.Parameter]) -> bool:
+        try:
+            return bool(differences(recorded, replace(plan_with(params), networks=recorded.networks)))
+        except (UsageError, ModelError):
+            return True
+
+    if is_other(asked):
+        differing = [param for param in asked if _value(context, param) != _value(then, param)]
+        others = [param for param in differing if is_other([param])] or differing
+        if others:
+            said_now = "; ".join(_contradiction(param, context, then) for param in others)
+            raise UsageError(f"--resume {folder}: {said_now}; leave that out, or start a new run with it")
+        require_same(recorded, plan_with(asked), folder)
     return planned, where
 
 
-def _contradiction(param: click.Parameter, now: click.Context, then: click.Context) -> Iterator[str]:
+def _contradiction(param: click.Parameter, now: click.Context, then: click.Context) -> str:
     """What was said of an option now, and what the run has."""
-    if _value(now, param) != _value(then, param):
-        yield f"{_shown(param, now)} was asked for, but the run has {_shown(param, then) or f'no {param.opts[0]}'}"
+    return f"{_shown(param, now)} was asked for, but the run has {_shown(param, then) or f'no {param.opts[0]}'}"
 
 
 def _value(context: click.Context, param: click.Parameter) -> Any:

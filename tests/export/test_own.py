@@ -637,7 +637,8 @@ def test_resume_refuses_another_file_other_sizes_and_other_models(
     again = ("--device", "host", "--passes", "1", "--seed", str(seed), "--resume", out)
     result = run(*again, "--model", tmp_path / "text.onnx", "--dim", "sequence=5")
     assert result.exit_code == EXIT_USAGE
-    assert "--model text: sha256 " in result.stderr
+    assert "--dim sequence=5 was asked for, but the run has --dim text:sequence=4;" in result.stderr
+    assert run("--resume", out, "--dim", "sequence=4", "--rounds", "2").stderr.count("was asked for") == 1
     saved(embedding(sizes=["batch", 4]), tmp_path, "text")
     result = run("--resume", out)
     assert result.exit_code == EXIT_USAGE
