@@ -254,7 +254,7 @@ COLUMNS: tuple[Column, ...] = (
         is_shown=_has_precisions,
     ),
     Column(
-        *("mean_ns", "summary.mean_ns", lambda rows: f"{_of_passes('Mean', rows)}, as in the paper"),
+        *("mean_ns", "summary.mean_ns", lambda rows: f"{_of_passes('Mean', rows)}, the paper's figure"),
         shown=milliseconds,
         unit="ms",
         is_shown=_has("paper_ms"),

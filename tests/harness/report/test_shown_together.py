@@ -88,7 +88,7 @@ def test_in_table_6(rows: list[Row]) -> None:
 def test_the_mean_of_ten_is_named_as_the_papers_and_never_alone_beside_a_ratio(rows: list[Row]) -> None:
     for table in tables(rows):
         means = [heading for heading in table.headings if "Mean" in heading]
-        assert all("as in the paper" in heading for heading in means)
+        assert all("the paper's figure" in heading for heading in means)
         assert any(heading.startswith("Median") for heading in table.headings)
     for text in (terminal.table(sections.brief_table(rows)), latex.rendered(columns.table6(rows), "", "tab:t")):
         assert "Median of 3" in text
