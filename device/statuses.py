@@ -41,7 +41,7 @@ STATUSES = {
         Status("timed_out", "the runner hung, or took longer than --timeout; it has been ended"),
         Status("wire_broken", "what the runner said breaks the protocol; none of it is used"),
         Status("counts_wrong", "the emulator's counts do not fit the passes"),
-        Status("output_wrong", "the output is not what PyTorch computed", ("harness",)),
+        Status("output_wrong", "the output is not the reference's", ("harness",)),
         Status("bad_conditions", "--strict, and the conditions were bad", ("harness",)),
         Status("export_failed", "the network could not be exported", ("harness",)),
         Status("no_bundle", "there is no runner for the device's ABI and this runtime"),

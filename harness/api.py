@@ -6,7 +6,7 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +91,8 @@ def benchmark(
         name = Path(out).name if out else "benchmark"
         command = shlex.join(["python", *sys.argv])
         plan = plan_of(choices, lambda: choose(named, attachment.server, progress.say), name, command)
+        if any(Path(scratch).resolve() in Path(own.path).parents for own in plan.own_models):
+            plan = replace(plan, script=command)  # its files are gone when it ends
         folder = new_folder(Path(out) if out else Path(scratch, "run"), plan.devices)
         sessions = sessions_here(attachment)
         result = measure_plan(plan, folder, progress, sessions, is_resumed=False)

@@ -1,7 +1,7 @@
 """Measures networks on an ARM device and writes Table 6 of the clcNet paper again.
 
 Exports what is not up to date, pushes what the device lacks, times ten passes of each network in a native runner
-there, checks the outputs against PyTorch's, and leaves records, tables and plots in a folder below results/.
+there, checks the outputs against the reference's, and leaves records, tables and plots in a folder below results/.
 
 Exit codes: 0 all is well; 1 some case failed or was not measured; 2 usage; 3 device unavailable.
 """
@@ -20,6 +20,7 @@ from harness.cli.result import print_result
 from harness.cli.run import RunOptions, run_command
 
 if TYPE_CHECKING:
+    from harness.cli.where import Where
     from harness.record.plan import Plan
 
 
@@ -30,10 +31,10 @@ def run(options: RunOptions) -> int:
     from harness.measure.run import measure_plan
     from harness.report.write import write
 
-    plan, folder = _plan_and_folder(options)
+    plan, folder, where = _plan_and_folder(options)
     display, is_resumed = Display(), options.resume is not None
     try:
-        with display.shown(), options.where.sessions() as sessions:
+        with display.shown(), where.sessions() as sessions:
             result = measure_plan(plan, folder, display, sessions, is_resumed=is_resumed)
     finally:
         with contextlib.suppress(OSError):
@@ -53,20 +54,19 @@ def _only(options: RunOptions) -> int:
     return clean_devices(options.devices, options.where, options.choices.boards or 1, options.choices.timeouts)
 
 
-def _plan_and_folder(options: RunOptions) -> tuple[Plan, Path]:
-    """What is to be measured, and the folder for it. Raises UsageError and DeviceError's children."""
+def _plan_and_folder(options: RunOptions) -> tuple[Plan, Path, Where]:
+    """What is to be measured, the folder for it, and where. Raises UsageError and DeviceError's children."""
+    from harness.cli.resume import plan_to_resume
     from harness.measure.planning import plan_of
-    from harness.record import plan as plans
     from harness.record.run_folder import new_folder
 
-    choices = options.choices
-    if options.resume is not None and not options.is_plan_given:
-        recorded = plans.read(options.resume)
-        return replace(recorded, timeouts=choices.timeouts, reboot=choices.reboot), options.resume
+    if options.resume is not None:
+        plan, where = plan_to_resume(options, options.resume)
+        return plan, options.resume, where
     command = shlex.join(["python", "-m", "harness.run", *sys.argv[1:]])
-    plan = plan_of(choices, lambda: options.where.choose(options.devices), run="", command=command)
-    folder = options.resume or new_folder(options.out, plan.devices)
-    return replace(plan, run=folder.name), folder
+    plan = plan_of(options.choices, lambda: options.where.choose(options.devices), run="", command=command)
+    folder = new_folder(options.out, plan.devices)
+    return replace(plan, run=folder.name, where=options.where.recorded), folder, options.where
 
 
 run.__doc__ = __doc__

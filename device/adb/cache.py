@@ -22,6 +22,7 @@ from device.device import OnBytes
 from device.errors import DeviceUnavailable, NoSpace, PushCorrupted, PushFailed
 from device.records import RunRequest
 from device.timeouts import Timeouts
+from toolchain.figures import size
 from toolchain.files import File
 
 REMOTE_ROOT = PurePosixPath("/data/local/tmp/tenpass")
@@ -151,7 +152,7 @@ class FileCache:
             free_bytes = self._free_bytes() or 0
         if free_bytes < size_bytes + headroom_bytes:
             raise NoSpace(
-                f"{self._name}: {size_bytes / 1e6:.1f} MB must be pushed and {free_bytes / 1e6:.1f} MB are free; make "
+                f"{self._name}: {size(size_bytes)} must be pushed and {size(free_bytes)} are free; make "
                 f"room on the device (--clean-device removes what this and earlier runs left in {REMOTE_ROOT})"
             )
 

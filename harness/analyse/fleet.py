@@ -11,7 +11,7 @@ from harness.analyse import warnings
 from harness.analyse.rows import MOST_SIDE_BY_SIDE, Row, by_device
 from harness.record.record import Record
 from harness.record.titles import case_runtime_title
-from harness.record.units import milliseconds
+from harness.record.units import factor, milliseconds
 
 #: A choice: enough to see what a fleet's troubles look like.
 MOST_IN_FULL = 4
@@ -77,16 +77,23 @@ def sentences(table: Sequence[Row]) -> list[str]:
     """What a reader wants to know first of a fleet; none of fewer devices."""
     if not is_fleet(table):
         return []
+    devices = by_device(table)
+    has_trouble = any(any(_to_tell(rows)) for rows in devices)
+    which = "those with the most failures and warnings" if has_trouble else "the first of them"
     said = [
-        f"There are {len(by_device(table))} devices: {MOST_IN_FULL} are told of in full, those with the most failures "
-        "and warnings; the table and records.jsonl have all."
+        f"There are {len(devices)} devices: {MOST_IN_FULL} are told of in full, {which}; the table and records.jsonl "
+        "have all."
     ]
-    for one in spreads(table):
-        first, last = one.rows[0], one.rows[-1]
-        times = one.medians_ns
-        said.append(
-            f"{one.title} on {len(times)} devices: {milliseconds(median(times))} ms in the middle, fastest on "
-            f"{first.record.device.serial} ({milliseconds(times[0])} ms), slowest on {last.record.device.serial} "
-            f"({milliseconds(times[-1])} ms, {times[-1] / times[0]:.2f} times as long)."
-        )
-    return said
+    return [*said, *map(_sentence, spreads(table))]
+
+
+def _sentence(one: Spread) -> str:
+    times, serials = one.medians_ns, [row.record.device.serial for row in one.rows]
+    least = f"{milliseconds(times[0])} ms on {serials[0]}"
+    if len(times) == 1:
+        return f"{one.title} on one device: {least}."
+    longer = f", {factor(times[-1] / times[0])} times as long" if times[0] else ""
+    return (
+        f"{one.title} on {len(times)} devices: {milliseconds(median(times))} ms in the middle, from {least} to "
+        f"{milliseconds(times[-1])} ms on {serials[-1]}{longer}."
+    )

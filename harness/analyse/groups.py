@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from statistics import median
 
 from device.records import Pass
+from harness.analyse.statistics import typical_ns
 from harness.record.record import Record
 
 
@@ -51,9 +51,11 @@ def timed_passes(rounds: Sequence[Record]) -> list[Pass]:
     return [sample for record in rounds if record.measurement for sample in record.measurement.samples]
 
 
-def median_ns(passes: Sequence[Pass]) -> float:
-    """Raises statistics.StatisticsError for no passes at all."""
-    return median(sample.ns for sample in passes)
+def median_ns(rounds: Sequence[Record]) -> float | None:
+    """A case's time as it is shown (`statistics.typical_ns`), over its rounds; None for no passes at all."""
+    measured_rounds = [record.measurement.samples for record in rounds if record.measurement]
+    found = [samples for samples in measured_rounds if samples]
+    return typical_ns(found) if found else None
 
 
 def _device(record: Record) -> tuple[Hashable, ...]:

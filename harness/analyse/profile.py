@@ -88,10 +88,10 @@ def profiled(records: Sequence[Record]) -> list[ProfiledCase]:
     cases = []
     for rounds in groups.by_case(groups.measured(records)):
         profiles = [it.measurement.profile for it in rounds if it.measurement and it.measurement.profile]
-        samples = groups.timed_passes(rounds)
+        median_ns = groups.median_ns(rounds)
         whole = _together(profiles)
-        if by_operator(whole) and samples:
-            cases.append(ProfiledCase(rounds[0], whole, groups.median_ns(samples)))
+        if by_operator(whole) and median_ns is not None:
+            cases.append(ProfiledCase(rounds[0], whole, median_ns))
     return cases
 
 

@@ -8,29 +8,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from device.records import Clock, Pass
+from device.records import Clock, DeviceInfo
 from harness.analyse import groups, warnings
-from harness.analyse.rows import BASELINE, Row
-from harness.analyse.statistics import Ratio, ratio, shown_ratio
+from harness.analyse.rows import BASELINE, Row, is_as_in_paper, over
+from harness.analyse.slower import EXACT_FACTOR
+from harness.analyse.statistics import Ratio, shown_ratio
+from harness.record import units
 from harness.record.runtimes import is_papers
 from harness.record.titles import MEANING_OF_TIME, group_title
-from harness.record.units import milliseconds
+from harness.record.units import milliseconds, percent
 from models import paper, registry
 
 #: Ratios this near to the paper's are said to agree. A choice: the paper prints four digits and no spread.
 AGREES_WITHIN = 0.05
 
+#: What is said of how modelled times repeat, wherever it is said.
+MODELLED_REPEAT = f"Modelled times less than {EXACT_FACTOR - 1:.1%} apart count as the same"
+
 
 @dataclass(frozen=True)
 class Ranking:
-    """The rows that were measured of one device, runtime and number of threads, the fastest first.
+    """The rows that were measured of one device, runtime and number of threads, the lowest median first.
 
-    `over_next` is the next row's time over the fastest's: above 1. None where there is no other row, or times mean
-    nothing.
+    `over_first` is each other row's time over the first's, 1 or more; None where no round has both, or times mean
+    nothing. `failed` rows have no time.
     """
 
     ranked: tuple[Row, ...]
-    over_next: Ratio | None
+    over_first: tuple[Ratio | None, ...]
+    failed: int
 
     @property
     def fastest(self) -> Row:
@@ -58,27 +64,14 @@ class Ranking:
 
 def rankings(table: Sequence[Row]) -> list[Ranking]:
     """One for each device, runtime and number of threads where anything was measured, in the order of the rows."""
-    by_record = {id(row.record): row for row in table if row.summary is not None}
-    records = [row.record for row in table if row.summary is not None]
-    return [_ranking([by_record[id(record)] for record in group]) for group in groups.comparable(records)]
+    by_record = {id(row.record): row for row in table}
+    found = [[by_record[id(it)] for it in group] for group in groups.comparable([row.record for row in table])]
+    return [_ranking(group) for group in found if any(row.summary for row in group)]
 
 
 def _ranking(rows: Sequence[Row]) -> Ranking:
-    ranked = tuple(sorted(rows, key=lambda row: row.summary.median_ns if row.summary else 0.0))
-    over_next = _over(ranked[1], ranked[0]) if len(ranked) > 1 else None
-    return Ranking(ranked, over_next)
-
-
-def _over(row: Row, base: Row) -> Ratio | None:
-    """The row's time over the base's; None where no round has both, or times mean nothing."""
-    of_row, of_base = _samples(row), _samples(base)
-    if base.record.device.clock == "emulated" or not of_row.keys() & of_base.keys() or not _median_ns(base):
-        return None
-    return ratio(of_row, of_base)
-
-
-def _samples(row: Row) -> dict[int, tuple[Pass, ...]]:
-    return {one.round: one.measurement.samples for one in row.records if one.measurement and one.status == "ok"}
+    first, *others = sorted((row for row in rows if row.summary is not None), key=_median_ns)
+    return Ranking((first, *others), tuple(over(it, first) for it in others), len(rows) - len(others) - 1)
 
 
 def _median_ns(row: Row) -> float:
@@ -86,48 +79,72 @@ def _median_ns(row: Row) -> float:
 
 
 def can_tell(ranking: Ranking) -> bool | None:
-    """Whether the fastest is surely faster than the next; None where there is nothing to compare it with.
+    """Whether the first is surely faster than all others; None where there is nothing to compare it with."""
+    return _rival(ranking) is None and not _kept_waiting(ranking) if any(ranking.over_first) else None
 
-    With an interval: whether that is above 1 as a whole. Without one: whether its slowest pass took less than the next
-    one's fastest, which says nothing of how processes differ.
+
+def _rival(ranking: Ranking) -> int | None:
+    """The place of the first row that the fastest can't be told apart from; None: it can be from all."""
+    return next((place for place in range(1, len(ranking.ranked)) if not _is_told(ranking, place)), None)
+
+
+def _is_told(ranking: Ranking, place: int) -> bool:
+    """Whether the row in that place is surely slower than the first.
+
+    With an interval: whether that is above 1 as a whole. Without one: whether the first's slowest pass took less than
+    the other's fastest, which says nothing of how processes differ. Modelled times must differ as those of two runs.
     """
-    if ranking.over_next is None:
-        return None
-    if ranking.over_next.low is not None:
-        return ranking.over_next.low > 1
-    own, others = ranking.ranked[0].summary, ranking.ranked[1].summary
+    found = ranking.over_first[place - 1]
+    if found is None or _is_as_good_as_equal(ranking, found):
+        return False
+    if found.low is not None:
+        return found.low > 1
+    own, others = ranking.ranked[0].summary, ranking.ranked[place].summary
     return bool(own and others and own.max_ns < others.min_ns)
+
+
+def _is_as_good_as_equal(ranking: Ranking, found: Ratio) -> bool:
+    """Whether these are modelled times that may be in another order in another run."""
+    return ranking.clock == "instructions" and found.value <= EXACT_FACTOR
 
 
 def who(ranking: Ranking) -> str:
     """Which is the fastest, and by how much, in a sentence or two."""
     row, count = ranking.fastest, len(ranking.ranked)
-    time = f"{milliseconds(_median_ns(row))} ms (median)"
+    well = " that ended well" if ranking.failed else ""
+    time = f"{milliseconds(_median_ns(row))} ms (median){_of_baseline(row)}"
     if not ranking.is_ranked:
         return "Nothing is ranked here: an emulator's wall time means nothing."
     if count > 1 and (kept := _kept_waiting(ranking)):
         others = f"others had the CPUs while {' and '.join(kept)} ran"
         return f"{row.title} took {time}, but {others}: which is faster can't be told."
     if count == 1:
-        return f"{row.title} alone was measured: {time}{_of_baseline(row)}."
-    next_ = ranking.ranked[1]
-    if ranking.over_next is None:
-        return f"{row.title}: {time}{_of_baseline(row)}. No round has it and {next_.title}, the next."
-    if not can_tell(ranking):
-        beside = "the only other" if count == 2 else "the next"  # noqa: PLR2004
+        return f"{row.title} {'is the only one' if ranking.failed else 'alone was measured'}{well}: {time}."
+    if (place := _rival(ranking)) is not None:
+        rival, found = ranking.ranked[place], ranking.over_first[place - 1]
+        beside = ("the only other" if count == 2 else "the next" if place == 1 else "another") + well  # noqa: PLR2004
+        if found is None:
+            return f"{row.title}: {time}. No round has it and {rival.title}, {beside}."
+        by = units.with_interval(units.ratio, found.value, found.low, found.high)
         return (
-            f"{row.title} took {time}{_of_baseline(row)}, but it can't be told apart from {next_.title}, {beside} "
-            f"({milliseconds(_median_ns(next_))} ms)."
+            f"{row.title} took {time}, but it can't be told apart from {rival.title}, {beside} "
+            f"({milliseconds(_median_ns(rival))} ms, {by} of that)."
         )
+    next_, over_next = ranking.ranked[1], ranking.over_first[0]
+    assert over_next is not None  # noqa: S101 (it was told from the first)
     does = "takes the fewest instructions" if row.record.device.clock == "instructions" else "is the fastest"
-    factor = f"{_times(ranking.over_next)} as fast as {next_.title}, the next"
-    if ranking.over_next.is_loose:
-        factor = f"faster than {next_.title}, the next, by a factor that can't be told: its interval covers two"
-    text = f"{row.title} {does} of {count}: {time}{_of_baseline(row)}, {factor}."
-    in_fp32 = next((one for one in ranking.ranked if one.record.case.precision == "fp32"), None)
-    if in_fp32 is not None and in_fp32 is not row:
-        text += f" In fp32 the first is {in_fp32.title}: {milliseconds(_median_ns(in_fp32))} ms{_of_baseline(in_fp32)}."
-    return text
+    by = f"{units.with_interval(units.factor, over_next.value, over_next.low, over_next.high)} times as fast as"
+    if over_next.is_loose:
+        by = "faster by a factor that can't be told (its interval covers two) than"
+    return f"{row.title} {does} of {count}{well}: {time}, {by} {next_.title}, the next.{_in_fp32(ranking)}"
+
+
+def _in_fp32(ranking: Ranking) -> str:
+    """Where the first is not in fp32, which has the lowest median of those that are."""
+    row = next((one for one in ranking.ranked if one.record.case.precision == "fp32"), None)
+    if row is None or row is ranking.fastest:
+        return ""
+    return f" In fp32 the lowest median is that of {row.title}: {milliseconds(_median_ns(row))} ms{_of_baseline(row)}."
 
 
 def _kept_waiting(ranking: Ranking) -> list[str]:
@@ -139,12 +156,7 @@ def _kept_waiting(ranking: Ranking) -> list[str]:
 def _of_baseline(row: Row) -> str:
     if row.ratio is None or row.ratio.is_loose or (row.record.case.model == BASELINE and row.ratio.value == 1):
         return ""
-    return f", {shown_ratio(row.ratio)} of MobileNet's time ({1 / row.ratio.value:.2f} times as fast)"
-
-
-def _times(over: Ratio) -> str:
-    interval = "" if over.low is None or over.high is None else f" [{over.low:.2f}, {over.high:.2f}]"
-    return f"{over.value:.2f}{interval} times"
+    return f", {shown_ratio(row.ratio)} of MobileNet's time ({units.factor(1 / row.ratio.value)} times as fast)"
 
 
 def how_sure(ranking: Ranking) -> str:
@@ -152,19 +164,43 @@ def how_sure(ranking: Ranking) -> str:
     if not ranking.is_ranked:
         return "Such a board is there to try threads and affinity."
     row = ranking.fastest
-    if ranking.over_next is not None and ranking.over_next.low is not None:
-        text = f"In brackets are 95 % intervals, over {ranking.over_next.rounds} rounds of fresh processes."
-    elif row.record.device.clock == "instructions":
-        text = "Modelled times repeat to a few parts in 10,000, so that the order is sure, on this board alone."
-    else:
-        rounds = len(_samples(row))
-        processes = "one process" if rounds == 1 else f"{rounds} processes"
-        within = "" if row.spread is None else f"; its passes differ by {row.spread.within:.2%} there"
-        text = f"Measured in {processes}{within}. That makes no interval: --rounds 5 does."
+    said = [_from_what(ranking), _of_the_order(ranking)]
     if row.fp32_deviation is not None:
-        text += f" Its output differs from fp32's by up to {row.fp32_deviation:.1%} of that one's spread."
-    told = [f"{one.title}: {said}" for one in ranking.ranked[:2] if (said := warnings_in_short(one))]
-    return text + (f" Warnings: {'; '.join(told)}." if told else "")
+        said.append(f"Its output differs from fp32's by up to {percent(row.fp32_deviation)} of that one's spread.")
+    told = [f"{one.title}: {words}" for one in ranking.ranked[:2] if (words := warnings_in_short(one))]
+    if told:
+        said.append(f"Warnings: {'; '.join(told)}.")
+    return " ".join(filter(None, said))
+
+
+def _from_what(ranking: Ranking) -> str:
+    """What the figures are made of, and what the brackets are, where there are some."""
+    row, place = ranking.fastest, (_rival(ranking) or 1) - 1
+    shown = [row.ratio, *ranking.over_first[place : place + 1]]
+    if rounds := sorted({found.rounds for found in shown if found is not None and found.low is not None}):
+        return f"In brackets are 95 % intervals, over {' or '.join(map(str, rounds))} rounds of fresh processes."
+    count = len(groups.measured(row.records))
+    differ = f"; its passes differ by {percent(row.spread.within)}" if row.spread and row.spread.within else ""
+    return f"Measured in {'one process' if count == 1 else f'{count} processes'}{differ}."
+
+
+def _of_the_order(ranking: Ranking) -> str:
+    """Why the first is that, or may not be; empty where an interval shows it, or there is no other."""
+    rival = _rival(ranking)
+    place = rival or 1
+    found = ranking.over_first[place - 1] if len(ranking.ranked) > 1 else None
+    own, others = ranking.fastest.summary, ranking.ranked[min(place, len(ranking.ranked) - 1)].summary
+    if found is None or own is None or others is None:
+        return ""
+    if ranking.clock == "instructions" and (rival is None or _is_as_good_as_equal(ranking, found)):
+        apart = f"{percent(found.value - 1)} more" if found.value > 1 else "as much"
+        sure = f", so that {ranking.fastest.title} surely takes the fewest, on this board" if rival is None else ""
+        return f"{MODELLED_REPEAT}; {ranking.ranked[place].title} takes {apart}{sure}."
+    if found.low is not None:
+        return ""
+    slowest, quickest = milliseconds(own.max_ns), milliseconds(others.min_ns)
+    passes = f"Its slowest pass took {slowest} ms, the quickest of {ranking.ranked[place].title} {quickest} ms."
+    return f"{passes} How processes differ is not known: --rounds 5 tells."
 
 
 def warnings_in_short(row: Row) -> str:
@@ -184,20 +220,41 @@ def the_paper(ranking: Ranking) -> str:
     name, (title, ms) = min(in_paper.items(), key=lambda item: item[1][1])
     device = paper.table6_device()
     source = f"The paper (Table 6: {device.runtime}, a phone with {device.core_part})"
-    text = f"{source} has {ms / baseline.speed_ms:.3f} of MobileNet's time for {title}"
-    if len(in_paper) > 1:
-        fastest = ranking.fastest.spec.name if ranking.fastest.spec else None
-        text += ", its fastest of these, too" if name == fastest else ", its fastest of these"
+    text = f"{source} has {units.ratio(ms / baseline.speed_ms)} of MobileNet's time for {title}"
     row = ranking.fastest
-    same = row.relative is not None and row.paper_relative is not None and row.record.case.model == name
-    same = same and not _kept_waiting(ranking)
-    if same and row.relative is not None and row.paper_relative is not None and name != BASELINE:
-        agrees = abs(row.relative / row.paper_relative - 1) <= AGREES_WITHIN
-        word = "agrees" if agrees else "does not agree"
-        text += f": that {word} with {row.relative:.3f} here, within {AGREES_WITHIN:.0%}"
-    elif not is_papers(row.record.case.runtime):
-        text += "; another runtime and processor than here"
-    return text + "."
+    is_first_here = can_tell(ranking) and row.spec is not None and row.spec.name == name and is_as_in_paper(row.record)
+    if len(in_paper) > 1:
+        text += ", its fastest of these, too" if is_first_here else ", its fastest of these"
+    if row.ratio is not None and row.paper_relative is not None and row.record.case.model == name != BASELINE:
+        here = f"{shown_ratio(row.ratio)} here, within {AGREES_WITHIN:.0%}"
+        agrees = None if _kept_waiting(ranking) else agrees_with_paper(row)
+        return (
+            f"{text}; whether that agrees with {here}, can't be told."
+            if agrees is None
+            else (f"{text}: that {'agrees' if agrees else 'does not agree'} with {here}.")
+        )
+    others = [
+        *([] if is_papers(row.record.case.runtime) else ["runtime"]),
+        *([] if has_papers_core(row.record.device) else ["processor"]),
+    ]
+    return text + (f"; another {' and '.join(others)} than here." if others else ".")
+
+
+def agrees_with_paper(row: Row) -> bool | None:
+    """Whether its ratio is near the paper's; None where its interval leaves that open. Both must be there."""
+    assert row.ratio is not None  # noqa: S101
+    assert row.paper_relative is not None  # noqa: S101
+    ends = [row.ratio.value if end is None else end for end in (row.ratio.low, row.ratio.high)]
+    low, high = (end / row.paper_relative - 1 for end in ends)
+    if low >= -AGREES_WITHIN and high <= AGREES_WITHIN:
+        return True
+    return False if high < -AGREES_WITHIN or low > AGREES_WITHIN else None
+
+
+def has_papers_core(device: DeviceInfo) -> bool:
+    """Whether it may be the processor that the paper's phone has; also where the device does not say what it has."""
+    parts = {core.part for core in device.cores}
+    return not parts or None in parts or paper.table6_device().core_part in parts
 
 
 def sentences(ranking: Ranking) -> list[str]:

@@ -30,9 +30,9 @@ MOST_SIDE_BY_SIDE = 6
 class Row:
     """One case as the table shows it, all its rounds together. None: not there, or not to be had.
 
-    Figures are of the rounds that ended well. `ratio` is this row's median divided by MobileNet's in fp32 in the same
-    round, on the same device, runtime, provider and threads; `fp32_ratio` is this row's over the same network's in
-    fp32; `paper_relative` is the ratio of the paper's own times. The paper's figures stand beside the rows of the
+    Figures are of the rounds that ended well. `ratio` is this row's median over MobileNet's in fp32 on the same device,
+    runtime, provider and threads; `fp32_ratio` is this row's over the same network's in fp32; `paper_relative` is the
+    ratio of the paper's own times. The paper's figures stand beside the rows of the
     runtime that it ran where there are any, else beside all; and it ran grouped convolutions, in fp32.
     `limits` are what the run asked of its conditions.
     """
@@ -133,19 +133,19 @@ def _beside(
 
 
 def _samples(rounds: Sequence[Record]) -> _Rounds:
-    return {one.round: one.measurement.samples for one in rounds if one.measurement and one.status == "ok"}
+    found = {one.round: one.measurement.samples for one in groups.measured(rounds) if one.measurement}
+    return {number: samples for number, samples in found.items() if samples}
 
 
 def _row(rounds: tuple[Record, ...], baseline: _Rounds, in_fp32: _Rounds, limits: Limits, *, beside_paper: bool) -> Row:
     first, samples = rounds[0], _samples(rounds)
     spec = network_spec(first)
-    as_in_paper = beside_paper and first.case.igc in (None, IGC[0]) and first.case.precision == "fp32"
-    paper_ms = _paper_ms(spec) if as_in_paper else None
+    paper_ms = _paper_ms(spec) if beside_paper and is_as_in_paper(first) else None
     paper_baseline_ms = _paper_ms(registry.get(BASELINE))
     return Row(
         records=rounds,
         spec=spec,
-        summary=summarise([one for of_round in samples.values() for one in of_round]) if samples else None,
+        summary=summarise(*samples.values()) if samples else None,
         spread=spread(list(samples.values())) if samples else None,
         ratio=_ratio(first, samples, baseline),
         fp32_ratio=_ratio(first, samples, in_fp32),
@@ -155,12 +155,28 @@ def _row(rounds: tuple[Record, ...], baseline: _Rounds, in_fp32: _Rounds, limits
     )
 
 
+def over(row: Row, base: Row) -> Ratio | None:
+    """A row's time over another's; None where no round has both, or times mean nothing."""
+    return _ratio(base.record, _samples(row.records), _samples(base.records))
+
+
 def _ratio(first: Record, samples: _Rounds, base: _Rounds) -> Ratio | None:
-    """None where no round has both, or where times mean nothing."""
-    of_both = samples.keys() & base.keys()
-    if not of_both or first.device.clock == "emulated":
+    if first.device.clock == "emulated":
         return None
-    return ratio(samples, base)
+    try:
+        return ratio(samples, base)
+    except ValueError:
+        return None
+
+
+def is_as_in_paper(record: Record) -> bool:
+    """Whether a network is computed as the paper did: in fp32, convolutions that are interlaced as grouped ones."""
+    return record.case.igc in (None, IGC[0]) and record.case.precision == "fp32"
+
+
+def is_of_table6(row: Row) -> bool:
+    """Whether the paper's Table 6 has the network, in whatever way it is computed here."""
+    return _paper_ms(row.spec) is not None
 
 
 def _paper_ms(spec: ModelSpec | None) -> float | None:

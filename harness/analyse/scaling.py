@@ -12,7 +12,7 @@ from harness.record.titles import model_title
 
 @dataclass(frozen=True)
 class Point:
-    """One case with so many threads; `median_ns` is over the timed passes of all rounds.
+    """One case with so many threads; `median_ns` is over all rounds.
 
     `speed_up` is over one thread, None where that was not measured, or times mean nothing.
     """
@@ -49,9 +49,9 @@ def sweeps(records: Sequence[Record]) -> list[list[Sweep]]:
 
 def _sweep(network: Sequence[Record]) -> Sweep:
     medians_ns = {
-        rounds[0].case.threads: groups.median_ns(samples)
+        rounds[0].case.threads: median_ns
         for rounds in groups.by_case(network)
-        if (samples := groups.timed_passes(rounds))
+        if (median_ns := groups.median_ns(rounds)) is not None
     }
     one_ns = medians_ns.get(1) if network[0].device.clock != "emulated" else None
     points = [
@@ -73,12 +73,12 @@ def cautions(records: Sequence[Record]) -> list[str]:
         return ["Times mean nothing here, so that no speed-up is shown."]
     if device.clock == "instructions":
         return [
-            "This board has one core, and its clock counts the instructions executed there: the threads share the one "
-            "core. What is above the time of one thread is what dividing the work costs; what threads gain on a "
-            "device with several cores cannot be seen here."
+            "This board's clock counts the instructions executed on its one core: the threads share it. What is above "
+            "the time of one thread is what dividing the work costs; what threads gain on a device with several cores "
+            "cannot be seen here."
         ]
     said = []
-    crowded = [it for it in groups.measured(records) if it.measurement and it.case.threads > _cpus(it)]
+    crowded = [it for it in groups.measured(records) if it.measurement and 0 < _cpus(it) < it.case.threads]
     if crowded:
         least = min(map(_cpus, crowded))
         cpus = "1 CPU" if least == 1 else f"{least} CPUs"
@@ -91,5 +91,5 @@ def cautions(records: Sequence[Record]) -> list[str]:
 
 
 def _cpus(record: Record) -> int:
-    """On how many CPUs the kernel let the runner run."""
+    """On how many CPUs the kernel let the runner run; 0 is unknown."""
     return record.measurement.cpu_mask.bit_count() if record.measurement else 0

@@ -21,6 +21,7 @@ from itertools import chain
 from typing import Literal
 
 from harness.analyse.statistics import CONFIDENCE
+from harness.record.units import percent
 
 #: What became of a case. "same": no difference that counts could have been missed; "cant_tell": one could.
 #: "failed": not measured well, or its output found wrong, in one run or both; "missing": not in one of the runs.
@@ -42,7 +43,7 @@ FACTOR = 1.055
 #: A choice, by what was measured: one file under names and in folders of different lengths, on board:cortex-a7 beside
 #: some twenty busy processes, gave medians that differ by 0.023 % (35 us a pass), 0.000 % (342 us) and 0.003 % (5 ms).
 #: What may come on top is a timer tick where a pass ends just when one is due: less than 0.08 % of any pass (2,700
-#: instructions each 4 ms). What takes 0.5 % more is far beyond.
+#: instructions each 4 ms). What takes 0.5 % more is far beyond. Whatever is said of how exact figures repeat is this.
 EXACT_FACTOR = 1.002
 
 #: A choice: of fewer a half says nothing, for Mann and Whitney's test of two against two never finds anything.
@@ -95,12 +96,12 @@ def by_figure(
     overlap = low_new <= high_base and low_base <= high_new
     outcome: Outcome
     if 1 / factor <= ratio <= factor:
-        outcome, reason = "same", f"within {factor - 1:.2%}"
+        outcome, reason = "same", f"within {percent(factor - 1)}"
     elif takes_turns and overlap:
-        spread = max(high_base / low_base, high_new / low_new) - 1
-        outcome, reason = "cant_tell", f"passes of one run differ by {spread:.1%} themselves; make more (--passes)"
+        spread = percent(max(high_base / low_base, high_new / low_new) - 1)
+        outcome, reason = "cant_tell", f"passes of one run differ by {spread} themselves; make more (--passes)"
     else:
-        outcome, reason = _direction(ratio), f"an exact figure, more than {factor - 1:.2%} off"
+        outcome, reason = _direction(ratio), f"an exact figure, more than {percent(factor - 1)} off"
     return Difference(outcome, float(middle_base), float(middle_new), ratio, None, None, None, reason)
 
 
@@ -145,18 +146,21 @@ def by_rounds(base: Sequence[Sequence[float]], new: Sequence[Sequence[float]], f
     quicker_base, quicker_new = _quicker(base), _quicker(new)
     low, high, p_value = _ranks(*([_quick(one) for one in rounds] for rounds in (quicker_base, quicker_new)))
     slower, other = (quicker_new, then) if ratio > 1 else (quicker_base, now)
-    seen = f"p = {p_value:.2g} over the quicker rounds"
+    low, high = min(low, ratio), max(high, ratio)
+    within, test = percent(factor - 1), f"the test over the quicker rounds has p = {p_value:.3g}"
     outcome: Outcome
     if 1 / factor < ratio < factor:
-        outcome, reason = "same", f"within {factor - 1:.1%}; {seen}"
+        is_inside = 1 / factor < low and high < factor
+        outcome = "same"
+        reason = f"within {within}" if is_inside else f"within {within}, but its interval is not; {_MORE}"
     elif p_value > P_VALUE:
-        outcome, reason = "cant_tell", f"rounds differ as much among themselves ({seen}); {_MORE}"
+        outcome, reason = "cant_tell", f"rounds differ as much among themselves: {test}, above {P_VALUE:g}; {_MORE}"
     elif _mean([min(of_round) for of_round in slower]) <= other:
         which = "NEW" if ratio > 1 else "BASE"
         outcome, reason = "cant_tell", f"single passes of {which} are as quick as those of the other run; {_MORE}"
     else:
-        outcome, reason = _direction(ratio), seen
-    return Difference(outcome, then, now, ratio, min(low, ratio), max(high, ratio), p_value, reason)
+        outcome, reason = _direction(ratio), f"{within} or more apart; {test}, {P_VALUE:g} at most"
+    return Difference(outcome, then, now, ratio, low, high, p_value, reason)
 
 
 #: What helps where nothing can be told.

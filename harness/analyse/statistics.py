@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from device.records import Pass
-from harness.record.units import NOTHING
+from harness.record import units
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -30,7 +30,7 @@ FEWEST_ROUNDS_FOR_INTERVAL = 3
 #: Iglewicz and Hoaglin 1993, How to Detect and Handle Outliers; NIST/SEMATECH e-Handbook, 1.3.5.17.
 OUTLIER_SCORE = 3.5
 
-#: A choice: where times repeat to a few parts in 100,000 a score above 3.5 is noise about nothing.
+#: A choice: where times hardly differ at all, as on a clock that counts instructions, a score above 3.5 says nothing.
 OUTLIER_LEAST = 0.01
 
 #: A choice: of fewer, two that are close by chance make another an outlier (29 % of simulated normal samples of three).
@@ -59,10 +59,12 @@ _BATCH = 1000  # resamples at a time, so that many passes do not take much memor
 class Summary:
     """Statistics over timed passes, in nanoseconds.
 
-    `mean_ns` is the paper's figure (section 5.3: "average of ten inference passes"); `mad_ns` is the median absolute
-    deviation from the median, unscaled, which one slow pass does not move. `cv` is the coefficient of variation (sample
-    standard deviation over mean), None for one sample. `interval_ns` is the median's (see `median_interval`).
-    `outliers` are the indices of passes that are marked; they count like all others.
+    `median_ns` is what a case is compared by, and shown with (see `typical_ns`); `interval_ns` is its interval: over
+    the rounds, and of a single round over its passes; None where there are too few of them. `mean_ns` is the paper's
+    figure (section 5.3: "average of ten inference passes"). `mad_ns` is the passes' median absolute deviation from
+    their median, unscaled, which one slow pass does not move. `cv` is the coefficient of variation (sample standard
+    deviation over mean), None for one sample. `outliers` are the indices of passes that are marked; they count like all
+    others.
     """
 
     count: int
@@ -108,25 +110,37 @@ class Ratio:
         return self.low is not None and self.high is not None and self.high >= 2 * self.low
 
 
-def summarise(samples: Sequence[Pass]) -> Summary:
-    """Raises ValueError for no samples at all: there is nothing to say then."""
-    if not samples:
+def summarise(*rounds: Sequence[Pass]) -> Summary:
+    """Of a case in one round or more. Raises ValueError for none, or one without samples: nothing can be said then."""
+    if not rounds or not all(rounds):
         raise ValueError("no samples to summarise")
     import numpy as np
     from scipy.stats import median_abs_deviation
 
-    ns = _times(samples)
+    ns = np.concatenate([_times(samples) for samples in rounds])
     return Summary(
         count=len(ns),
         mean_ns=float(ns.mean()),
-        median_ns=float(np.median(ns)),
+        median_ns=typical_ns(rounds),
         mad_ns=float(median_abs_deviation(ns)),
         min_ns=int(ns.min()),
         max_ns=int(ns.max()),
         cv=coefficient_of_variation(ns),
-        interval_ns=median_interval(ns),
+        interval_ns=median_interval(ns) if len(rounds) == 1 else _mean_interval(_log_medians(rounds)),
         outliers=outliers(ns),
     )
+
+
+def typical_ns(rounds: Sequence[Sequence[Pass]]) -> float:
+    """The median of the passes; of several rounds the geometric mean of their medians.
+
+    So the times of two cases that were measured in the same rounds have the ratio that `ratio` gives.
+    """
+    import numpy as np
+    from scipy.stats import gmean
+
+    medians = [float(np.median(_times(samples))) for samples in rounds]
+    return medians[0] if len(medians) == 1 else float(gmean(medians)) if all(medians) else 0.0
 
 
 def coefficient_of_variation(values: ArrayLike) -> float | None:
@@ -144,7 +158,7 @@ def median_interval(values: ArrayLike) -> tuple[float, float] | None:
     import numpy as np
 
     ordered = np.sort(np.asarray(values, dtype=float))  # the order would decide over the resamples
-    return _bootstrap(ordered, np.median) if len(ordered) >= FEWEST_FOR_BOOTSTRAP else None
+    return _bootstrap((ordered,), np.median) if len(ordered) >= FEWEST_FOR_BOOTSTRAP else None
 
 
 def outliers(ns: ArrayLike) -> tuple[int, ...]:
@@ -227,10 +241,12 @@ def spread(rounds: Iterable[Sequence[Pass]]) -> Spread:
 
 
 def ratio(case_rounds: Mapping[int, Sequence[Pass]], baseline_rounds: Mapping[int, Sequence[Pass]]) -> Ratio:
-    """A case's time over a baseline's: the geometric mean of the ratios of their medians in each round that both have.
+    """A case's time over a baseline's, as both are shown (`typical_ns`): whoever divides the one by the other gets it.
 
-    A slow drift hits both alike in a round, but for the way from one to the other: that cancels where every other
-    round has the reverse order, and is left in the ratio where the order is always the same.
+    In the same rounds that is the geometric mean of the ratios of their medians in each. A slow drift hits both alike
+    in a round, but for the way from one to the other: that cancels where every other round has the reverse order, and
+    is left in the ratio where the order is always the same. Where one lacks rounds that the other has, nothing cancels,
+    and the interval is that of two unpaired samples (Welch 1947).
 
     The interval is the mean log ratio's: a bootstrap over rounds from six on. For three to five it is Student's t, as a
     bootstrap stays between its samples, which hold the mean between them in 75, 88 and 94 % of cases at most. Simulated
@@ -238,25 +254,74 @@ def ratio(case_rounds: Mapping[int, Sequence[Pass]], baseline_rounds: Mapping[in
     rounds held the true ratio; with a drift of 30 % over all rounds, too, 99 to 100 % in reversing order, 14 to 23 % in
     the same order always, and none where all rounds of the one came before those of the other.
 
-    Raises ValueError where there is no round with samples of both.
+    Raises ValueError where there is no round with samples of both, or a time is 0.
     """
+    case, base = ({one: of[one] for one in sorted(of) if of[one]} for of in (case_rounds, baseline_rounds))
+    if not case.keys() & base.keys():
+        raise ValueError("no round has samples of both cases")
+    case_ns, base_ns = typical_ns(list(case.values())), typical_ns(list(base.values()))
+    if not case_ns or not base_ns:
+        raise ValueError("a time of 0 has no ratio")
+    logs = _log_medians(list(case.values())), _log_medians(list(base.values()))
+    interval = _mean_interval(logs[0] - logs[1]) if case.keys() == base.keys() else _unpaired_interval(*logs)
+    value, rounds = case_ns / base_ns, len(case.keys() & base.keys())
+    if interval is None:
+        return Ratio(value, None, None, rounds)
+    return Ratio(value, min(interval[0], value), max(interval[1], value), rounds)  # it may be a rounding away
+
+
+def ratio_of_turns(case_ns: ArrayLike, baseline_ns: ArrayLike) -> Ratio:
+    """The ratio of the medians of two that took turns, pass by pass; the interval is a bootstrap over the turns.
+
+    No mean, as `ratio` has of rounds: a turn is one pass of each, and some of the many are disturbed.
+    """
+    import numpy as np
+
+    def of_medians(case: NDArray[Any], base: NDArray[Any], axis: int = -1) -> Any:
+        return np.median(case, axis=axis) / np.median(base, axis=axis)
+
+    turns = np.asarray(case_ns, dtype=float), np.asarray(baseline_ns, dtype=float)
+    enough = len(turns[0]) >= FEWEST_FOR_BOOTSTRAP
+    low, high = _bootstrap(turns, of_medians) if enough else (None, None)
+    return Ratio(float(of_medians(*turns)), low, high, len(turns[0]))
+
+
+def _log_medians(rounds: Sequence[Sequence[Pass]]) -> NDArray[Any]:
+    import numpy as np
+
+    return np.log([np.median(_times(samples)) for samples in rounds])
+
+
+def _mean_interval(logs: NDArray[Any]) -> tuple[float, float] | None:
+    """Of what these are the logarithms of, the geometric mean's interval; None for fewer than three, or a 0."""
     import numpy as np
     from scipy.stats import sem, t
 
-    common = [one for one in sorted(case_rounds) if case_rounds[one] and baseline_rounds.get(one)]
-    if not common:
-        raise ValueError("no round has samples of both cases")
-    ratios = [np.median(_times(case_rounds[one])) / np.median(_times(baseline_rounds[one])) for one in common]
-    logs, count = np.log(ratios), len(ratios)
-    value = math.exp(logs.mean())
-    if count < FEWEST_ROUNDS_FOR_INTERVAL:
-        return Ratio(value, None, None, count)
+    count = len(logs)
+    if count < FEWEST_ROUNDS_FOR_INTERVAL or not np.isfinite(logs).all():
+        return None
     if count < FEWEST_FOR_BOOTSTRAP:
         half = t.ppf((1 + CONFIDENCE) / 2, count - 1) * sem(logs)
         low, high = logs.mean() - half, logs.mean() + half
     else:
-        low, high = _bootstrap(logs, np.mean)
-    return Ratio(value, math.exp(low), math.exp(high), count)
+        low, high = _bootstrap((logs,), np.mean)
+    return math.exp(low), math.exp(high)
+
+
+def _unpaired_interval(case: NDArray[Any], base: NDArray[Any]) -> tuple[float, float] | None:
+    """The same of the ratio of two that are not of the same rounds."""
+    from scipy.stats import t
+
+    counts = len(case), len(base)
+    if min(counts) < FEWEST_ROUNDS_FOR_INTERVAL:
+        return None
+    middle = case.mean() - base.mean()
+    variances = [logs.var(ddof=1) / count for logs, count in zip((case, base), counts, strict=True)]
+    if not (whole := sum(variances)):
+        return math.exp(middle), math.exp(middle)
+    freedom = whole**2 / sum(each**2 / (count - 1) for each, count in zip(variances, counts, strict=True))
+    half = t.ppf((1 + CONFIDENCE) / 2, freedom) * math.sqrt(whole)
+    return math.exp(middle - half), math.exp(middle + half)
 
 
 def _times(samples: Sequence[Pass]) -> NDArray[Any]:
@@ -265,7 +330,7 @@ def _times(samples: Sequence[Pass]) -> NDArray[Any]:
     return np.array([sample.ns for sample in samples], dtype=np.int64)
 
 
-def _bootstrap(values: NDArray[Any], statistic: Callable[..., Any]) -> tuple[float, float]:
+def _bootstrap(samples: tuple[NDArray[Any], ...], statistic: Callable[..., Any]) -> tuple[float, float]:
     """The expanded percentile interval of Hesterberg 2015, What Teachers Should Know About the Bootstrap.
 
     A percentile interval of n values is too narrow, as if a normal distribution stood for Student's t, and n for n - 1.
@@ -274,11 +339,12 @@ def _bootstrap(values: NDArray[Any], statistic: Callable[..., Any]) -> tuple[flo
     import numpy as np
     from scipy.stats import bootstrap, norm, t
 
-    n = len(values)
+    n = len(samples[0])
     tail = norm.cdf(-math.sqrt(n / (n - 1)) * t.ppf((1 + CONFIDENCE) / 2, n - 1))
     low, high = bootstrap(
-        (values,),
+        samples,
         statistic,
+        paired=len(samples) > 1,
         batch=_BATCH,
         confidence_level=1 - 2 * tail,
         method="percentile",
@@ -288,9 +354,16 @@ def _bootstrap(values: NDArray[Any], statistic: Callable[..., Any]) -> tuple[flo
 
 
 def shown_ratio(ratio: Ratio | None, *, is_base: bool = False) -> str:
-    """The ratio with its interval, where it has one: 0.706 [0.701, 0.711]; what is divided by itself needs none."""
+    """The ratio with its interval, where it has one; what is divided by itself needs none."""
     if ratio is None:
-        return NOTHING
-    if ratio.low is None or ratio.high is None or is_base:
-        return f"{ratio.value:.3f}"
-    return f"{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
+        return units.NOTHING
+    return units.ratio(ratio.value) if is_base else units.with_interval(units.ratio, ratio.value, ratio.low, ratio.high)
+
+
+def shown_median(summary: Summary) -> str:
+    """In ms, with its interval where that is wider than the digits that are shown: 5.312 [5.301, 5.330]."""
+    interval_ns = summary.interval_ns or (None, None)
+    alone = units.milliseconds(summary.median_ns)
+    if {alone} == {units.milliseconds(end) for end in interval_ns if end is not None}:
+        return alone
+    return units.with_interval(units.milliseconds, summary.median_ns, *interval_ns)

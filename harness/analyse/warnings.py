@@ -20,6 +20,7 @@ from harness.analyse import preemption, statistics
 from harness.analyse.statistics import Spread
 from harness.record.plan import Limits
 from harness.record.record import Record
+from harness.record.units import milliseconds
 
 #: A choice: a CPU below this part of the clock that it had or could have is slow; readings of one clock differ by less.
 FULL_CLOCK_SHARE = 0.95
@@ -371,7 +372,7 @@ def _statistical(_: Record, measured: Measurement, __: Limits) -> Iterator[CaseW
     if far and not slower:  # of two groups, the smaller one lies outside
         middle_ns = median(ns)
         far_ns = max(abs(ns[index] - middle_ns) for index in far)
-        seen = f"up to {far_ns / 1e6:.3g} ms off the median of {middle_ns / 1e6:.4g} ms: {_passes(far)}"
+        seen = f"up to {milliseconds(far_ns, 3)} ms off the median of {milliseconds(middle_ns)} ms: {_passes(far)}"
         yield made("outliers", seen, far)
 
 

@@ -9,6 +9,7 @@ import click
 from device.errors import DeviceError
 from harness.cli.command import CONTEXT
 from harness.record import runtimes
+from harness.record.units import size
 
 
 @click.command(help=__doc__, context_settings=CONTEXT)
@@ -21,9 +22,8 @@ def main(abis: tuple[str, ...], runtime: str, provider: str) -> None:
     try:
         for abi in abis or runtimes.get(runtime).build(provider).abis:
             made = runtimes.build_bundle(abi, runtime, provider, lambda step: click.echo(f"bundle: {step}", err=True))
-            megabytes = made.size_bytes / 1e6
             what = f"{made.runtime}-{abi}: {made.runtime} {made.runtime_version}"
-            click.echo(f"bundle: {what}, {len(made.files)} files, {megabytes:.1f} MB", err=True)
+            click.echo(f"bundle: {what}, {len(made.files)} files, {size(made.size_bytes)}", err=True)
     except DeviceError as error:
         click.echo(f"bundle: {error}", err=True)
         sys.exit(1)

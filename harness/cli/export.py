@@ -19,8 +19,10 @@ from harness.cli.command import CONTEXT, guarded
 from harness.cli.options import Names
 from harness.record import runtimes
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE, UsageError
+from harness.record.units import size
 from models import registry
 from models.spec import ModelError, ModelSpec
+from toolchain.figures import significant
 from toolchain.paths import EXPORTS, REPOSITORY
 
 if TYPE_CHECKING:
@@ -169,13 +171,13 @@ def _cells(row: Row) -> dict[str, str]:
         "format": options.form.name,
         "igc": options.igc or "",
         "precision": options.precision,
-        "MB": f"{artifact.model_size_bytes / 1e6:.2f}" if artifact else "",
+        "size": size(artifact.model_size_bytes) if artifact else "",
         "opset": str(artifact.opset) if artifact else "",
         "nodes": str(artifact.nodes) if artifact else "",
         "max abs error": f"{artifact.max_abs_error:.1e}" if artifact else "",
         "spread": f"{artifact.output_spread:.3g}" if artifact else "",
         "state": row.state,
-        "seconds": f"{row.seconds:.1f}",
+        "seconds": significant(row.seconds, 2, decimals=1),
     }
 
 

@@ -20,15 +20,16 @@ if TYPE_CHECKING:
 def print_result(result: RunResult, report: Written, folder: Path) -> int:
     """The table on stdout, what failed on stderr; the exit code says whether all is well."""
     from harness.record.plan import missing_cases
+    from harness.record.units import seconds
     from harness.report import sections, terminal
 
     plan, records = result.plan, report.records
     click.echo(terminal.table(sections.brief_table(report.rows)) if report.rows else "nothing was measured")
     for line in sections.warning_lines(report.rows):
         click.echo(f"warning: {terminal.escaped(line)}")
-    outside_s = [record.outside_passes_ns / 1e9 for record in records if record.phases_ns]
-    if outside_s:
-        click.echo(f"outside the passes the harness took {max(outside_s):.1f} s per case at most")
+    outside_ns = [record.outside_passes_ns for record in records if record.phases_ns]
+    if outside_ns:
+        click.echo(f"outside the passes the harness took {seconds(max(outside_ns))} per case at most")
     here = Path.cwd()
     click.echo(f"records, tables and plots: {folder.relative_to(here) if folder.is_relative_to(here) else folder}")
     missing = missing_cases(plan, records)

@@ -16,7 +16,7 @@ from device.timeouts import DEFAULT
 from export.artifact import IGC, PRECISIONS
 from harness.cli.command import CONTEXT, guarded
 from harness.cli.options import AdbServer, Cpus, Names, Numbers, Texts, runtime_options, tls_options
-from harness.cli.where import Where
+from harness.cli.where import TLS_FILES, Where
 from harness.record.case import MORE_WARMUP, WARMUP
 from harness.record.defaults import (
     COOL_TIMEOUT_S,
@@ -39,9 +39,7 @@ FAULT_OPTIONS = (
     "wait_s",
     "adb_server",
     "scheduler",
-    "tls_ca_file",
-    "tls_cert",
-    "tls_key",
+    *TLS_FILES,
 )
 
 
@@ -49,8 +47,8 @@ FAULT_OPTIONS = (
 class RunOptions:
     """What the user asked for: `choices` on `devices`, had from `where`, with results in `out`.
 
-    `resume` is the folder of a run to go on with; `is_plan_given`: options say what it has to be, and it must be so.
-    With one of the last three, that is all that is done.
+    `resume` is the folder of a run to go on with. `said` are the names of the options that were given. With one of the
+    last three, that is all that is done.
     """
 
     devices: tuple[str, ...]
@@ -58,10 +56,15 @@ class RunOptions:
     where: Where
     out: Path | None
     resume: Path | None
-    is_plan_given: bool
+    said: frozenset[str]
     clean_device: bool
     list_devices: bool
     list_models: bool
+
+    @property
+    def planned(self) -> frozenset[str]:
+        """The options given that say what is measured, and how."""
+        return self.said - {"resume", "out", *FAULT_OPTIONS}
 
 
 _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
@@ -257,8 +260,7 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
         type=click.Path(path_type=Path),
         metavar="RUN",
         help="Go on with the run in that folder, which was interrupted or had failures: measures what is "
-        "missing, with the "
-        "options of then, and refuses when the plan, the networks or the device are no longer the same.",
+        "missing, with the options of then, and refuses when these, the networks or the device are no longer the same.",
     ),
     click.option(
         "--command-timeout",
@@ -315,10 +317,11 @@ def run_command(job: Callable[[RunOptions], int]) -> click.Command:
 def _run_options(given: Mapping[str, Any]) -> RunOptions:
     from harness.measure.cases import Choices
 
-    tls = {name: given[name] for name in ("tls_ca_file", "tls_cert", "tls_key")}
+    tls = {name: given[name] for name in TLS_FILES}
     where = Where(given["adb_server"], given["scheduler"], tls, given["wait_s"])
     context = click.get_current_context()
-    said = {name for name in given if context.get_parameter_source(name) == ParameterSource.COMMANDLINE}
+    names = [param.name for param in context.command.params if param.name]
+    said = {name for name in names if context.get_parameter_source(name) == ParameterSource.COMMANDLINE}
     if where.scheduler is not None and (
         given["clean_device"] or any(name.startswith("replay:") for name in given["devices"])
     ):
@@ -329,7 +332,7 @@ def _run_options(given: Mapping[str, Any]) -> RunOptions:
         where=where,
         out=given["out"],
         resume=given["resume"],
-        is_plan_given=bool(said - {"resume", *FAULT_OPTIONS}),
+        said=frozenset(said),
         clean_device=given["clean_device"],
         list_devices=given["list_devices"],
         list_models=given["list_models"],

@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from device.adb.server import Server
+from device.adb.server import Server, parse_server
 
 if TYPE_CHECKING:
     from harness.farm.client import Farm
     from harness.measure.run import Sessions
+
+
+#: The options of a farm's TLS.
+TLS_FILES = ("tls_ca_file", "tls_cert", "tls_key")
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,22 @@ class Where:
     scheduler: str | None = None
     tls: Mapping[str, str | None] = field(default_factory=dict)
     wait_s: float = 0
+
+    @classmethod
+    def of(cls, recorded: Mapping[str, str], wait_s: float = 0) -> Where:
+        """As it was recorded."""
+        server = parse_server(recorded["adb_server"]) if "adb_server" in recorded else None
+        tls = {name: recorded.get(name) for name in TLS_FILES}
+        return cls(server, recorded.get("scheduler"), tls, wait_s)
+
+    @property
+    def recorded(self) -> dict[str, str]:
+        """For a plan: by the names of the options, those that were given."""
+        given: dict[str, str | None] = {"scheduler": self.scheduler, **self.tls}
+        if (server := self.adb_server) is not None:
+            host = f"[{server.host}]" if ":" in server.host else server.host
+            given["adb_server"] = f"{host}:{server.port}"
+        return {name: value for name, value in given.items() if value is not None}
 
     @contextlib.contextmanager
     def farm(self) -> Iterator[Farm | None]:

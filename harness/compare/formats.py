@@ -11,8 +11,9 @@ from xml.etree import ElementTree
 from harness.analyse.slower import WORDS
 from harness.analyse.warnings import warnings_of
 from harness.compare.two_runs import INSTRUCTIONS, TIME, ComparedCase, Comparison, Run, runtime_version
+from harness.record import units
 from harness.record.titles import MEANING_OF_TIME, case_title
-from harness.record.units import NOTHING, milliseconds
+from harness.record.units import NOTHING
 from harness.report import markdown as as_markdown
 from harness.report import terminal
 from harness.report.document import Block, Document, Table, bullets, paragraph, table_of
@@ -53,17 +54,21 @@ def markdown(comparison: Comparison) -> str:
 
 
 def _legend(comparison: Comparison) -> list[str]:
-    exact = [case for case in comparison.cases if case.difference is not None and case.is_exact]
+    compared = [case for case in comparison.cases if case.difference is not None]
+    timed = [case for case in compared if not case.is_exact]
     lines = []
-    if len(exact) < sum(case.difference is not None for case in comparison.cases):
+    if timed:
         lines.append(
-            "Times are those of the quick passes (a tenth is quicker), without what other programs took of them; a "
-            f"difference counts from a factor of {comparison.factor:g} on, where a test over the rounds says so, too."
+            "Times of hardware are those of the quick passes (a tenth is quicker), without what other programs took of "
+            f"them, where that is known; a difference counts from a factor of {comparison.factor:g} on, where a test "
+            "over the rounds says so, too."
         )
-    if exact:
+    if any(case.difference and case.difference.low is None for case in timed):
+        lines.append("~: there are too few rounds for an interval and a test.")
+    if len(timed) < len(compared):
         lines.append(
-            "Figures without an interval are exact, medians over all passes; a difference counts from a factor of "
-            f"{comparison.exact_factor:g} on."
+            "Modelled times and counted instructions are exact, medians over all passes; a difference counts from a "
+            f"factor of {comparison.exact_factor:g} on."
         )
     return lines
 
@@ -84,8 +89,8 @@ def _row(comparison: Comparison, case: ComparedCase) -> dict[str, str]:
     return {
         "Device": record.device.serial,
         "Case": case_title(record),
-        "BASE": _figure(case, difference.base) if difference else NOTHING,
-        "NEW": _figure(case, difference.new) if difference else NOTHING,
+        "BASE": figure(case, difference.base) if difference else NOTHING,
+        "NEW": figure(case, difference.new) if difference else NOTHING,
         "NEW / BASE": ratio(case),
         "Outcome": WORDS[case.outcome],
         "Why": case.reason,
@@ -94,8 +99,12 @@ def _row(comparison: Comparison, case: ComparedCase) -> dict[str, str]:
     }
 
 
-def _figure(case: ComparedCase, value: float) -> str:
-    return f"{value / 1e6:.3f}M instructions" if case.figure == INSTRUCTIONS else f"{milliseconds(value)} ms"
+def figure(case: ComparedCase, value: float) -> str:
+    """With as many digits as its ratio needs, so that whoever divides the two gets that."""
+    digits = 6 if case.is_exact else 5
+    if case.figure == INSTRUCTIONS:
+        return f"{units.count(value, digits)} instructions"
+    return f"{units.milliseconds(value, digits)} ms"
 
 
 def ratio(case: ComparedCase) -> str:
@@ -104,10 +113,9 @@ def ratio(case: ComparedCase) -> str:
     if difference is None:
         return NOTHING
     if case.is_exact:
-        return f"{difference.ratio:.4f}"
-    if difference.low is None or difference.high is None:
-        return f"~{difference.ratio:.3f}"
-    return f"{difference.ratio:.3f} [{difference.low:.3f}, {difference.high:.3f}]"
+        return units.ratio(difference.ratio, decimals=4)
+    about = "" if difference.low is not None else "~"
+    return about + units.with_interval(units.ratio, difference.ratio, difference.low, difference.high)
 
 
 # --- for programs -------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from harness.analyse.slower import EXACT_FACTOR, FACTOR, WORDS
 from harness.compare import formats, two_runs
 from harness.compare.two_runs import ComparedCase, Run
 from harness.record import plan
+from harness.record.differences import device_differences
 from harness.record.errors import UsageError
 from harness.record.record import Record
 from harness.record.titles import MEANING_OF_TIME, model_title
@@ -21,7 +22,7 @@ from harness.report.document import Data, Document, Section, Value, emphasis, pa
 
 @dataclass(frozen=True)
 class Point:
-    """One case in one run. `median_ns` is over all passes of all rounds that ended well, None where none did.
+    """One case in one run. `median_ns` is over all rounds that ended well, None where none did.
 
     `step` is the comparison with the newest point before it that ended well, None for the first of a line. `changed`
     says what is no longer as it was then: where `is_new_line`, device or model files, and nothing is compared.
@@ -98,14 +99,14 @@ def _points(measured: Sequence[tuple[Run, tuple[Record, ...]]], factor: float, e
         other = _other(before, well) if before and well else []
         changed = [*other, *(_other_runtime(before, well) if before and well else [])]
         step = two_runs.compare_case(before, rounds, factor, exact_factor) if before and not other else None
-        median_ns = groups.median_ns(groups.timed_passes(well)) if groups.timed_passes(well) else None
-        yield Point(run, rounds, median_ns, step, tuple(changed), is_new_line=bool(other) or before is None)
+        is_new = bool(other) or before is None
+        yield Point(run, rounds, groups.median_ns(well), step, tuple(changed), is_new_line=is_new)
         before = tuple(well) or before
 
 
 def _other(then: Sequence[Record], now: Sequence[Record]) -> list[str]:
     """What makes two points no points of one line."""
-    device = two_runs.device_differences(then[0].device, now[0].device)
+    device = device_differences(then[0].device, now[0].device)
     files = two_runs.changed_network(then, now)
     return [*(["device"] if device else []), *(["model files"] if files and not files.is_rounding else [])]
 
@@ -140,6 +141,8 @@ def _plain(line: Line, point: Point) -> dict[str, Value]:
         "rounds": len(point.rounds),
         "rounds_ok": len(ends_well),
         "median_ns": point.median_ns,
+        "compared_before": difference.base if difference else None,
+        "compared": difference.new if difference else None,
         "outcome": step.outcome if step else None,
         "figure": step.figure if step and difference else None,
         "ratio": difference.ratio if difference else None,
@@ -161,9 +164,11 @@ def document(of: Sequence[Line]) -> Document:
         left = ("Case", "Time (UTC)", "Commit", "Runtime", "Outcome", "Changed")
         sections.append(Section(f"{serial}: measured on {MEANING_OF_TIME[clock]}", (table_of(rows, left),)))
     lead = paragraph(
+        emphasis("Compared"),
+        " is what tenpass compare looks at, in the run before and in this one: on hardware not the median, but the "
+        "time of the quick passes. ",
         emphasis("To the one before"),
-        " is what tenpass compare compares, over that of the run before, with its interval: on hardware not the "
-        "median, but the time of the quick passes. ",
+        " is its ratio, with its interval. ",
         emphasis("Changed"),
         " says what is other than it was then; with other model files, or on another device of that name, nothing is "
         "compared.",
@@ -173,12 +178,15 @@ def document(of: Sequence[Line]) -> Document:
 
 def _shown(line: Line, point: Point) -> dict[str, str]:
     step = point.step
+    difference = step.difference if step else None
+    compared = [formats.figure(step, it) for it in (difference.base, difference.new)] if step and difference else []
     return {
         "Case": line.title if point is line.points[0] else "",
         "Time (UTC)": point.run.plan.utc[:16].replace("T", " "),
         "Commit": point.run.plan.commit or "unknown",
         "Runtime": two_runs.runtime_version(point.record),
         "Median (ms)": milliseconds(point.median_ns) if point.median_ns is not None else point.record.status,
+        "Compared: before, now": ", ".join(compared) or NOTHING,
         "To the one before": formats.ratio(step) if step else NOTHING,
         "Outcome": WORDS[step.outcome] if step else NOTHING,
         "Changed": "; ".join(point.changed) or NOTHING,

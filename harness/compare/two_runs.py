@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from harness.analyse import groups, preemption, slower, statistics, warnings
 from harness.analyse.slower import EXACT_FACTOR, FACTOR, Difference, Outcome
 from harness.record import journal
 from harness.record import plan as plans
+from harness.record.differences import device_differences
 from harness.record.plan import Limits, Plan
 from harness.record.record import MeasuredArtifact, Record
 
@@ -20,9 +21,6 @@ from harness.record.record import MeasuredArtifact, Record
 TIME, INSTRUCTIONS = "time_ns", "instructions"
 
 _MOST_NAMED = 4  # a choice: so many are named in one line
-
-#: What the fields of a DeviceInfo are called, where their names do not say it.
-_WHAT = {"ram_bytes": "size of memory", "os": "operating system", "cache_model": "model of caches", "abi": "ABI"}
 
 
 @dataclass(frozen=True)
@@ -159,24 +157,6 @@ def _devices(run: Run) -> dict[str, DeviceInfo]:
     """By serial: those that the records are from, and those that the plan knows."""
     known = {info.serial: info for info in run.plan.device_infos.values()}
     return known | {record.device.serial: record.device for record in run.records}
-
-
-def device_differences(then: DeviceInfo, now: DeviceInfo) -> list[str]:
-    """What makes one device another, a line each; none for one device. A recording of a device is that device."""
-    if "replay" in (then.kind, now.kind):
-        then = replace(then, kind=now.kind)
-    return [
-        f"{then.serial}: another {_WHAT.get(field.name, field.name)}: {_shown(getattr(then, field.name))} then, "
-        f"{_shown(getattr(now, field.name))} now"
-        for field in fields(DeviceInfo)
-        if not replace(now, **{field.name: getattr(then, field.name)}).is_same_as(now)
-    ]
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, tuple):
-        return ", ".join(f"{core.part or 'unknown'} at {core.max_khz or 'unknown'} kHz" for core in value) or "unknown"
-    return "unknown" if value is None else str(value)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from harness.measure.case import Run
 from harness.measure.device import Listener, Session, Stop, measure_all
 from harness.measure.networks import Files, files_of
 from harness.measure.progress import Stage, Watcher
-from harness.record import plan as plans
+from harness.record.differences import require_same_device
 from harness.record.plan import CaseRound, Plan
 from harness.record.record import Record
 
@@ -50,7 +50,7 @@ def session_on(
         found = FarmDevice(farm, plan, device, networks, listener.watcher, stop)
         with contextlib.closing(found), stop.closes(found.close):
             info = found.open(plan.timeouts.reconnect_s, wait_s)
-            plans.require_same_device(plan, device, info)
+            require_same_device(plan, device, info)
             listener.met(info)
             boards = [Board(found, number) for number in range(plan.boards)]
             keep, say = listener.keep, listener.watcher.say

@@ -25,7 +25,8 @@ from harness.measure.progress import Watcher
 from harness.record.case import MORE_WARMUP, WARMUP, Case
 from harness.record.plan import CaseRound, Limits, Plan
 from harness.record.record import SCHEMA_VERSION, Record
-from harness.record.units import milliseconds
+from harness.record.titles import reference_title
+from harness.record.units import milliseconds, size
 
 #: Hears of each event from the runner, of bytes pushed, and of the state of a device that is waited for and the seconds
 #: it took so far; for progress only.
@@ -160,7 +161,7 @@ def measure_and_show(one: CaseRound, networks: Networks, device: Device, run: Ru
         def on_bytes(count: int) -> None:
             nonlocal pushed_bytes
             pushed_bytes += count
-            stage.detail(f"push {pushed_bytes / 1e6:.1f} MB")
+            stage.detail(f"push {size(pushed_bytes)}")
 
         def on_state(state: DeviceState, waited_s: float) -> None:
             limit_celsius, found = run.limits.max_start_celsius, hottest(state)
@@ -221,9 +222,7 @@ def _checked(record: Record, network: Network, request: RunRequest) -> Record:
     check = network.check(request.output_path, record.measurement)
     if check.failure is None:
         return replace(record, check=check)
-    is_own = record.artifact is not None and record.artifact.source is not None
-    expected = "what ONNX Runtime computed here" if is_own else "the network that PyTorch computed"
-    error = f"this is not {expected}: {check.failure}"
+    error = f"the output is not {reference_title(record)}: {check.failure}"
     return replace(record, check=check, status="output_wrong", error=error)
 
 

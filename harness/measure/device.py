@@ -23,7 +23,8 @@ from harness.measure.case import Run, measure_and_show
 from harness.measure.networks import Bundles, Networks
 from harness.measure.policy import MAX_ATTEMPTS, Then, rule_for
 from harness.measure.progress import Watcher
-from harness.record.plan import CaseRound, Plan, require_same_device
+from harness.record.differences import require_same_device
+from harness.record.plan import CaseRound, Plan
 from harness.record.record import Record
 
 

@@ -61,7 +61,7 @@ def plan_of(choices: Choices, choose: Callable[[], Sequence[str]], run: str, com
         profile=choices.profile,
         counting=choices.counting,
         boards=_boards(choices.boards, devices, len(cases)),
-        checkpoints={model: str(path) for model, path in checkpoints.items()},
+        checkpoints={model: str(path.resolve()) for model, path in checkpoints.items()},
         timeouts=choices.timeouts,
         reboot=choices.reboot,
         own_models=own,

@@ -16,7 +16,8 @@ from harness.measure.networks import Bundles, Files, Networks
 from harness.measure.progress import Progress, Watcher
 from harness.record import journal
 from harness.record import plan as plans
-from harness.record.errors import EXPECTED
+from harness.record.differences import require_same
+from harness.record.errors import EXPECTED, UsageError
 from harness.record.plan import CaseRound, Plan
 from harness.record.run_folder import RunFolder
 
@@ -58,16 +59,16 @@ def measure_plan(plan: Plan, folder: Path, progress: Progress, sessions: Session
     """Measures what the plan has and `folder` lacks; every record is kept there as it comes.
 
     When Ctrl-C comes, what is measured is kept. Raises UsageError for a run that is to go on and is not the one it was,
-    and what kept the only device, or all of them, from being measured.
+    and where no network can be exported; and what kept the only device, or all of them, from being measured.
     """
     recorded = plans.read(folder) if is_resumed else None
     if recorded is not None:
-        plans.require_same(recorded, plan, folder)
+        require_same(recorded, plan, folder)
         own_models.require_unchanged(plan, folder)
         plan = replace(plan, device_infos=recorded.device_infos)
     prepared = _prepared(plan, progress)
     if recorded is not None:
-        plans.require_same(recorded, prepared.plan, folder)
+        require_same(recorded, prepared.plan, folder)
     missing = _missing(prepared.plan, folder, progress)
     failures: dict[str, Exception] = {}
     with RunFolder(prepared.plan, folder) as run_folder:
@@ -92,6 +93,9 @@ def _prepared(plan: Plan, progress: Progress) -> Prepared:
     else:
         exports = nets.exported(plan, progress)
         networks = nets.networks_of(exports, bundles)
+    failed = [made for made in exports.values() if isinstance(made, ExportError)]
+    if failed and len(failed) == len(exports):
+        raise UsageError("; ".join(dict.fromkeys(map(str, failed))))  # before a device is met, and a folder written
     return Prepared(nets.plan_with_networks(plan, networks), exports, networks, bundles)
 
 

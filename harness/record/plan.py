@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -42,7 +42,8 @@ class CaseRound:
 
 @dataclass(frozen=True)
 class Plan:
-    """The cases, and what they share. `command` runs them again.
+    """The cases, and what they share. `command` is how they were asked for (harness.record.command makes them again);
+    `script` is the only way to measure them again, where a program made the networks.
 
     `order` is what was measured when: a round and the id of a case each. Where it was shuffled, `seed`
     shuffles it again. Each of `devices` takes all of that, at the same time as the others; `boards` of one device share
@@ -51,6 +52,7 @@ class Plan:
     and `networks` (the sha256 of each case's model files; none where the export failed) are what the plan met when it
     began, so that a run which is taken up again can tell whether they are still the same; a device that was never met
     has none.
+    `where` are the options that say how the devices are had, by their names: an adb server, a farm.
     `timeouts` and `reboot` (may a device that does not answer be restarted?) are for when something fails, and may be
     others when the run is taken up again.
     """
@@ -78,6 +80,8 @@ class Plan:
     reboot: bool = False
     own_models: tuple[OwnModel, ...] = ()
     calibrations: dict[str, str] = field(default_factory=dict)
+    where: dict[str, str] = field(default_factory=dict)
+    script: str | None = None
 
     def serial(self, device: str) -> str:
         """What records call the device; a recording's have the name of what was recorded."""
@@ -126,62 +130,6 @@ def missing_cases(plan: Plan, records: Iterable[Record]) -> list[MissingCase]:
             if record is None or record.status != "ok":
                 found.append(MissingCase(device, one, record))
     return found
-
-
-def differences(recorded: Plan, now: Plan) -> list[str]:
-    """What of two plans is not the same, in words; what differs between any two runs (time, commit) does not count."""
-    names = (
-        *("devices", "cases", "order", "limits", "timeout_s", "profile", "counting", "boards"),
-        *("checkpoints", "calibrations"),
-    )
-    found = [
-        f"{name}: {_short(getattr(recorded, name))} then, {_short(getattr(now, name))} now"
-        for name in names
-        if getattr(recorded, name) != getattr(now, name)
-    ]
-    own_then, own_now = _own(recorded), _own(now)
-    for name in dict.fromkeys([*own_then, *own_now]):
-        if own_then.get(name) != own_now.get(name):
-            found.append(f"--model {name}: {_short(own_then.get(name))} then, {_short(own_now.get(name))} now")
-    for device, then in recorded.device_infos.items():
-        if (known := now.device_infos.get(device)) and not then.is_same_as(known):
-            found.append(f"{device}: {_short(then)} then, {_short(known)} now")
-    for case, files in recorded.networks.items():
-        if now.networks.get(case) != files:
-            found.append(f"the files of {case}: sha256 {_short(files)} then, {_short(now.networks.get(case))} now")
-    return found
-
-
-def _own(plan: Plan) -> dict[str, str]:
-    """What of the user's own models must not change, by name: their bytes, sizes and inputs, wherever the files lie."""
-    return {
-        own.name: f"sha256 {own.sha256}, sizes {dict(sorted(own.dims.items()))}, inputs {own.inputs_sha256}"
-        for own in plan.own_models
-    }
-
-
-def require_same(recorded: Plan, now: Plan, folder: Path) -> None:
-    """Raises UsageError, saying what differs, unless a run in `folder` may be taken up again with what there is now.
-
-    What is not known yet (the device, the networks) is not compared.
-    """
-    known = now if now.networks else replace(now, networks=recorded.networks)
-    if found := differences(recorded, known):
-        raise UsageError(f"--resume {folder}: not the run it was: {'; '.join(found)}; start a new run for that")
-
-
-def require_same_device(plan: Plan, device: str, found: DeviceInfo) -> None:
-    """Raises UsageError when the plan has met another device under this name: a run may not be taken up on it."""
-    then = plan.device_infos.get(device)
-    if then is not None and not then.is_same_as(found):
-        differs = f"{device}: {_short(then)} then, {_short(found)} now"
-        raise UsageError(f"--resume {plan.run}: not the run it was: {differs}; start a new run for that")
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    most = 200
-    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def shuffled(cases: Sequence[Case], rounds: int, seed: int) -> tuple[tuple[int, str], ...]:

@@ -91,6 +91,13 @@ def _place(record: Record) -> list[str]:
     return [*([f"CPUs {case.cpus}"] if case.cpus is not None else []), *([case.abi] if case.abi is not None else [])]
 
 
+def reference_title(record: Record) -> str:
+    """What the outputs of a case are checked against."""
+    artifact = record.artifact
+    is_pytorchs = artifact is None or (artifact.source is None and artifact.precision == "fp32")
+    return "what PyTorch computed" if is_pytorchs else "what ONNX Runtime computed from this file on the host"
+
+
 #: What a time on each kind of clock is: printed in every row, so that no one takes it for something else.
 MEANING_OF_TIME: dict[Clock, str] = {
     "wall": "hardware",

@@ -9,10 +9,10 @@ from typing import Any, TypeAlias
 
 from harness.analyse import ranking, warnings
 from harness.analyse.rows import Row, by_device, is_baseline, onnx_bytes
-from harness.analyse.statistics import shown_ratio
+from harness.analyse.statistics import shown_median, shown_ratio
 from harness.record.runtimes import files_titles
 from harness.record.titles import MEANING_OF_TIME, case_runtime_title, runtime_title
-from harness.record.units import NOTHING, milliseconds
+from harness.record.units import NOTHING, count, milliseconds, percent, ratio, size
 from harness.report import document
 from harness.report.document import Cell, Data, Table, Value
 
@@ -23,16 +23,16 @@ Rows: TypeAlias = Sequence[Row]
 class Column:
     """A column: `key` names it for programs, with the unit of its exact value, at `path` in a row or made of one.
 
-    `heading` names it for people, with the `unit` of its text: a template for the value `over` a number, rounded as the
-    paper rounds, or a function. No heading: it is for programs alone; no key: for people alone. `is_shown`: whether a
-    table of these rows has it. `is_brief`: a terminal has room for it.
+    `heading` names it for people, with the `unit` of its text, which is made of the row, or by `shown` of the value. No
+    heading: it is for programs alone; no key: for people alone. `is_shown`: whether a table of these rows has it.
+    `is_brief`: a terminal has room for it.
     """
 
     key: str
     path: str | Callable[[Row], Value]
     heading: str | Callable[[Rows], str] = ""
-    text: str | Callable[[Row], str | Cell] = "{}"
-    over: float | None = None
+    text: Callable[[Row], str | Cell] | None = None
+    shown: Callable[[Any], str] = str
     unit: str = ""
     is_right: bool = True
     is_main: bool = False
@@ -43,11 +43,11 @@ class Column:
         return _at(row, self.path) if isinstance(self.path, str) else self.path(row)
 
     def cell(self, row: Row) -> Cell:
-        if not isinstance(self.text, str):
+        if self.text is not None:
             text = self.text(row)
             return text if isinstance(text, Cell) else Cell(text)
         value = self.value(row)
-        return Cell(NOTHING if value is None else self.text.format(value / self.over if self.over else value))
+        return Cell(NOTHING if value is None else self.shown(value))
 
     def title(self, rows: Rows) -> str:
         heading = self.heading if isinstance(self.heading, str) else self.heading(rows)
@@ -85,14 +85,15 @@ def data(rows: Rows) -> Data:
 
 
 def overview(rows: Rows, caption: str = "") -> Table:
-    """A row a case, a column a device: the mean in ms, and in brackets the time over MobileNet's."""
+    """A row a case, a column a device: the median in ms, and in brackets the time over MobileNet's."""
     cases: dict[str, dict[str, str | Cell]] = {}
     for of_device in by_device(rows):
         device = of_device[0].record.device
         for row in of_device:
             case = cases.setdefault(row.record.id, {"Model": row.title, "Runtime": case_runtime_title(row.record)})
-            relative = "" if row.relative is None else f" ({row.relative:.3f})"
-            case[f"{device.serial}: {MEANING_OF_TIME[device.clock]}"] = f"{_mean(row)}{relative}"
+            relative = "" if row.relative is None else f" ({ratio(row.relative)})"
+            time = milliseconds(row.summary.median_ns) if row.summary else row.record.status
+            case[f"{device.serial}: {MEANING_OF_TIME[device.clock]}"] = f"{time}{relative}"
     made = document.table_of(list(cases.values()), left=("Model", "Runtime"))
     return replace(made, caption=caption, is_wide=True)
 
@@ -112,27 +113,20 @@ def _rounds(rows: Rows) -> int:
     return max((len(row.records) for row in rows), default=1)
 
 
-def _mean_heading(rows: Rows) -> str:
+def _of_passes(statistic: str, rows: Rows) -> str:
     passes = {row.record.case.passes for row in rows}
-    mean = f"Mean of {passes.pop()}" if len(passes) == 1 else "Mean"
-    return mean if _rounds(rows) == 1 else f"{mean}, {_rounds(rows)} rounds"
+    of_passes = f"{statistic} of {passes.pop()}" if len(passes) == 1 else statistic
+    return of_passes if _rounds(rows) == 1 else f"{of_passes}, {_rounds(rows)} rounds"
 
 
-def _mean(row: Row) -> str:
-    return milliseconds(row.summary.mean_ns) if row.summary else row.record.status
-
-
-def _mean_cell(row: Row) -> Cell:
+def _median(row: Row) -> Cell:
     """Its note says why there is none."""
-    return Cell(_mean(row), notes=() if row.summary or not row.record.error else (row.record.error,))
-
-
-def _median(row: Row) -> str:
-    return milliseconds(row.summary.median_ns) if row.summary else NOTHING
+    text = shown_median(row.summary) if row.summary else row.record.status
+    return Cell(text, notes=() if row.summary or not row.record.error else (row.record.error,))
 
 
 def _onnx_size(row: Row) -> str:
-    return f"{onnx_bytes(row.record) / 1e6:.1f} MB" if row.record.artifact else NOTHING
+    return size(onnx_bytes(row.record)) if row.record.artifact else NOTHING
 
 
 def _files_column(runtime: str, title: str) -> Column:
@@ -142,7 +136,8 @@ def _files_column(runtime: str, title: str) -> Column:
         return row.record.artifact.size_bytes if row.record.artifact and row.record.case.runtime == runtime else None
 
     return Column(
-        *("", size_bytes, title, "{:.1f} MB", 1e6),
+        *("", size_bytes, title),
+        shown=size,
         is_shown=lambda rows: any(size_bytes(row) is not None for row in rows),
     )
 
@@ -189,7 +184,11 @@ def _has_other_numbers(rows: Rows) -> bool:
     return any(numbers and precision == "fp32" and not numbers.are_fp32 for precision, numbers in found)
 
 
-def _words(key: str, path: str | Callable[[Row], Value], heading: str, text: Any = "{}", **more: Any) -> Column:
+def _spread(part: float) -> str:
+    return percent(part, decimals=2)
+
+
+def _words(key: str, path: str | Callable[[Row], Value], heading: str, text: Any = None, **more: Any) -> Column:
     """A column of words, that is in all forms."""
     return Column(key, path, heading, text, is_right=False, is_brief=True, **more)
 
@@ -219,22 +218,30 @@ COLUMNS: tuple[Column, ...] = (
     Column("status", "record.status"),
     Column("rounds", lambda row: len(row.records)),
     Column("rounds_ok", lambda row: sum(one.status == "ok" for one in row.records)),
-    Column("mult_adds", "record.artifact.mult_adds", "Mult-Adds", "{:.0f}M", 1e6, is_brief=True),
-    Column("params", "record.artifact.params", "Params", "{:.2f}M", 1e6),
+    Column("mult_adds", "record.artifact.mult_adds", "Mult-Adds", shown=count, is_brief=True),
+    Column("params", "record.artifact.params", "Params", shown=count),
     Column("onnx_size_bytes", "record.artifact.onnx_size_bytes", "ONNX size", _onnx_size),
     Column("pushed_model_bytes", "record.artifact.size_bytes"),
     Column("passes", "summary.count"),
-    Column("mean_ns", "summary.mean_ns", _mean_heading, _mean_cell, unit="ms", is_brief=True),
-    Column("median_ns", "summary.median_ns", "Median", _median, unit="ms"),
+    Column(
+        *("median_ns", "summary.median_ns", lambda rows: _of_passes("Median", rows), _median),
+        unit="ms",
+        is_brief=True,
+    ),
     Column("median_low_ns", lambda row: _interval_ns(row)[0]),
     Column("median_high_ns", lambda row: _interval_ns(row)[1]),
-    Column("mad_ns", "summary.mad_ns", "Spread, MAD", "{:.3f}", 1e6, "ms", is_shown=lambda rows: not _has_rounds(rows)),
+    Column(
+        *("mad_ns", "summary.mad_ns", "Spread, MAD"),
+        shown=lambda ns: milliseconds(ns, 3),
+        unit="ms",
+        is_shown=lambda rows: not _has_rounds(rows),
+    ),
     Column("min_ns", "summary.min_ns"),
     Column("max_ns", "summary.max_ns"),
     Column("cv", "summary.cv"),
     Column("outliers", lambda row: len(row.summary.outliers) if row.summary else None),
-    Column("spread_within", "spread.within", "Spread within a process", "{:.2%}", is_shown=_has_rounds),
-    Column("spread_between", "spread.between", "between processes", "{:.2%}", is_shown=_has_rounds),
+    Column("spread_within", "spread.within", "Spread within a process", shown=_spread, is_shown=_has_rounds),
+    Column("spread_between", "spread.between", "between processes", shown=_spread, is_shown=_has_rounds),
     Column(
         *("relative_to_mobilenet", "ratio.value", "Relative to MobileNet", _relative),
         is_main=True,
@@ -251,13 +258,21 @@ COLUMNS: tuple[Column, ...] = (
     Column("relative_to_fp32_low", "fp32_ratio.low"),
     Column("relative_to_fp32_high", "fp32_ratio.high"),
     Column(
-        *("deviation_from_fp32", "fp32_deviation", "Deviation from fp32", "{:.1e}"),
+        *("deviation_from_fp32", "fp32_deviation", "Deviation from fp32"),
+        shown="{:.1e}".format,
         is_brief=True,
         is_shown=_has_precisions,
     ),
-    Column("paper_ms", "paper_ms", "Paper", "{:.0f}", unit="ms", is_brief=True, is_shown=_has("paper_ms")),
     Column(
-        *("paper_relative_to_mobilenet", "paper_relative", "Paper, relative", "{:.3f}"),
+        *("mean_ns", "summary.mean_ns", lambda rows: f"{_of_passes('Mean', rows)}, the paper's figure"),
+        shown=milliseconds,
+        unit="ms",
+        is_shown=_has("paper_ms"),
+    ),
+    Column("paper_ms", "paper_ms", "Paper", shown="{:.0f}".format, unit="ms", is_brief=True, is_shown=_has("paper_ms")),
+    Column(
+        *("paper_relative_to_mobilenet", "paper_relative", "Paper, relative"),
+        shown=ratio,
         is_brief=True,
         is_shown=_has("paper_relative"),
     ),

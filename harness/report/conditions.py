@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from device.records import DeviceState
 from device.thermal import hottest
+from toolchain.figures import significant
 
 
 def shown(state: DeviceState) -> dict[str, str]:
@@ -28,7 +29,7 @@ def shown(state: DeviceState) -> dict[str, str]:
         "Battery": ", ".join(part for part in battery if part),
         "Screen, app in front": ", ".join(part for part in (screen, state.foreground_app) if part),
         "Load": None if state.load_average is None else f"{state.load_average:.2f}",
-        "Free memory": None if state.free_ram_bytes is None else f"{state.free_ram_bytes / 2**20:.0f} MiB",
+        "Free memory": None if state.free_ram_bytes is None else f"{significant(state.free_ram_bytes / 2**20)} MiB",
     }
     return {name: text for name, text in cells.items() if text}
 

@@ -156,12 +156,13 @@ class Figure:
 
 @dataclass(frozen=True)
 class Bar:
-    """A line in a card's list; `percent` is its length, of the longest one's."""
+    """A line in a card's list; `percent` is its length, of the longest one's. `is_best`: it is praised."""
 
     title: str
     main: str
     more: str
     percent: float
+    is_best: bool
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,14 @@ from harness.analyse.counts import Count, CountedCase
 from harness.analyse.rows import Row
 from harness.analyse.sizes import Size, file_sizes
 from harness.analyse.statistics import Summary
+from harness.record import units
 from harness.record.record import Record
 from harness.record.runtimes import files_titles
 from harness.record.titles import case_title, group_title
 from harness.record.units import NOTHING, milliseconds
 from harness.report.conditions import shown
 from harness.report.document import Block, Group, Line, Table, emphasis, paragraph, table_of, text_table
+from toolchain.figures import significant
 
 #: Spreads below this are shown in parts per million. A choice: 0.0 % would say nothing of them.
 IN_PPM_BELOW = 1e-3
@@ -35,11 +37,15 @@ _SOURCE: dict[CountsFrom, str] = {
 def counts(records: Sequence[Record]) -> list[Block]:
     """A table for each group of comparable cases, and why others have no counts; empty where none were asked for."""
     found = counting.counted(records)
+    beside_mobilenet = (
+        *(emphasis("Relative to MobileNet"), " is the ratio of the instructions, on the same device, in the same "),
+        "runtime, with the same number of threads.",
+    )
+    has_ratios = any(counting.relative(case, cases) for cases in found for case in cases)
     introduction = paragraph(
         "Counts of one pass, all threads of the runner together: the median over the timed passes of all rounds, and "
         "in brackets the spread, which is the largest less the smallest over the median. ",
-        emphasis("Relative to MobileNet"),
-        " is the ratio of the instructions, on the same device, in the same runtime, with the same number of threads.",
+        *(beside_mobilenet if has_ratios else ()),
     )
     reasons = counting.reasons_for_none(records).items()
     return [
@@ -57,7 +63,7 @@ def _counts_group(cases: Sequence[CountedCase]) -> Group:
     if min(shares) < 1:
         scaled = (
             "~: the CPU shared its few counters out among more than it has; such a count is made of what was seen "
-            f"while they were on ({min(shares):.0%} of the time at least), and is an estimate."
+            f"while they were on ({units.percent(min(shares), decimals=0)} of the time at least), and is an estimate."
         )
         found.append(paragraph(scaled))
     return Group(group_title(cases[0].record), tuple(found))
@@ -72,10 +78,10 @@ def _counts(case: CountedCase, beside: Sequence[CountedCase]) -> Line:
     return {
         "Model": case.title,
         "Instructions": _count(case.count("instructions")),
-        "Relative to MobileNet": _ratio(counting.relative(case, beside), "{:.3f}"),
-        "SIMD share": _ratio(case.ratio("simd_instructions", "instructions"), "{:.1%}"),
+        "Relative to MobileNet": _ratio(counting.relative(case, beside), units.ratio),
+        "SIMD share": _ratio(case.ratio("simd_instructions", "instructions"), units.percent),
         "Cycles": _count(case.count("cycles")),
-        "Instructions per cycle": _ratio(case.ratio("instructions", "cycles"), "{:.2f}"),
+        "Instructions per cycle": _ratio(case.ratio("instructions", "cycles"), units.factor),
         "L1I misses": _count(case.count("l1i_misses")),
         "L1D misses": _count(case.count("l1d_misses")),
         "L2 misses": _count(case.count("l2_misses")),
@@ -85,22 +91,20 @@ def _counts(case: CountedCase, beside: Sequence[CountedCase]) -> Line:
     }
 
 
-def _ratio(found: Count | None, template: str) -> str:
-    return NOTHING if found is None else f"{'~' if found.is_estimate else ''}{template.format(found.median)}"
+def _ratio(found: Count | None, shown: Callable[[float], str]) -> str:
+    return NOTHING if found is None else f"{'~' if found.is_estimate else ''}{shown(found.median)}"
 
 
 def _count(found: Count | None) -> str:
     """In millions, or in thousands where there are few, with its spread: 498.12M (5 ppm), 12.30k (0.4%), ~17."""
     if found is None:
         return NOTHING
-    scale, unit = (1e6, "M") if found.median >= 1e6 else (1e3, "k") if found.median >= 1e3 else (1, "")  # noqa: PLR2004
-    count = f"{found.median / scale:.{2 if unit else 0}f}{unit}"
     spread = "" if found.spread is None else f" ({_spread(found.spread)})"
-    return f"{'~' if found.is_estimate else ''}{count}{spread}"
+    return f"{'~' if found.is_estimate else ''}{units.count(found.median, decimals=2)}{spread}"
 
 
 def _spread(spread: float) -> str:
-    return f"{spread * 1e6:.0f} ppm" if spread < IN_PPM_BELOW else f"{spread:.1%}"
+    return f"{significant(spread * 1e6, 1)} ppm" if spread < IN_PPM_BELOW else units.percent(spread)
 
 
 # --- files --------------------------------------------------------------------------------------------
@@ -111,10 +115,15 @@ def sizes(rows: Sequence[Row]) -> list[Block]:
     found = file_sizes(rows)
     if not found:
         return []
-    introduction = (
-        "A megabyte is 1,000,000 bytes. A parameter is 4 bytes in fp32; the paper's clcNet files are larger than its "
-        "own parameter counts fill."
+    larger = [
+        size.title
+        for size in found
+        if size.paper_megabytes and size.paper_params and size.paper_megabytes * 1e6 > 1.05 * 4 * size.paper_params
+    ]
+    papers = (
+        f" The paper's files of {', '.join(larger)} are larger than its own parameter counts fill." if larger else ""
     )
+    introduction = f"A megabyte is 1,000,000 bytes. A parameter is 4 bytes in fp32.{papers}"
     return [paragraph(introduction), table_of([_size(size) for size in found], drops_empty=True)]
 
 
@@ -122,18 +131,18 @@ def _size(size: Size) -> Line:
     paper, paper_params = size.paper_megabytes, size.paper_params
     return {
         "Model": size.title,
-        "Params, here": f"{size.params / 1e6:.2f}M",
+        "Params, here": units.count(size.params),
         "ONNX, here": _megabytes(size.onnx_megabytes),
         **{f"{title}, here": _megabytes(size.files_megabytes.get(title)) for title in files_titles().values()},
         "ONNX, paper": _megabytes(paper),
-        "Params, paper": f"{paper_params / 1e6:.2f}M" if paper_params else NOTHING,
+        "Params, paper": units.count(paper_params) if paper_params else NOTHING,
         "at 4 bytes": _megabytes(paper_params * 4 / 1e6 if paper_params else None),
-        "bytes a parameter": f"{paper * 1e6 / paper_params:.2f}" if paper and paper_params else NOTHING,
+        "bytes a parameter": units.factor(paper * 1e6 / paper_params) if paper and paper_params else NOTHING,
     }
 
 
 def _megabytes(megabytes: float | None) -> str:
-    return NOTHING if megabytes is None else f"{megabytes:.1f} MB"
+    return NOTHING if megabytes is None else units.size(1e6 * megabytes)
 
 
 # --- passes, programs, device, host -------------------------------------------------------------------
@@ -148,9 +157,10 @@ def statistics(rows: Sequence[Row]) -> list[Block]:
         if row.summary
     ]
     introduction = (
-        "Times in ms, over the timed passes of all rounds. The interval is a bootstrap's, where there are six passes "
-        "and more. Outliers have a modified z-score above 3.5 (Iglewicz and Hoaglin 1993) and are 1 % and more off the "
-        "median; they are marked, and count like all others."
+        "Times in ms, over the timed passes of all rounds; of several rounds the median is the geometric mean of "
+        "theirs. Its interval is over the rounds, where there are three and more, and of a single round over its "
+        "passes, where there are six and more. Outliers have a modified z-score above 3.5 (Iglewicz and Hoaglin 1993) "
+        "and are 1 % and more off the median; they are marked, and count like all others."
     )
     return [paragraph(introduction), table_of(lines)] if lines else []
 
@@ -158,13 +168,13 @@ def statistics(rows: Sequence[Row]) -> list[Block]:
 def _statistics(found: Summary) -> Line:
     return {
         "Passes": str(found.count),
-        "Mean": milliseconds(found.mean_ns),
         "Median": milliseconds(found.median_ns),
         "95 % interval of the median": " to ".join(map(milliseconds, found.interval_ns or ())) or NOTHING,
-        "MAD": milliseconds(found.mad_ns),
+        "Mean": milliseconds(found.mean_ns),
+        "MAD": milliseconds(found.mad_ns, 3),
         "Min": milliseconds(found.min_ns),
         "Max": milliseconds(found.max_ns),
-        "CV": NOTHING if found.cv is None else f"{found.cv:.2%}",
+        "CV": NOTHING if found.cv is None else units.percent(found.cv, decimals=2),
         "Outliers": str(len(found.outliers)),
     }
 
@@ -212,10 +222,10 @@ def cost_of_the_harness(records: Sequence[Record]) -> list[Block]:
     lines = [
         {
             "Case": f"{where(record)}{record.id}",
-            **{name: f"{record.phases_ns.get(name, 0) / 1e9:.2f} s" for name in names},
-            "outside passes": f"{record.outside_passes_ns / 1e9:.2f} s",
-            "passes": f"{record.phases_ns.get('passes', 0) / 1e9:.1f} s",
-            "pushed": f"{record.pushed_bytes / 1e6:.1f} MB",
+            **{name: units.seconds(record.phases_ns.get(name, 0)) for name in names},
+            "outside passes": units.seconds(record.outside_passes_ns),
+            "passes": units.seconds(record.phases_ns.get("passes", 0)),
+            "pushed": units.size(record.pushed_bytes),
         }
         for record in ran
     ]

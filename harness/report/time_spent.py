@@ -11,7 +11,7 @@ from harness.analyse.profile import OUTSIDE, OperatorTime, ProfiledCase, short, 
 from harness.analyse.scaling import Sweep
 from harness.record.record import Record
 from harness.record.titles import MEANING_OF_TIME, group_title
-from harness.record.units import NOTHING, milliseconds
+from harness.record.units import NOTHING, factor, milliseconds, percent, ratio
 from harness.report import document as doc
 
 #: How many nodes of a case the report lists, and how many operator types it names where two cases are compared.
@@ -79,11 +79,11 @@ def _side_by_side(cases: Sequence[ProfiledCase]) -> doc.Table:
 
 
 def _over_timed(case: ProfiledCase) -> str:
-    return NOTHING if case.over_timed is None else f"{case.over_timed:.3f}"
+    return NOTHING if case.over_timed is None else ratio(case.over_timed)
 
 
 def _time(time: OperatorTime | None) -> str:
-    return NOTHING if time is None else f"{milliseconds(time.ns_per_pass)} ({time.share:.1%})"
+    return NOTHING if time is None else f"{milliseconds(time.ns_per_pass)} ({percent(time.share)})"
 
 
 def _against_the_baseline(cases: Sequence[ProfiledCase]) -> list[doc.Block]:
@@ -110,7 +110,7 @@ def _signed(ns: float) -> str:
 def _slowest(case: ProfiledCase) -> doc.Details:
     slowest = case.slowest[:SLOWEST_NODES]
     together = sum(node.total_ns for _, node in slowest) / case.whole_ns
-    summary = f": the {len(slowest)} slowest of {len(case.profile.nodes)} nodes, {together:.1%} of the pass."
+    summary = f": the {len(slowest)} slowest of {len(case.profile.nodes)} nodes, {percent(together)} of the pass."
     nodes = doc.table_of([_node(case, index, node) for index, node in slowest], left=("Node", "Operator type"))
     return doc.Details(doc.words(doc.strong(case.title), summary), (nodes,))
 
@@ -122,7 +122,7 @@ def _node(case: ProfiledCase, index: int, node: NodeTime) -> doc.Line:
         "Node": doc.Cell(name, "code") if name else NOTHING,
         "Operator type": short_op(node.op),
         "ms a pass": milliseconds(node.total_ns / case.profile.passes),
-        "Share": f"{node.total_ns / case.whole_ns:.1%}",
+        "Share": percent(node.total_ns / case.whole_ns),
     }
 
 
@@ -175,7 +175,7 @@ def _scaling_table(group: Sequence[Sweep]) -> doc.Table:
             cells[f"{head} (median, ms)"] = milliseconds(point.median_ns) if point else NOTHING
             if with_speed_up and count > 1:
                 speed_up, efficiency = (point.speed_up, point.efficiency) if point else (None, None)
-                cells[f"{head}: speed-up"] = NOTHING if speed_up is None else f"{speed_up:.2f}"
-                cells[f"{head}: efficiency"] = NOTHING if efficiency is None else f"{efficiency:.0%}"
+                cells[f"{head}: speed-up"] = NOTHING if speed_up is None else factor(speed_up)
+                cells[f"{head}: efficiency"] = NOTHING if efficiency is None else percent(efficiency, decimals=0)
         lines.append(cells)
     return doc.table_of(lines)

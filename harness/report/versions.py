@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from harness.record.plan import Plan
 from harness.record.record import Record
-from harness.record.units import NOTHING
+from harness.record.units import NOTHING, size
 from harness.report.document import Block, Group, Line, bullets, text_table
 
 
@@ -44,7 +44,7 @@ def _bundles(records: Sequence[Record]) -> list[Line]:
         {
             "Runtime": f"{record.bundle.runtime} {record.bundle.runtime_version}",
             "ABI": record.bundle.abi,
-            "Size": f"{record.bundle.size_bytes / 1e6:.1f} MB",
+            "Size": size(record.bundle.size_bytes),
             "sha256 of the bundle": record.bundle.sha256,
         }
         for record in records

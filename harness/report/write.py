@@ -64,4 +64,4 @@ def drawn(rows: Sequence[Row], records: Sequence[Record]) -> list[Figure]:
 
 def table6_in_latex(rows: Sequence[Row]) -> str:
     meanings = ", ".join(sorted({MEANING_OF_TIME[row.record.device.clock] for row in rows}))
-    return latex.rendered(columns.table6(rows), f"Actual inference speed, in ms. Measured on: {meanings}.", "tab:speed")
+    return latex.rendered(columns.table6(rows), f"Time of a pass, in ms. Measured on: {meanings}.", "tab:speed")

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from harness.analyse.gains import promise
 from harness.analyse.rows import BASELINE, Row, table_rows
-from harness.record import journal
+from harness.analyse.statistics import shown_ratio
+from harness.record import journal, units
 from harness.record import plan as plans
 from harness.record.errors import UsageError
 from harness.record.titles import MEANING_OF_TIME
@@ -57,7 +58,8 @@ def write(by_device: ByDevice, folder: Path) -> list[Path]:
 
 
 def document(by_device: ByDevice, measured: Sequence[Interleaved]) -> Document:
-    lead = (
+    single = [row for rows in by_device.values() for row in rows if row.record.case.threads == 1]
+    lead: tuple[Block, ...] = (
         paragraph(
             *(
                 code("grouped"),
@@ -67,20 +69,18 @@ def document(by_device: ByDevice, measured: Sequence[Interleaved]) -> Document:
             *(code("fused"), ": one operator for the chain of blocks. All in ONNX Runtime. The line to reach is the "),
             "ratio of the mult-adds to MobileNet's, as if nothing but arithmetic took time.",
         ),
-        paragraph("Median time over MobileNet's, one thread:"),
-        summary(by_device),
+        *((paragraph("Median time over MobileNet's, one thread:"), summary(by_device)) if single else ()),
     )
     found = [Section(serial, (*_device(rows), _table(rows))) for serial, rows in by_device.items()]
     if measured:
         how = (
-            "ONNX Runtime's Python API, one thread, one process, each network in turn with MobileNet; the ratio is the "
-            "median over the turns of its time over MobileNet's in the same turn, with a 95 % bootstrap interval."
+            "ONNX Runtime's Python API, one thread, one process, each network in turn with MobileNet; the ratio is "
+            "of the medians, with a 95 % interval: a bootstrap over the turns."
         )
         in_turn = table_of([_interleaved(pair) for pair in measured])
         found.append(Section("This machine, pass by pass in turn", (paragraph(how), in_turn)))
-    single = [row for rows in by_device.values() for row in rows if row.record.case.threads == 1]
-    explained = tuple(sections.gains_explained(single))
-    found.append(Section("What is the network's, and what the kernel's", explained))
+    if explained := tuple(sections.gains_explained(single)):
+        found.append(Section("What is the network's, and what the kernel's", explained))
     return Document("Interlaced grouped convolution, three ways", lead, tuple(found))
 
 
@@ -92,7 +92,7 @@ def summary(by_device: ByDevice) -> Table:
         for row in single:
             cells = lines.setdefault((row.record.case.model, row.record.case.igc), {"Network": row.title})
             cells["Line (mult-adds)"] = _ratio(promise(row, _baseline(single)))
-            cells[serial] = row.record.status if row.relative is None else f"{row.relative:.3f}"
+            cells[serial] = row.record.status if row.relative is None else units.ratio(row.relative)
     return table_of(list(lines.values()))
 
 
@@ -101,15 +101,15 @@ def _baseline(rows: Sequence[Row]) -> Row | None:
 
 
 def _ratio(ratio: float | None) -> str:
-    return NOTHING if ratio is None else f"{ratio:.3f}"
+    return NOTHING if ratio is None else units.ratio(ratio)
 
 
 def _device(rows: Sequence[Row]) -> list[Block]:
     device = rows[0].record.device
     cores = f"{len(device.cores)} core{'' if len(device.cores) == 1 else 's'}"
     text = f"{device.model}, {device.abi}, {cores}; measured on {MEANING_OF_TIME[device.clock]}."
-    if device.clock == "instructions":
-        text += " It has one core: two threads share it, so that their row shows what they cost, not what they gain."
+    if len(device.cores) == 1 and any(row.record.case.threads > 1 for row in rows):
+        text += " Threads share its one core, so that what several show is what they cost, not what they gain."
     return [paragraph(text)]
 
 
@@ -138,13 +138,12 @@ def _table(rows: Sequence[Row]) -> Table:
 def _interleaved(pair: Interleaved) -> Line:
     [name] = [name for name in pair.samples_ns if name != BASELINE]
     found = interleaved.ratio(pair, name, BASELINE)
-    interval = f" [{found.low:.3f}, {found.high:.3f}]" if found.low is not None else ""
     return {
         "Network": name,
         "Turns": str(found.rounds),
         "Median (ms)": milliseconds(median(pair.samples_ns[name])),
         "MobileNet's (ms)": milliseconds(median(pair.samples_ns[BASELINE])),
-        "Over MobileNet": f"{found.value:.3f}{interval}",
+        "Over MobileNet": shown_ratio(found),
     }
 
 
@@ -161,7 +160,7 @@ def drawn(by_device: ByDevice) -> Figure:
             if baseline is not None and (line := promise(row, baseline)) is not None:
                 axes.plot([line, line], [y - 0.42, y + 0.42], color="black", linewidth=2)
                 end = line if relative <= line < relative + 0.15 else relative  # where the number would stand
-            axes.text(end + 0.015, y, f"{relative:.3f}", va="center", fontsize=8.5)
+            axes.text(end + 0.015, y, units.ratio(relative), va="center", fontsize=8.5)
         axes.set_yticks(range(len(shown)), [style.label(row.title) for row in shown])
         axes.invert_yaxis()
         axes.set_xlim(0, max([1.0, *(row.relative or 0.0 for row in shown)]) * 1.16)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 REPORT_NAME, SUMMARY_NAME = "igc-study.md", "igc-summary.md"
 HOST = "host"
 
-#: Boards repeat to a few parts in 100,000, and take seconds for a pass.
+#: Boards repeat, and take seconds for a pass.
 PASSES_ON_BOARDS, PASSES_ON_HARDWARE, TURNS_ON_HOST = 3, 30, 60
 
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.analyse.statistics import Ratio, median_interval
+from harness.analyse.statistics import Ratio, ratio_of_turns
 from harness.record.errors import UsageError
 
 if TYPE_CHECKING:
@@ -66,15 +66,8 @@ def measure(
 
 
 def ratio(measured: Interleaved, name: str, baseline: str) -> Ratio:
-    """The median over all turns of the time of network `name` over that of `baseline` in the same turn.
-
-    Not a mean, as `statistics.ratio` has of rounds: a turn is one pass of each, and some of the many are disturbed.
-    """
-    import numpy as np
-
-    ratios = np.array(measured.samples_ns[name]) / np.array(measured.samples_ns[baseline])
-    low, high = median_interval(ratios) or (None, None)
-    return Ratio(float(np.median(ratios)), low, high, len(ratios))
+    """The median time of network `name` over that of `baseline`, of the same turns."""
+    return ratio_of_turns(measured.samples_ns[name], measured.samples_ns[baseline])
 
 
 def write(measured: list[Interleaved], folder: Path) -> None:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
+from harness.record import units
 from harness.record.titles import MEANING_OF_TIME
 from harness.record.units import NOTHING, milliseconds
 from harness.report import markdown as as_markdown
 from harness.report.document import Block, Document, Line, Section, Table, paragraph, table_of, text_table
 from harness.study import agreement
+from toolchain.figures import significant
 
 if TYPE_CHECKING:
     from harness.study.agreement import Agreement
@@ -52,9 +54,8 @@ def document(checked: Selfcheck) -> Document:
         _targets(found),
     ]
     if device.clock != "emulated" and any(it.met is None for it in found):
-        lead.append(
-            paragraph("What cannot be told was disturbed by something else at work there: repeat it when it is idle.")
-        )
+        why = "What cannot be told was disturbed, or its interval reaches beyond what is wanted: repeat it when idle."
+        lead.append(paragraph(why))
     errors = [case.counters_error for case in checked.samples if case.counters_error]
     sample: list[Block] = [
         paragraph(
@@ -99,7 +100,7 @@ def _added(checked: Selfcheck) -> Target:
     worst_ns = max(median(case.added_ns) for case in busy)
     return Target(
         "added to a sample whose pass keeps the CPU (median)",
-        f"{worst_ns:.0f} ns",
+        f"{significant(worst_ns)} ns",
         f"< {MOST_ADDED_NS} ns",
         None if checked.device.clock == "emulated" or _interrupted(busy) else worst_ns < MOST_ADDED_NS,
     )
@@ -113,7 +114,7 @@ def _share_added(checked: Selfcheck) -> Target:
     share = max(median(case.added_ns) for case in checked.samples) / PASS_NS
     return Target(
         f"added to any sample (median), of a pass of {PASS_NS / 1e6:.0f} ms",
-        f"{share:.4%}",
+        units.percent(share, decimals=4),
         f"< {MOST_ADDED_SHARE:.1%}",
         None if checked.device.clock == "emulated" else share < MOST_ADDED_SHARE,
     )
@@ -124,7 +125,7 @@ def _outside(checked: Selfcheck) -> Target:
     outside_s = median(case.outside_passes_ns for case in checked.cases if not case.pushed_bytes) / 1e9
     return Target(
         "a case beyond its passes (median of those that push nothing)",
-        f"{outside_s:.2f} s",
+        units.seconds(1e9 * outside_s),
         f"<= {most_s} s",
         outside_s <= most_s,
     )
@@ -137,7 +138,7 @@ def _agrees(both: Agreement) -> Target:
     outside = high < 1 - MOST_APART or low > 1 + MOST_APART
     return Target(
         f"{both.model} in the runner over Python",
-        f"{found.value:.4f} [{low:.4f}, {high:.4f}]",
+        units.with_interval(lambda one: units.ratio(one, decimals=4), found.value, found.low, found.high),
         f"within {MOST_APART:.0%}",
         True if inside else False if outside else None,
     )
@@ -149,12 +150,12 @@ def _sample(case: NullCase) -> Line:
     return {
         "A pass": case.model + (", counted" if case.counted else ""),
         "Passes": str(len(case.samples_ns)),
-        "Sample (median, ns)": f"{median(case.samples_ns):.0f}",
+        "Sample (median, ns)": significant(median(case.samples_ns)),
         "Sample (max, ns)": str(max(case.samples_ns)),
-        "Added (median, ns)": f"{added_ns:.0f}",
+        "Added (median, ns)": significant(added_ns),
         "Added (max, ns)": str(max(case.added_ns)),
-        f"Added, of {PASS_NS / 1e6:.0f} ms": f"{added_ns / PASS_NS:.4%}",
-        "Added, of this pass": f"{added_ns / own_ns:.4%}" if case.nominal_ns else NOTHING,
+        f"Added, of {PASS_NS / 1e6:.0f} ms": units.percent(added_ns / PASS_NS, decimals=4),
+        "Added, of this pass": units.percent(added_ns / own_ns, decimals=4) if case.nominal_ns else NOTHING,
     }
 
 
@@ -164,9 +165,9 @@ def _cases(cases: Sequence[NullCase]) -> Table:
         [
             {
                 "Case": str(number),
-                "Pushed (MB)": f"{case.pushed_bytes / 1e6:.1f}",
-                **{name: f"{case.phases_ns.get(name, 0) / 1e6:.1f}" for name in names},
-                "beyond the passes": f"{case.outside_passes_ns / 1e6:.1f}",
+                "Pushed": units.size(case.pushed_bytes),
+                **{name: milliseconds(case.phases_ns.get(name, 0), digits=2) for name in names},
+                "beyond the passes": milliseconds(case.outside_passes_ns, digits=2),
             }
             for number, case in enumerate(cases, start=1)
         ]
@@ -181,14 +182,14 @@ def _agreement(both: Agreement) -> tuple[Block, ...]:
             "First": "runner" if block.runner_first else "Python",
             "Runner (median, ms)": milliseconds(median(block.runner_ns)),
             "Python (median, ms)": milliseconds(median(block.python_ns)),
-            "Ratio": f"{median(block.runner_ns) / median(block.python_ns):.3f}",
+            "Ratio": units.ratio(median(block.runner_ns) / median(block.python_ns)),
         }
         for number, block in enumerate(both.blocks, start=1)
     ]
     how = (
         f"{both.model} on one thread, {len(both.blocks)} blocks of {len(both.blocks[0].runner_ns)} passes, each in a "
-        f"process of its own after {both.warmup} passes to warm up, in alternating order; the ratio is of the medians, "
-        "block by block, with a 95 % interval. "
+        f"process of its own after {both.warmup} passes to warm up, in alternating order. Each block has the ratio of "
+        "its two medians; the target is held against the median of these ratios, and its 95 % interval. "
         f"ONNX Runtime is {both.runner_version}{'' if same else f' in the runner, {both.python_version} in Python'}."
     )
     return paragraph(how), table_of(blocks, left=("Block", "First"))

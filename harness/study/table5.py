@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.record.units import NOTHING
+from harness.record.units import NOTHING, count
 from harness.report import csv, latex, terminal
 from harness.report import markdown as as_markdown
 from harness.report.document import Block, Data, Table, Value, bullets, paragraph, table_of
@@ -76,10 +76,10 @@ def table5(rows: Sequence[CostRow]) -> Table:
         [
             {
                 "Model": row.spec.title,
-                "Mult-Adds, counted": _millions(row.counted.mult_adds, 0),
+                "Mult-Adds, counted": count(row.counted.mult_adds),
                 "Mult-Adds, paper": _as_printed(row.printed.mult_adds),
                 "Mult-Adds, difference": _percent(row.mult_adds_difference),
-                "Params, counted": _millions(row.counted.params, 2),
+                "Params, counted": count(row.counted.params),
                 "Params, paper": _as_printed(row.printed.params),
                 "Params, difference": _percent(row.params_difference),
                 "Top-1, quoted from the paper (Table 5)": _accuracy(row.printed.top1),
@@ -97,8 +97,8 @@ def tables3_and_4(rows: Sequence[CostRow]) -> Table:
         [
             {
                 "Model": row.spec.title,
-                "Mult-Adds, counted": _millions(row.counted.mult_adds, 0),
-                "Params, counted": _millions(row.counted.params, 2),
+                "Mult-Adds, counted": count(row.counted.mult_adds),
+                "Params, counted": count(row.counted.params),
                 "Top-1, quoted from the paper": _accuracy(row.printed.top1),
                 "Top-5, quoted from the paper": _accuracy(row.printed.top5),
                 "Quoted from": f"Table {row.table}",
@@ -110,13 +110,9 @@ def tables3_and_4(rows: Sequence[CostRow]) -> Table:
     )
 
 
-def _millions(count: int, digits: int) -> str:
-    return f"{count / 1e6:.{digits}f}M"
-
-
-def _as_printed(count: int | None) -> str:
+def _as_printed(number: int | None) -> str:
     """With as many digits as the paper has."""
-    return NOTHING if count is None else f"{count / 1e6:g}M"
+    return NOTHING if number is None else f"{number / 1e6:g}M"
 
 
 def _percent(difference: float | None) -> str:

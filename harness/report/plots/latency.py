@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from harness.analyse.rows import Row
 from harness.record.titles import MEANING_OF_TIME, case_runtime_title
-from harness.record.units import milliseconds
+from harness.record.units import count, milliseconds
 from harness.report.plots.style import MEASURED, PAPER, Plot, Records, Rows, by_ranking, comparable, in_rows, label
 from models.paper import table6_device
 
@@ -29,18 +29,17 @@ def _draw(rows: Rows, _: Records) -> Figure | None:
         for row in table
         if row.paper_ms is not None and row.spec and row.spec.paper and row.spec.paper.mult_adds
     }
-    count = len(series) + bool(paper_points)
-    figure, panels = in_rows(count, 5.2, 4.2)
+    figure, panels = in_rows(len(series) + bool(paper_points), 5.2, 4.2)
     for axes, (group, colour) in zip(panels, series, strict=False):
         record = group[0].record
         points = [
-            (mult_adds / 1e6, row.summary.mean_ns / 1e6, row.title)
+            (mult_adds / 1e6, row.summary.median_ns / 1e6, row.title)
             for row in group
             if row.summary and (mult_adds := _mult_adds(row)) is not None
         ]
         _scatter(axes, points, colour)
         axes.set_title(fill(label(f"Measured: {record.device.serial}, {case_runtime_title(record)}"), 48), loc="left")
-        axes.set_ylabel(f"mean of {record.case.passes} passes, ms\n{MEANING_OF_TIME[record.device.clock]}")
+        axes.set_ylabel(f"median of {record.case.passes} passes, ms\n{MEANING_OF_TIME[record.device.clock]}")
     if paper_points:
         _scatter(panels[-1], [(x, y, title) for title, (x, y) in paper_points.items()], PAPER)
         panels[-1].set_title(f"Paper, Table 6: {table6_device().short_title}", loc="left")
@@ -108,11 +107,9 @@ def _describe(rows: Rows, _: Records) -> str:
 
 def _latency(row: Row) -> str:
     artifact = row.record.artifact
-    cost = (
-        "an unknown number of" if artifact is None or artifact.mult_adds is None else f"{artifact.mult_adds / 1e6:.0f}M"
-    )
-    time = f"{milliseconds(row.summary.mean_ns)} ms" if row.summary else "no time"
-    paper = f" (paper: {row.paper_ms:.0f} ms)" if row.paper_ms is not None else ""
+    cost = "an unknown number of" if artifact is None or artifact.mult_adds is None else count(artifact.mult_adds)
+    time = f"{milliseconds(row.summary.median_ns)} ms (median)" if row.summary else "no time"
+    paper = f" (paper: {row.paper_ms:.0f} ms, mean of 10)" if row.paper_ms is not None else ""
     return f"{row.title}: {cost} mult-adds, {time}{paper}"
 
 
@@ -120,7 +117,7 @@ LATENCY = Plot(
     "latency-vs-mult-adds",
     "Latency against mult-adds",
     "Each panel has a scale of its own: times of different devices, runtimes and clocks are not comparable. A network "
-    "above the line through its neighbours is slower than its cost promises.",
+    "above a line through others takes longer than its cost promises.",
     _draw,
     _describe,
 )

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from harness.analyse import profile
 from harness.analyse.profile import OUTSIDE, OperatorTime, ProfiledCase
 from harness.record.titles import MEANING_OF_TIME, group_title
-from harness.record.units import milliseconds
+from harness.record.units import milliseconds, percent
 from harness.report.plots.style import Plot, Records, Rows, label, stacked
 
 _ON_A_COLOUR = "#111111"  # of text on a coloured bar, whatever the colour of text elsewhere
@@ -74,7 +74,7 @@ def _stacked_bars(axes: Axes, cases: Sequence[ProfiledCase], colours: Mapping[st
         for op, ms in parts.items():
             axes.barh(y, ms, left=left, height=0.72, color=colours[op], edgecolor="white", linewidth=0.5)
             if ms > _ROOM_FOR_A_SHARE * widest:
-                share = f"{ms / whole:.0%}"
+                share = percent(ms / whole, decimals=0)
                 axes.text(left + ms / 2, y, share, ha="center", va="center", fontsize=8.5, color=_ON_A_COLOUR)
             left += ms
         timed = case.timed_median_ns / 1e6
@@ -94,8 +94,8 @@ def _describe(_: Rows, records: Records) -> str:
         told = []
         for case in cases:
             largest = profile.by_operator(case.profile)[:_OPERATORS_NAMED]
-            named = ", ".join(f"{_op(time.op)} {time.share:.0%}" for time in largest)
-            told.append(f"{case.title}: {milliseconds(case.pass_ns)} ms a profiled pass, most of it {named}")
+            named = ", ".join(f"{_op(time.op)} {percent(time.share, decimals=0)}" for time in largest)
+            told.append(f"{case.title}: {milliseconds(case.pass_ns)} ms a profiled pass, its largest parts {named}")
         lines.append(f"{group_title(cases[0].record)}: {'; '.join(told)}.")
     return " ".join(lines)
 

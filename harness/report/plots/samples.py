@@ -64,7 +64,7 @@ def _strips(axes: Axes, cases: Sequence[Sequence[Record]], colours: Mapping[int,
         if row % 2:
             axes.axhspan(row - 0.5, row + 0.5, color="#f3f3f3", linewidth=0, zorder=0)
         _strip(axes, row, of_rounds, [colours[record.round] for record in rounds])
-        middle = milliseconds(groups.median_ns(groups.timed_passes(rounds)))
+        middle = milliseconds(groups.median_ns(rounds) or 0)
         axes.text(1.01, row, f"{middle} ms", transform=axes.get_yaxis_transform(), va="center", fontsize=8.5)
     device = cases[0][0].device
     _percent_axis(axes, [[*chain(*of_rounds)] for of_rounds in percent])
@@ -84,9 +84,8 @@ def _row_title(record: Record) -> str:
 
 
 def _percent(rounds: Sequence[Record]) -> list[list[float]]:
-    """How far each pass of each round is from the median of all, in percent of it; nothing where that is zero."""
-    passes = groups.timed_passes(rounds)
-    median_ns = groups.median_ns(passes) if passes else 0
+    """How far each pass of each round is from the case's median, in percent of it; nothing where that is zero."""
+    median_ns = groups.median_ns(rounds)
     if not median_ns:
         return []
     return [[100 * (it.ns / median_ns - 1) for it in groups.timed_passes([record])] for record in rounds]
@@ -154,9 +153,9 @@ def _describe(_: Rows, records: Records) -> str:
 
 def _sampled(rounds: Sequence[Record]) -> str:
     passes = [one.ns for one in groups.timed_passes(rounds)]
-    middle = groups.median_ns(groups.timed_passes(rounds))
+    middle = groups.median_ns(rounds) or 0
     found = sum(len(outliers([one.ns for one in groups.timed_passes([record])])) for record in rounds)
-    reach = f", from {min(passes) / middle - 1:+.2%} to {max(passes) / middle - 1:+.2%} of it" if middle else ""
+    reach = f", from {milliseconds(min(passes))} to {milliseconds(max(passes))} ms" if middle else ""
     marked = f", {found} outlier{'s' if found > 1 else ''}" if found else ""
     return f"{case_title(rounds[0])}: {len(passes)} passes, median {milliseconds(middle)} ms{reach}{marked}"
 

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from harness.analyse import scaling
 from harness.analyse.scaling import Sweep
 from harness.record.titles import MEANING_OF_TIME, group_title
+from harness.record.units import factor
 from harness.report.plots.style import LINES, MARKERS, PROMISE, Plot, Records, Rows, in_rows, label
 
 
@@ -60,7 +61,7 @@ def _describe(_: Rows, records: Records) -> str:
     for sweeps in scaling.sweeps(records):
         described = [
             f"{sweep.title}: "
-            + ", ".join(f"{speed_up:.2f} on {threads} threads" for threads, speed_up in _known(sweep))
+            + ", ".join(f"{factor(speed_up)} on {threads} threads" for threads, speed_up in _known(sweep))
             for sweep in sweeps
         ]
         lines.append(

@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from harness.analyse import sizes
+from harness.record import units
 from harness.report.plots.style import PAPER, Plot, Records, Rows, in_rows, label
 
 _ONNX, _OTHER_FILES = "#1f77b4", ("#7b5ea7", "#2ca089", "#d9822b")
@@ -35,7 +36,7 @@ def _draw(rows: Rows, __: Records) -> Figure | None:
         axes.barh(y, megabytes, height=0.78, color=colour)
         if in_paper is not None:
             axes.plot([in_paper, in_paper], [y - 0.45, y + 0.45], color=PAPER, linewidth=3)
-        end, text = (max(megabytes, in_paper or 0), y), f"{megabytes:.1f}"
+        end, text = (max(megabytes, in_paper or 0), y), units.size(1e6 * megabytes)
         axes.annotate(text, end, xytext=(5, 0), textcoords="offset points", va="center", fontsize=8.5)
     axes.set_yticks(range(len(bars)), [label(title) for title, *_ in bars])
     axes.invert_yaxis()
@@ -56,10 +57,15 @@ def _draw(rows: Rows, __: Records) -> Figure | None:
 def _describe(rows: Rows, _: Records) -> str:
     told = []
     for size in sizes.file_sizes(rows):
-        nets = "".join(f", {title} {megabytes:.1f} MB" for title, megabytes in size.files_megabytes.items())
-        paper = "" if size.paper_megabytes is None else f", ONNX file in the paper {size.paper_megabytes:.1f} MB"
-        told.append(f"{size.title}: ONNX file {size.onnx_megabytes:.1f} MB{nets}{paper}")
+        of = {"ONNX file": size.onnx_megabytes, **size.files_megabytes, "ONNX file in the paper": size.paper_megabytes}
+        files = ", ".join(f"{what} {units.size(1e6 * it)}" for what, it in of.items() if it is not None)
+        told.append(f"{size.title}: {files}")
     return f"{'; '.join(told)}."
 
 
-SIZES = Plot("sizes", "Sizes", "The orange line is the ONNX file of the paper, where it prints one.", _draw, _describe)
+def _caption(rows: Rows) -> str:
+    has_papers = any(size.paper_megabytes is not None for size in sizes.file_sizes(rows))
+    return "An orange line is the ONNX file of the paper, where it prints one." if has_papers else "The files' sizes."
+
+
+SIZES = Plot("sizes", "Sizes", _caption, _draw, _describe)

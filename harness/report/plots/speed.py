@@ -12,6 +12,7 @@ from matplotlib.patches import Rectangle
 from harness.analyse.gains import promise
 from harness.analyse.rows import Row, by_device, is_baseline
 from harness.record.titles import MEANING_OF_TIME, case_runtime_title
+from harness.record.units import factor
 from harness.report.plots.style import (
     MEASURED,
     PAPER,
@@ -61,7 +62,7 @@ def _speeds(compared: Sequence[Row]) -> list[_Bars]:
     if paper:
         bars.append((f"paper: {table6_device().short_title} (Table 6)", PAPER, paper))
     promised = {row.title: 1 / line for row in compared if (line := promise(row, baseline)) is not None}
-    return [*bars, ("promised by the mult-adds", PROMISE, promised)]
+    return [*bars, ("promised by the mult-adds", PROMISE, promised)] if promised else bars
 
 
 def _speed_bars(axes: Axes, bars: Sequence[_Bars], titles: Sequence[str]) -> None:
@@ -71,7 +72,7 @@ def _speed_bars(axes: Axes, bars: Sequence[_Bars], titles: Sequence[str]) -> Non
         for title, speed in speeds.items():
             y = titles.index(title) + (place - (len(bars) - 1) / 2) * height
             axes.barh(y, speed, height=height * 0.9, color=colour)
-            axes.text(speed + 0.01, y, f"{speed:.2f}", va="center", fontsize=8.5)
+            axes.text(speed + 0.01, y, factor(speed), va="center", fontsize=8.5)
     handles = [Rectangle((0, 0), 1, 1, color=colour) for _, colour, _ in bars]
     labels = [label(what) for what, _, _ in bars]
     axes.legend(handles, labels, loc="lower center", bbox_to_anchor=(0.45, 1.0), frameon=False, fontsize=8.5)
@@ -88,9 +89,9 @@ def _describe(rows: Rows, _: Records) -> str:
         if not row.relative:
             return f"{row.title}: unknown"
         promised = promise(row, baselines[0]) if baselines else None
-        by_theory = f", {1 / promised:.2f} by its mult-adds" if promised else ""
-        paper = f", {1 / row.paper_relative:.2f} in the paper" if row.paper_relative else ""
-        return f"{row.title}: {1 / row.relative:.2f} times as fast as MobileNet{by_theory}{paper}"
+        by_theory = f", {factor(1 / promised)} by its mult-adds" if promised else ""
+        paper = f", {factor(1 / row.paper_relative)} in the paper" if row.paper_relative else ""
+        return f"{row.title}: {factor(1 / row.relative)} times as fast as MobileNet{by_theory}{paper}"
 
     return by_ranking([row for row in rows if row.relative], speeds)
 

@@ -44,14 +44,15 @@ class Plot:
 
     name: str
     title: str
-    caption: str
+    caption: str | Callable[[Rows], str]
     draw: Callable[[Rows, Records], Figure | None]
     describe: Callable[[Rows, Records], str]
 
     def made(self, rows: Rows, records: Records) -> document.Figure | None:
         """The plot of a run; None where there is nothing to see."""
+        caption = self.caption if isinstance(self.caption, str) else self.caption(rows)
         return made(
-            self.name, self.title, lambda: self.draw(rows, records), self.caption, lambda: self.describe(rows, records)
+            self.name, self.title, lambda: self.draw(rows, records), caption, lambda: self.describe(rows, records)
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -273,22 +274,47 @@ def test_a_ratio_turned_round_is_its_reciprocal(first: dict[int, list[int]], sec
 
 @untimed
 @given(rounds_ns, rounds_ns)
-def test_only_rounds_that_both_have_count_and_from_three_on_the_interval_holds_the_value(
+def test_a_ratio_is_that_of_the_times_as_they_are_shown_and_from_three_rounds_on_its_interval_holds_it(
     first: dict[int, list[int]], second: dict[int, list[int]]
 ) -> None:
     common = first.keys() & second.keys()
     assume(common)
-    found = ratio(in_rounds(first), in_rounds(second))
+    case, base = in_rounds(first), in_rounds(second)
+    found = ratio(case, base)
     assert found.rounds == len(common)
-    assert found == ratio(*(in_rounds({one: of[one] for one in common}) for of in (first, second)))
-    assert (found.low is None) == (found.high is None) == (found.rounds < 3)
+    assert found.value == pytest.approx(summarise(*case.values()).median_ns / summarise(*base.values()).median_ns)
+    assert (found.low is None) == (found.high is None) == (min(len(case), len(base)) < 3)
     if found.low and found.high:
-        assert found.low * (1 - 1e-12) <= found.value <= found.high * (1 + 1e-12)
+        assert found.low <= found.value <= found.high
+
+
+@untimed
+@given(rounds_ns)
+def test_in_the_same_rounds_a_ratio_is_the_mean_of_theirs_and_no_drift_of_both_widens_it(
+    first: dict[int, list[int]],
+) -> None:
+    drifting = {number: [(2 + number) * ns for ns in times] for number, times in first.items()}
+    found = ratio(
+        in_rounds({number: [3 * ns for ns in times] for number, times in drifting.items()}), in_rounds(drifting)
+    )
+    assert found.value == pytest.approx(3)
+    assert found.low is None or (found.low, found.high) == (pytest.approx(3), pytest.approx(3))
+
+
+@untimed
+@given(rounds_ns)
+def test_the_time_of_rounds_lies_between_theirs_and_its_interval_holds_it(of: dict[int, list[int]]) -> None:
+    found, medians = summarise(*in_rounds(of).values()), [np.median(times) for times in of.values()]
+    assert min(medians) * (1 - 1e-12) <= found.median_ns <= max(medians) * (1 + 1e-12)
+    if found.interval_ns is not None and len(of) > 1:
+        low, high = found.interval_ns
+        assert low * (1 - 1e-12) <= found.median_ns <= high * (1 + 1e-12)
 
 
 def test_rounds_are_matched_by_number_and_a_round_without_samples_is_none() -> None:
     case, baseline = {0: passes([50]), 1: passes([200]), 2: ()}, {1: passes([100]), 2: passes([7]), 3: passes([9])}
-    assert (ratio(case, baseline).value, ratio(case, baseline).rounds) == (2, 1)
+    expected = math.sqrt(50 * 200) / (100 * 7 * 9) ** (1 / 3)
+    assert (ratio(case, baseline).value, ratio(case, baseline).rounds) == (pytest.approx(expected), 1)
     with pytest.raises(ValueError, match="no round"):
         ratio({0: passes([1])}, {1: passes([1])})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,9 @@ from hypothesis import strategies as st
 from synthetic import record, table6
 from test_replay import keep, recorded, rounds_of, steady
 
+from harness.cli.resume import plan_to_resume
+from harness.cli.run import RunOptions, run_command
+from harness.cli.where import Where
 from harness.record import journal, plan
 from harness.record.errors import EXIT_OK, EXIT_USAGE, UsageError
 from harness.run import main
@@ -103,25 +107,91 @@ def test_a_failed_case_is_taken_again_and_its_last_record_counts(tmp_path: Path)
     assert len((out / journal.FILE_NAME).read_text().splitlines()) == 3  # what happened stays in the file
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--models", "mobilenet"], "cases"),
-        (["--rounds", "2"], "order"),
-        (["--max-celsius", "50"], "limits"),
-        (["--timeout", "5"], "timeout_s"),
-    ],
-)
-def test_another_plan_is_refused_and_what_differs_is_said(played: Path, options: list[str], words: str) -> None:
-    planned = plan.read(played)
+CONTRADICTIONS = [
+    (["--models", "mobilenet"], "--models mobilenet was asked for, but the run has --models mobilenet,clcnet-a"),
+    (["--rounds", "2"], "--rounds 2 was asked for, but the run has --rounds 3"),
+    (["--max-celsius", "50"], "--max-celsius 50 was asked for, but the run has no --max-celsius"),
+    (["--timeout", "5"], "--timeout 5 was asked for, but the run has --timeout 600"),
+    (["--profile"], "--profile was asked for, but the run has no --profile"),
+    (["--seed", "1"], "--seed 1 was asked for, but the run has --seed"),
+    (["--order", "sequential"], "--order sequential was asked for, but the run has --order shuffled"),
+    (["--models", "googlenet"], "--models googlenet was asked for, but the run has --models mobilenet,clcnet-a"),
+    (["--device", "host"], "--device host was asked for, but the run has --device replay:"),
+    (
+        ["--strict", "--rounds", "2"],
+        "--rounds 2 was asked for, but the run has --rounds 3; --strict was asked for, but",
+    ),
+]
+
+
+@pytest.mark.parametrize(("options", "words"), CONTRADICTIONS, ids=[" ".join(options) for options, _ in CONTRADICTIONS])
+def test_what_contradicts_the_plan_is_refused_in_the_words_that_were_typed(
+    played: Path, options: list[str], words: str
+) -> None:
     cut(played, 2)
     kept = (played / journal.FILE_NAME).read_text()
-    same = ["--device", planned.devices[0], "--seed", str(planned.seed), "--resume", str(played)]
-    result = run(*same, *options)
+    result = run("--resume", str(played), *options)
     assert result.exit_code == EXIT_USAGE
-    assert words in result.stderr
+    assert result.stderr.startswith(f"error: --resume {played}: {words}")
+    assert result.stderr.count("\n") == 1
+    assert not re.search(r"\w\(|\w=|'\w|None|True|\[|shufflenet", result.stderr.replace(str(played), "")), result.stderr
     assert (played / journal.FILE_NAME).read_text() == kept
-    assert run(*same).exit_code == EXIT_OK  # the same options may be given
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--models", "mobilenet,clcnet-a"], ["--rounds", "3", "--passes", "10"], ["--timeout", "600"], ["--out", "."]],
+)
+def test_what_the_plan_has_may_be_said_again_without_the_rest(
+    played: Path, options: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut(played, 2)
+    monkeypatch.chdir(played)
+    result = run("--resume", str(played), *options)
+    assert result.exit_code == EXIT_OK, result.stderr
+    assert len(journal.read(played)) == 6
+
+
+def test_a_run_goes_on_in_its_own_folder(played: Path, tmp_path: Path) -> None:
+    result = run("--resume", str(played), "--out", str(tmp_path / "other"))
+    assert result.exit_code == EXIT_USAGE
+    assert "goes on in its own folder" in result.stderr
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], (7.0, 8.0, True)),
+        (["--command-timeout", "9"], (9.0, 8.0, True)),
+        (["--reconnect-timeout", "1.5"], (7.0, 1.5, True)),
+        (["--wait", "1"], (7.0, 8.0, True)),
+    ],
+)
+def test_what_was_recorded_for_failures_stays_unless_it_is_said_anew(
+    played: Path, options: list[str], expected: tuple[float, float, bool]
+) -> None:
+    limits = {"connect_s": 20.0, "push_floor_bytes_per_s": 250_000, "command_s": 7.0, "reconnect_s": 8.0}
+    edited(played, lambda content: content.update(timeouts=limits, reboot=True))
+    cut(played, 2)
+    assert run("--resume", str(played), *options).exit_code == EXIT_OK
+    found = plan.read(played)
+    assert (found.timeouts.command_s, found.timeouts.reconnect_s, found.reboot) == expected
+
+
+@pytest.mark.parametrize("said", [[], ["--adb-server", "127.0.0.1:5039"]])
+def test_where_its_devices_are_had_is_recorded_with_a_run(played: Path, said: list[str]) -> None:
+    recorded = {"adb_server": "127.0.0.1:5038"}
+    edited(played, lambda content: content.update(where=recorded))
+    found: list[Where] = []
+
+    def job(options: RunOptions) -> int:
+        found.append(plan_to_resume(options, played)[1])
+        return EXIT_OK
+
+    with pytest.raises(SystemExit):
+        run_command(job).main(["--resume", str(played), *said], standalone_mode=False)
+    assert found[0].recorded == ({"adb_server": "127.0.0.1:5039"} if said else recorded)
 
 
 def edited(folder: Path, change: object) -> None:

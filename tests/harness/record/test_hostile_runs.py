@@ -16,6 +16,7 @@ from synthetic import BOARD, record, table6
 
 from harness.measure import replay
 from harness.record import bounded, journal, plan
+from harness.record.differences import differences
 from harness.record.errors import UsageError
 from harness.record.journal import Journal
 from harness.record.plan import Limits
@@ -214,7 +215,7 @@ def test_a_plan_with_any_json_in_place_of_a_value_is_refused_or_a_plan(tmp_path:
         refused_in_one_line(error)
         return
     assert len(found.case_rounds()) == len(found.order)
-    assert isinstance(plan.differences(planned(), found), list)
+    assert isinstance(differences(planned(), found), list)
 
 
 @REUSED_FOLDER

@@ -72,7 +72,7 @@ def test_shares_and_rates_are_ratios_of_the_same_pass() -> None:
 def test_a_count_is_the_median_with_its_spread() -> None:
     first, second = lines(in_markdown(emulated()))
     assert first["Instructions"] == "500.00M (2 ppm)"
-    assert second["Instructions"] == "350.70M (0.4%)"
+    assert second["Instructions"] == "350.70M (0.40%)"
 
 
 def test_a_single_pass_has_no_spread() -> None:

@@ -161,9 +161,7 @@ def test_the_difference_to_mobilenet_is_what_its_parts_add_up_to() -> None:
     move = NodeTime("", "Transpose", 90_000_000)
     case = with_profile(record("clcnet-a", [200.0], igc="grouped"), Profile(1, 200_000_000, (both, move)))
     text = in_markdown([base, case])
-    assert (
-        "- clcNet-A, grouped: -200.0: Conv -300.0, Transpose +90.00, outside the nodes +10.00, all else +0.000." in text
-    )
+    assert "- clcNet-A, grouped: -200.0: Conv -300.0, Transpose +90.00, outside the nodes +10.00, all else +0." in text
 
 
 def test_nothing_is_compared_where_times_mean_nothing() -> None:
@@ -177,7 +175,7 @@ def test_the_rounds_of_a_case_are_one_case_over_the_passes_of_all() -> None:
     rounds = [replace(profiled("mobilenet", ms), round=number) for number, ms in enumerate((400.0, 600.0, 650.0))]
     [case] = profile.profiled(rounds)
     assert case.profile.passes == 9
-    assert case.timed_median_ns == 600_000_000
+    assert case.timed_median_ns == pytest.approx((400e6 * 600e6 * 650e6) ** (1 / 3))
     assert case.pass_ns == pytest.approx(1.03 * 550_000_000)
     assert len(case.profile.nodes) == 30
 
