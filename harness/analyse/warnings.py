@@ -20,7 +20,7 @@ from harness.analyse import preemption, statistics
 from harness.analyse.statistics import Spread
 from harness.record.plan import Limits
 from harness.record.record import Record
-from harness.record.units import milliseconds
+from harness.record.units import milliseconds, percent
 
 #: A choice: a CPU below this part of the clock that it had or could have is slow; readings of one clock differ by less.
 FULL_CLOCK_SHARE = 0.95
@@ -153,7 +153,7 @@ def warnings_of_rounds(records: Sequence[Record], spread: Spread | None) -> tupl
         found.append(made("rounds_failed", f"{failed} of {len(records)} rounds failed; figures are of the others"))
     between = spread.between if spread is not None else None
     if spread is not None and between is not None and between >= max(spread.within, ROUNDS_DIFFER_LEAST):
-        seen = f"from process to process times differ by {between:.1%}, within one by {spread.within:.1%}"
+        seen = f"from process to process times differ by {percent(between)}, within one by {percent(spread.within)}"
         found.append(made("rounds_differ", seen))
     return tuple(found)
 
