@@ -112,12 +112,13 @@ def who(ranking: Ranking) -> str:
     """Which is the fastest, and by how much, in a sentence or two."""
     row, count = ranking.fastest, len(ranking.ranked)
     well = " that ended well" if ranking.failed else ""
-    time = f"{milliseconds(_median_ns(row))} ms (median){_of_baseline(row)}"
+    time = f"{milliseconds(_median_ns(row))} ms (median)"
     if not ranking.is_ranked:
         return "Nothing is ranked here: an emulator's wall time means nothing."
     if count > 1 and (kept := _kept_waiting(ranking)):
         others = f"others had the CPUs while {' and '.join(kept)} ran"
         return f"{row.title} took {time}, but {others}: which is faster can't be told."
+    time += _of_baseline(row)
     if count == 1:
         return f"{row.title} {'is the only one' if ranking.failed else 'alone was measured'}{well}: {time}."
     if (place := _rival(ranking)) is not None:
@@ -225,9 +226,10 @@ def the_paper(ranking: Ranking) -> str:
     is_first_here = can_tell(ranking) and row.spec is not None and row.spec.name == name and is_as_in_paper(row.record)
     if len(in_paper) > 1:
         text += ", its fastest of these, too" if is_first_here else ", its fastest of these"
-    if row.ratio is not None and row.paper_relative is not None and row.record.case.model == name != BASELINE:
+    has_both = row.ratio is not None and row.paper_relative is not None and not _kept_waiting(ranking)
+    if has_both and row.record.case.model == name != BASELINE:
         here = f"{shown_ratio(row.ratio)} here, within {AGREES_WITHIN:.0%}"
-        agrees = None if _kept_waiting(ranking) else agrees_with_paper(row)
+        agrees = agrees_with_paper(row)
         return (
             f"{text}; whether that agrees with {here}, can't be told."
             if agrees is None

@@ -403,7 +403,7 @@ def test_the_terminal_shows_the_table_and_the_outcome(folders: tuple[Path, Path]
     assert result.exit_code == EXIT_CASE_FAILED
     assert "SLOWER" in result.stdout
     assert "a modelled clock (1 instruction = 1 ns)" in result.stdout
-    assert "both: emulated; power save" in result.stdout
+    assert "both: emulated; more threads than CPUs; power save" in result.stdout
     assert result.stdout.splitlines()[-1].startswith("3 regressions in 5 cases: ")
 
 

@@ -105,7 +105,7 @@ def test_where_times_mean_nothing_there_is_no_speed_up_and_no_plot() -> None:
 
 def test_on_one_core_that_counts_instructions_the_words_say_that_threads_share_it() -> None:
     text = in_markdown(sweep(BOARD, "mobilenet", 500.0, {1: 1, 2: 0.97}))
-    assert "the threads share the one core" in text
+    assert "on its one core: the threads share it" in text
     assert "0.97" in text
 
 
