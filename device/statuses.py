@@ -49,7 +49,7 @@ STATUSES = {
         Status("device_error", "something else failed on the device"),
         Status("usage", "an option is unknown, or its value out of range", ("runner", "device"), 2),
         Status("unreadable", "a file cannot be opened or read", ("runner",), 10),
-        Status("bad_model", "the runtime refuses the model", ("runner",), 11),
+        Status("bad_model", "the runtime refuses the model", ("runner", "device"), 11),
         Status("bad_input", "an input does not fit its type and shape, or these not the model", ("runner",), 12),
         Status("run_failed", "the runtime failed during a pass", ("runner",), 13),
         Status("unwritable", "the output cannot be written (no space, for instance)", ("runner",), 14),

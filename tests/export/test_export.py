@@ -493,7 +493,7 @@ def test_the_command_exports_and_tells_what_it_did(tmp_path: Path) -> None:
     assert (first.exit_code, first.stderr) == (0, "")
     heading, _, onnx_row, caffe2_row = first.stdout.splitlines()
     assert heading.split("  ")[0] == "model"
-    assert onnx_row.split()[:7] == ["clcnet-tiny", "onnx", "grouped", "fp32", "0.45", "17", "59"]
+    assert onnx_row.split()[:7] == ["clcnet-tiny", "onnx", "grouped", "fp32", "449", "kB", "17"]
     assert caffe2_row.split()[:3] == ["clcnet-tiny", "caffe2", "grouped"]
     assert first.stdout.count(" exported ") == 2
     second = run("--models", "clcnet-tiny", "--out", tmp_path)

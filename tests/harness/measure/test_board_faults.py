@@ -50,6 +50,9 @@ def opened(booted: Board) -> AdbDevice:
     device = board_devices.device_of(f"board:{NAME}", booted, PATIENT.timeouts)
     assert isinstance(device, AdbDevice)
     device.close = lambda: None  # type: ignore[method-assign]
+    for lock in device._locks.values():
+        lock.release()  # a test's own run may have it
+    device._locks.clear()
     return device
 
 

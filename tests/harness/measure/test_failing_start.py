@@ -73,7 +73,7 @@ def test_nothing_is_left_that_refuses_the_same_folder(tmp_path: Path, kind: str)
 
 
 def test_what_fails_beside_what_does_not_is_recorded(tmp_path: Path) -> None:
-    free, fixed = network(tmp_path / "free.onnx"), network(tmp_path / "fixed.onnx", size=4)
-    result = run("--model", free, "--model", fixed, "--out", tmp_path / "out")
+    odd, well = network(tmp_path / "odd.onnx", op="Det", size=4), network(tmp_path / "well.onnx", size=4)
+    result = run("--model", odd, "--model", well, "--out", tmp_path / "out")
     assert result.exit_code == EXIT_CASE_FAILED
     assert [one.status for one in journal.read(tmp_path / "out")] == ["export_failed", "ok"]

@@ -293,7 +293,7 @@ def test_what_is_added_cannot_be_told_where_most_passes_were_interrupted(told_ns
     busy = null_case("spin_ns 1000000", added_ns=2000, told_ns=told_ns)
     check = replace(whole, samples=[*whole.samples, busy])
     assert met(check)[0] is told
-    assert ("repeat it when it is idle" in selfcheck_report.markdown(check)) == (told is None)
+    assert ("repeat it when idle" in selfcheck_report.markdown(check)) == (told is None)
 
 
 @pytest.mark.parametrize(
@@ -331,7 +331,7 @@ def test_the_report_shows_each_target_every_phase_and_every_block() -> None:
 
 
 def test_a_report_that_cannot_tell_says_what_helps() -> None:
-    assert "repeat it when it is idle" in selfcheck_report.markdown(checked(both=apart(0.0, 0.2)))
+    assert "repeat it when idle" in selfcheck_report.markdown(checked(both=apart(0.0, 0.2)))
 
 
 def test_different_versions_of_the_runtime_are_named() -> None:
