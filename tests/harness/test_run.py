@@ -406,7 +406,7 @@ def test_a_network_with_one_interlace_missing_fails_the_output_check(without_one
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_keeps_what_is_finished_and_makes_the_table_from_it(tmp_path: Path, ending: signal.Signals) -> None:
     out = tmp_path / "run"
-    options = ["--models", "clcnet-tiny,mobilenet", "--passes", "5000", "--out", str(out)]
+    options = ["--models", "clcnet-tiny,mobilenet", "--passes", "1500", "--out", str(out)]
     with subprocess.Popen(
         [*HEARS_CTRL_C, sys.executable, "-m", "harness.run", "--device", "host", *options],
         stdout=subprocess.PIPE,

@@ -879,7 +879,7 @@ def test_what_the_runner_is_told_is_quoted(
 
 def test_ctrl_c_ends_the_runner_on_the_device_and_prints_the_table(adb: FakeAdb, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    options = ["--device", PHONE, "--models", "clcnet-tiny,mobilenet", "--passes", "5000", "--out", str(out)]
+    options = ["--device", PHONE, "--models", "clcnet-tiny,mobilenet", "--passes", "1500", "--out", str(out)]
     with subprocess.Popen(
         [*HEARS_CTRL_C, sys.executable, "-m", "harness.run", *options],
         stdout=subprocess.PIPE,
