@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from programs import PATIENCE_S
+from programs import BUILDS, PATIENCE_S
 
 from device import bundle
 from device.host import HostDevice
@@ -227,11 +227,11 @@ def test_weights_that_are_damaged_make_an_output_that_is_refused(tmp_path: Path)
     assert run(wrong, "onnxruntime", Host()).status == "output_wrong"
 
 
-# --- our own operator, under the sanitizers --------------------------------------------------------------
+# --- our own operator, under the sanitizers at length --------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Sanitized:
+class Ended:
     exit_status: int
     events: str
     report: str  # of the sanitizers, empty if there is none
@@ -248,13 +248,13 @@ class Sanitized:
         return bool(self.report) and not (outside and "libonnxruntime" in outside[0])
 
 
-@pytest.fixture(scope="session")
-def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Sanitized]:
-    """Runs a model file in the runner's and the operator's sanitizer build, on ONNX Runtime's ordinary library."""
+@pytest.fixture(scope="session", params=BUILDS)
+def our_build(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Ended]:
+    """Runs a model file in a build of the runner and the operator, on ONNX Runtime's ordinary library."""
     chain = compiling.native()
-    program = compiling.compiled(chain, "tenpass-onnxruntime", "-asan")
-    folder = tmp_path_factory.mktemp("sanitized")
-    operators = compiling.compiled(chain, "tenpass-clc", "-asan", file="libtenpass_clc.so")
+    program = compiling.compiled(chain, "tenpass-onnxruntime", request.param)
+    folder = tmp_path_factory.mktemp("our_build")
+    operators = compiling.compiled(chain, "tenpass-clc", request.param, file="libtenpass_clc.so")
     for library in (operators, wheels.library(chain.abi)):
         (folder / library.name).symlink_to(library)
     environment = os.environ | {
@@ -268,14 +268,14 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Sani
     words = ["--input", str(artifact.folder / artifact.inputs[0].file.name), "--shape", shape]
     words += ["--output", str(folder / "output"), "--warmup", "0", "--passes", "1"]
 
-    def run_model(model: Path) -> Sanitized:
+    def run_model(model: Path) -> Ended:
         command = [str(program), "--model", str(model), *words]
         done = subprocess.run(command, env=environment, capture_output=True, timeout=PATIENCE_S, check=False)
         stderr = done.stderr.decode(errors="replace")
         found = re.search(
             r"^.*(ERROR: AddressSanitizer|runtime error:|AddressSanitizer:DEADLYSIGNAL).*", stderr, re.M | re.S
         )
-        return Sanitized(done.returncode, done.stdout.decode(errors="replace"), found.group(0) if found else "")
+        return Ended(done.returncode, done.stdout.decode(errors="replace"), found.group(0) if found else "")
 
     return run_model
 
@@ -432,22 +432,22 @@ REFUSED: dict[str, Callable[[onnx.ModelProto], None]] = {
 
 @pytest.mark.parametrize("change", REFUSED.values(), ids=REFUSED)
 def test_our_operator_refuses_what_does_not_fit(
-    sanitized: Callable[[Path], Sanitized], tmp_path: Path, change: Callable[[onnx.ModelProto], None]
+    our_build: Callable[[Path], Ended], tmp_path: Path, change: Callable[[onnx.ModelProto], None]
 ) -> None:
     model = fused()
     change(model)
     path = tmp_path / "model.onnx"
     onnx.save(model, path)
-    ended = sanitized(path)
+    ended = our_build(path)
     assert not ended.report, ended.report[-3000:]
     assert ended.exit_status in (EXIT_STATUSES["bad_model"], EXIT_STATUSES["bad_input"], EXIT_STATUSES["run_failed"]), (
         ended.events
     )
 
 
-def test_the_sanitizers_runner_takes_the_network_as_it_is(sanitized: Callable[[Path], Sanitized]) -> None:
+def test_the_runner_takes_the_network_as_it_is(our_build: Callable[[Path], Ended]) -> None:
     for name in ("onnx", "fused"):
-        ended = sanitized(exported(name).folder / "model.onnx")
+        ended = our_build(exported(name).folder / "model.onnx")
         assert (ended.exit_status, ended.report) == (0, "")
 
 
@@ -468,13 +468,15 @@ def random_change(dice: random.Random) -> Callable[[onnx.ModelProto], None]:
     )
 
 
-@pytest.mark.parametrize("models", [15, pytest.param(250, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("our_build", BUILDS[1:], indirect=True)
 def test_nothing_in_a_model_file_makes_our_code_touch_what_is_not_its_own(
-    sanitized: Callable[[Path], Sanitized], tmp_path: Path, capsys: pytest.CaptureFixture[str], models: int
+    our_build: Callable[[Path], Ended], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Files damaged as bytes, and fused ones with other attributes and shapes."""
     path = tmp_path / "model.onnx"
     outcomes: Counter[str] = Counter()
+    models = 250
     for seed in range(models):
         dice = random.Random(seed)
         if seed % 2:
@@ -485,9 +487,8 @@ def test_nothing_in_a_model_file_makes_our_code_touch_what_is_not_its_own(
         else:
             whole = (exported(dice.choice(["onnx", "fused"])).folder / "model.onnx").read_bytes()
             path.write_bytes(dice.choice(DAMAGES)(whole, dice))
-        ended = sanitized(path)
+        ended = our_build(path)
         assert not ended.blames_us, (seed, ended.report[-3000:])
         outcomes["in ONNX Runtime" if ended.report else str(ended.exit_status)] += 1
     with capsys.disabled():
-        if models > 100:
-            print(f"\n{models} files under the sanitizers: {sorted(outcomes.items())}")
+        print(f"\n{models} files under the sanitizers: {sorted(outcomes.items())}")

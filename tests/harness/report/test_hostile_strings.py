@@ -97,7 +97,9 @@ def made(name: str, kept: str) -> tuple[Document, Table, Data, Sequence[Row]]:
 
 
 every_string = pytest.mark.parametrize("name", HOSTILE)
-every_kept = pytest.mark.parametrize("kept", KEPT)
+every_kept = pytest.mark.parametrize(
+    "kept", [pytest.param(it, marks=pytest.mark.long) if it.endswith("well") else it for it in KEPT]
+)
 
 
 def tables(document: Document) -> Iterator[Table]:
