@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -29,16 +30,9 @@ constexpr int kMaskBits = 64;
 // A choice: by then the kernel is done with the tick and with what it puts off until after it.
 constexpr std::int64_t kAfterTick_ns = 300'000;
 constexpr int kTopPadBytes = 64 << 20;  // a choice: the heap grows seldom
-constexpr std::size_t kLeastReserveBytes = 1 << 20;  // a choice
 
 std::int64_t nanoseconds(const timespec& time) {
   return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
-}
-
-std::int64_t page_faults() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return usage.ru_minflt;
 }
 
 std::string hex(std::uint64_t mask) {
@@ -100,17 +94,18 @@ void LinuxSystem::be_repeatable() {
 void LinuxSystem::begin_passes() {
   if (!repeatable_) return;
   stop_time_of_day();
-  faults_before_ = page_faults();
 }
 
-// The heap still grows in the passes that follow, where pieces of it have been cut too small. So that this faults no
-// page in: as many as the first pass needed, twice, and a little more.
+// The heap still grows in the passes that follow, some times over, where pieces of it have been cut too small: where ONNX
+// Runtime has a plan from the second pass on, by as much as all activations take. So that this faults no page in: as
+// much again as the process has had at most, as far as half of the free memory goes.
 void LinuxSystem::first_pass_ended() {
   if (!repeatable_) return;
   peak_before_reserve_ = peak_rss_bytes();
-  const std::size_t bytes = 2 * static_cast<std::size_t>(page_faults() - faults_before_) * sysconf(_SC_PAGESIZE);
-  if (void* const reserve = std::malloc(bytes + kLeastReserveBytes)) {
-    explicit_bzero(reserve, bytes + kLeastReserveBytes);
+  const std::int64_t free_bytes = std::int64_t{sysconf(_SC_AVPHYS_PAGES)} * sysconf(_SC_PAGESIZE);
+  const auto bytes = static_cast<std::size_t>(std::min(*peak_before_reserve_, free_bytes / 2));
+  if (void* const reserve = std::malloc(bytes)) {
+    explicit_bzero(reserve, bytes);
     std::free(reserve);
   }
 }

@@ -45,7 +45,6 @@ class LinuxSystem final : public System {
   Waits waits_;
   bool repeatable_ = false;
   std::int64_t tick_ns_ = 0;  // the kernel's; 0: nothing goes by it
-  std::int64_t faults_before_ = 0;
   std::optional<std::int64_t> peak_before_reserve_;
   std::unique_ptr<PerfCounters> counters_;  // none until they are opened
 };

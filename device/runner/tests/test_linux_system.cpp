@@ -84,7 +84,7 @@ TEST_CASE("memory that is set aside for repeatable passes is none of the network
   system.first_pass_ended();
   const auto reserved = system.peak_rss_bytes();
   CHECK(reserved >= before);
-  CHECK(reserved - before < static_cast<std::int64_t>(bytes));  // twice as much was set aside
+  CHECK(reserved - before < static_cast<std::int64_t>(bytes));  // as much again was set aside
   system.end_passes();
 }
 
