@@ -151,20 +151,19 @@ def _make(
     from models import cost
 
     spec = order.spec
-    new = workspace / "new"
-    new.mkdir()
+    (new := workspace / "new").mkdir()
     port = Port("float32", spec.input_shape, INPUT_NAME)
-
     on_step("build")
     right = _build(order)
     input_values = inputs.draw([port])[INPUT_NAME]
     output_values = _pass(right, input_values)
+    of_fp32 = {OUTPUT_NAME: output_values}
     traced, file = _onnx_files(order, right if network is None else network, workspace, on_step)
     on_step("convert")
     lowered = None
     if order.precision != PRECISIONS[0]:
         _verified(spec, order.form.what, partial(run_onnx, file, input_values), output_values)
-        in_fp32 = precision.Network(spec.name, file, [port], [input_values], {OUTPUT_NAME: output_values})
+        in_fp32 = precision.Network(spec.name, file, [port], [input_values], of_fp32)
         lowered = precision.lowered(in_fp32, order.precision, order.calibration, workspace)
         file = lowered.model
     onnx_size_bytes, mark, numbers = file.stat().st_size, fingerprint.of_file(file), numbers_of(onnx.load(file))
@@ -174,7 +173,6 @@ def _make(
     _verified(spec, "exported", partial(run_onnx, traced, input_values), output_values)
     converted = partial(order.form.run, new, input_values)
     found = lowered.here if lowered else _verified(spec, order.form.what, converted, output_values)
-    of_fp32 = {OUTPUT_NAME: output_values}
     costs = cost.count(right, spec.input_shape)
     return Artifact(
         model=spec.name,

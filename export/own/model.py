@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -213,13 +213,11 @@ def _make(
     (new := target.parent).mkdir()
     opened = _open(own, workspace / "original.onnx", on_step)
     notes = [*opened.notes]
-
     on_step("simplify")
     file = workspace / "simplified.onnx"
     if reason := _simplify(opened, file):
         file = opened.file
         notes.append(f"not simplified ({reason})")
-
     on_step("convert")
     in_fp32, lowered = onnx.load(file), None
     if precision != PRECISIONS[0]:
@@ -229,10 +227,8 @@ def _make(
     elif not opened.numbers.are_fp32:
         notes.append(f"{opened.numbers} as it came")
     file.replace(target)
-
     on_step("verify")
     found = lowered.here if lowered else _verified(own.name, opened, target)
-    notes.append("random inputs" if own.inputs is None else f"inputs {Path(own.inputs).name}")
     return Artifact(
         model=own.name,
         weights=OWN_WEIGHTS,
@@ -258,15 +254,17 @@ def _make(
         rounding=opened.rounding,
         calibration=lowered.calibration if lowered else None,
         fp32_outputs=tensors.write_tensors(opened.reference, new, "fp32-output") if lowered else (),
-        source=f"{_files_title(own)}, sha256 {own.sha256}; {'; '.join(notes)}",
+        source=_source(own, notes),
         random=opened.random,
     )
 
 
-def _files_title(own: OwnModel) -> str:
-    """What the sha256 is of."""
+def _source(own: OwnModel, notes: Sequence[str]) -> str:
+    """The user's file, what its sha256 is of, and what was decided about it."""
     path = Path(own.path)
-    return path.name if file_sha256(path) == own.sha256 else f"{path.name} and its external data"
+    files = path.name if file_sha256(path) == own.sha256 else f"{path.name} and its external data"
+    given = "random inputs" if own.inputs is None else f"inputs {Path(own.inputs).name}"
+    return f"{files}, sha256 {own.sha256}; {'; '.join([*notes, given])}"
 
 
 def _verified(name: str, opened: _Opened, target: Path) -> Deviation:
