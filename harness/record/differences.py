@@ -21,6 +21,7 @@ _OF_A_PLAN = {
     "devices": "other devices",
     "cases": "other cases",
     "order": "another order or number of rounds",
+    "seed": "another --seed",
     "limits": "other limits",
     "timeout_s": "another --timeout",
     "profile": "--profile in one of them alone",
