@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from device import parts
 from device.errors import DeviceError
 from device.records import Core, DeviceInfo
 
@@ -19,12 +20,6 @@ WORDS = ("little", "mid", "big", "all")
 
 #: The runner takes and tells a mask of 64 bits (PROTOCOL.md).
 MAX_CPU = 63
-
-#: Cores that issue in order (Arm's technical reference manuals of the cores). They are the little ones beside any
-#: other, whatever the clocks: there are chips whose A55 and A75 run at the same.
-IN_ORDER_PARTS = frozenset(
-    f"Cortex-{name}" for name in ("A5", "A7", "A8", "A32", "A34", "A35", "A53", "A55", "A510", "A520")
-)
 
 #: What makes a core's kind: part and highest clock (kHz), None where unknown.
 _Kind = tuple[str | None, int | None]
@@ -54,17 +49,20 @@ class Cluster:
 
 
 def clusters(info: DeviceInfo) -> tuple[Cluster, ...]:
-    """The device's clusters, little first; none where it tells of no cores.
+    """The device's clusters, little first (in the CPUs' order where that is not known); none where it tells no cores.
 
     A core whose part or clock is unknown is counted to the one cluster that it does not contradict, if there is exactly
-    one.
+    one; one of which nothing is known is not: the big cores of a phone at rest are switched off, and tell nothing.
     """
     groups: dict[_Kind, list[int]] = {}
     for core in sorted(info.cores, key=lambda core: (core.part is None) + (core.max_khz is None)):
-        fitting = [kind for kind in groups if _fits(core, kind)]
+        nothing_known = core.part is None and core.max_khz is None
+        fitting = [] if nothing_known else [kind for kind in groups if _fits(core, kind)]
         groups.setdefault(fitting[0] if len(fitting) == 1 else (core.part, core.max_khz), []).append(core.index)
     ordered = sorted(groups, key=lambda kind: (not _in_order(kind), kind[1] or 0, min(groups[kind])))
     names = _names(ordered)
+    if names[:1] == [None]:
+        ordered.sort(key=lambda kind: min(groups[kind]))
     return tuple(Cluster(name, tuple(sorted(groups[kind])), *kind) for name, kind in zip(names, ordered, strict=True))
 
 
@@ -74,17 +72,23 @@ def _fits(core: Core, kind: _Kind) -> bool:
 
 
 def _in_order(kind: _Kind) -> bool:
-    return kind[0] in IN_ORDER_PARTS
+    return kind[0] in parts.IN_ORDER
 
 
 def _names(ordered: list[_Kind]) -> list[str | None]:
-    are_known = all(
-        len(alike) < 2 or all(khz is not None for _, khz in alike)  # noqa: PLR2004
-        for alike in ([kind for kind in ordered if _in_order(kind) is which] for which in (True, False))
-    )
-    if len(ordered) < 2 or not are_known:  # noqa: PLR2004
+    if len(ordered) < 2 or not _order_is_known(ordered):  # noqa: PLR2004
         return [None] * len(ordered)
     return ["little", *["mid"] * (len(ordered) - 2), "big"]
+
+
+def _order_is_known(kinds: list[_Kind]) -> bool:
+    """Kinds that issue in order, and those that do not, are ordered by their clocks among themselves. One that may be
+    either must be clocked higher than all that issue in order."""
+    strange = [kind for kind in kinds if not parts.is_known(kind[0])]
+    apart = [[kind for kind in kinds if _in_order(kind) is which] for which in (True, False)]
+    most_khz = max((khz or 0 for _, khz in apart[0]), default=0)
+    clocks_known = all(len(alike) < 2 or all(khz is not None for _, khz in alike) for alike in apart)  # noqa: PLR2004
+    return clocks_known and all(khz is not None and khz > most_khz for _, khz in strange)
 
 
 def cluster_of(cpu: int, among: tuple[Cluster, ...]) -> Cluster | None:

@@ -9,7 +9,7 @@ import contextlib
 import re
 from dataclasses import dataclass
 
-from device import emulators
+from device import emulators, parts
 from device.cores import cpu_list
 from device.errors import DeviceError
 from device.records import Clock, Core, DeviceInfo, DeviceState, Kind
@@ -42,12 +42,13 @@ done
 say cpuinfo; cat /proc/cpuinfo 2>/dev/null
 say meminfo; head -n 5 /proc/meminfo 2>/dev/null
 if [ -z "$(getprop ro.tenpass.clock 2>/dev/null)" ]; then
-  for p in EMULATORS_PROPERTIES; do say "prop $p"; getprop "$p" 2>/dev/null; done
+  for p in ro.hardware.chipname ro.chipname EMULATORS_PROPERTIES; do say "prop $p"; getprop "$p" 2>/dev/null; done
 fi
 say os; grep '^PRETTY_NAME=' /etc/os-release 2>/dev/null
 say tree; tr '\000' ' ' < /proc/device-tree/model 2>/dev/null
 echo; say cpus; cd /sys/devices/system/cpu && grep . present cpu[0-9]*/cpufreq/cpuinfo_max_freq \
-    cpu[0-9]*/regs/identification/midr_el1 cpufreq/policy*/related_cpus cpufreq/policy*/cpuinfo_max_freq 2>/dev/null
+    cpu[0-9]*/cpufreq/related_cpus cpu[0-9]*/regs/identification/midr_el1 \
+    cpufreq/policy*/related_cpus cpufreq/policy*/cpuinfo_max_freq 2>/dev/null
 say end
 """.replace("EMULATORS_PROPERTIES", " ".join(emulators.PROPERTIES))
 )
@@ -73,40 +74,6 @@ fi
 say end
 """
 
-#: Part numbers of ARM's own cores (implementer 0x41), from the cores' reference manuals (MIDR_EL1.PartNum).
-ARM_PARTS = {
-    0xC05: "Cortex-A5",
-    0xC07: "Cortex-A7",
-    0xC08: "Cortex-A8",
-    0xC09: "Cortex-A9",
-    0xC0D: "Cortex-A12",
-    0xC0E: "Cortex-A17",
-    0xC0F: "Cortex-A15",
-    0xD01: "Cortex-A32",
-    0xD02: "Cortex-A34",
-    0xD03: "Cortex-A53",
-    0xD04: "Cortex-A35",
-    0xD05: "Cortex-A55",
-    0xD07: "Cortex-A57",
-    0xD08: "Cortex-A72",
-    0xD09: "Cortex-A73",
-    0xD0A: "Cortex-A75",
-    0xD0B: "Cortex-A76",
-    0xD0D: "Cortex-A77",
-    0xD41: "Cortex-A78",
-    0xD44: "Cortex-X1",
-    0xD46: "Cortex-A510",
-    0xD47: "Cortex-A710",
-    0xD48: "Cortex-X2",
-    0xD4D: "Cortex-A715",
-    0xD4E: "Cortex-X3",
-    0xD80: "Cortex-A520",
-    0xD81: "Cortex-A720",
-    0xD82: "Cortex-X4",
-    0xD85: "Cortex-X925",
-    0xD87: "Cortex-A725",
-}
-
 #: android.os.Temperature's types. Those of the battery current limiter (6 to 8) are no temperatures.
 _HAL_TYPES = {
     0: "cpu",
@@ -128,6 +95,15 @@ _HAL_TYPES = {
     19: "pogo",
 }
 _BATTERY_CURRENT_LIMITER = (6, 7, 8)
+
+#: Names of one chip each, as kernels and makers write them among other words.
+_CHIP = re.compile(
+    r"exynos\d{4}\b|(?<![a-z])((MSM|APQ|SDM|SDA|SM|QCM|QCS)\d{3,4}|MT\d{4}|Kirin\d{3}|SC98\d\d)[^\s,()]*",
+    re.IGNORECASE,
+)
+
+#: What says nothing of the chip: Samsung's word for all that it built from 2012 on, and words for "not told".
+_NO_CHIP = re.compile(r"exynos5?|universal|unknown|default|none|n/?a|0", re.IGNORECASE)
 
 _CHARGING = "2"  # android.os.BatteryManager.BATTERY_STATUS_CHARGING
 
@@ -175,7 +151,7 @@ def info(answer: str, *, serial: str, kind: Kind) -> DeviceInfo:
         model=_text(sections, "prop ro.product.model")
         or _text(sections, "tree")
         or (x86_name.group(1) if x86_name else machine),
-        soc=_text(sections, "prop ro.soc.model") or _text(sections, "prop ro.board.platform"),
+        soc=_chip(sections),
         abi=abi,
         cores=_cores(sections),
         ram_bytes=_meminfo(sections.get("meminfo", ""), "MemTotal"),
@@ -272,43 +248,61 @@ def _cpus(which: str, answer: str) -> tuple[int, ...]:
     return ()
 
 
+def _chip(sections: dict[str, str]) -> str | None:
+    """The chip, by what tells most exactly which one it is.
+
+    `ro.board.platform` comes last, for makers put a family there: msm8953 for a Snapdragon 632, mt6750 for an MT6738.
+    """
+    hardware = re.search(r"^Hardware\s*:\s*(.+)$", sections.get("cpuinfo", ""), re.MULTILINE)
+    named = [hardware.group(1) if hardware else "", _text(sections, "prop ro.hardware") or ""]
+    told = [
+        *(_text(sections, f"prop {name}") for name in ("ro.soc.model", "ro.hardware.chipname", "ro.chipname")),
+        *(chip.group() for chip in map(_CHIP.search, named) if chip),
+        _text(sections, "prop ro.board.platform"),
+    ]
+    return next((chip for chip in told if chip and not _NO_CHIP.fullmatch(chip)), None)
+
+
 def _cores(sections: dict[str, str]) -> tuple[Core, ...]:
-    """All cores there are; /proc/cpuinfo leaves out those that are switched off, but their policy tells their clock."""
+    """All cores there are; /proc/cpuinfo leaves out those that are switched off, but those that share a clock with them
+    tell it."""
     answer = sections.get("cpus", "")
-    parts = _parts(sections.get("cpuinfo", ""))
-    for index, text in _per_cpu("regs/identification/midr_el1", answer).items():
-        if re.fullmatch("0x[0-9a-f]{8,16}", text):
-            midr = int(text, 16)  # MIDR_EL1: implementer in bits 31 to 24, part number in bits 15 to 4
-            parts.setdefault(index, _part_name(midr >> 24 & 0xFF, midr >> 4 & 0xFFF))
     max_khz = _per_cpu("cpufreq/cpuinfo_max_freq", answer)
-    policies = dict(re.findall(r"^cpufreq/policy(\d+)/related_cpus:(.+)$", answer, re.MULTILINE))
-    for policy, khz in re.findall(r"^cpufreq/policy(\d+)/cpuinfo_max_freq:(\d+)$", answer, re.MULTILINE):
-        for index in policies.get(policy, "").split():
-            max_khz.setdefault(int(index), khz)
-    present = sorted({*_cpus("present", answer), *parts})
-    return tuple(Core(index, parts.get(index), _number(max_khz.get(index))) for index in present)
+    for policy, related in re.findall(r"^(cpu\d+/cpufreq|cpufreq/policy\d+)/related_cpus:(.+)$", answer, re.MULTILINE):
+        for khz in re.findall(rf"^{policy}/cpuinfo_max_freq:(\d+)$", answer, re.MULTILINE):
+            max_khz |= {int(index): khz for index in re.findall(r"\d+", related) if int(index) not in max_khz}
+    found, shared = _parts(sections.get("cpuinfo", ""))
+    present = sorted({*_cpus("present", answer), *found})
+    if shared and len({max_khz.get(index) for index in present}) == 1 and max_khz:
+        found = dict.fromkeys(present, shared)
+    for index, text in _per_cpu("regs/identification/midr_el1", answer).items():
+        if re.fullmatch("0x[0-9a-f]{8,16}", text) and found.get(index) is None:
+            midr = int(text, 16)  # MIDR_EL1: implementer in bits 31 to 24, part number in bits 15 to 4
+            found[index] = parts.name_of(midr >> 24 & 0xFF, midr >> 4 & 0xFFF)
+    return tuple(Core(index, found.get(index), _number(max_khz.get(index))) for index in present)
 
 
-def _parts(cpuinfo: str) -> dict[int, str | None]:
-    """Core -> part name for each core that /proc/cpuinfo lists, for ARM and x86 alike."""
-    parts: dict[int, str | None] = {}
-    for block in re.split(r"^processor\s*:\s*", cpuinfo, flags=re.MULTILINE)[1:]:
-        index = re.match(r"\d+", block)
+def _parts(cpuinfo: str) -> tuple[dict[int, str | None], str | None]:
+    """Core -> part name for each core that /proc/cpuinfo lists, for ARM and x86 alike; and the name that stands once,
+    behind all cores.
+
+    Kernels before 3.8 (32-bit) and 3.19 (64-bit) write but one: that of the core that has just answered. The others may
+    be other ones.
+    """
+    found: dict[int, str | None] = {}
+    for index, block in re.findall(r"^processor\s*:\s*(\d+)$((?:\n(?!processor\s*:).*)*)", cpuinfo, re.MULTILINE):
         part = re.search(r"^CPU part\s*:\s*(0x[0-9a-fA-F]+)", block, re.MULTILINE)
         implementer = re.search(r"^CPU implementer\s*:\s*(0x[0-9a-fA-F]+)", block, re.MULTILINE)
-        name = re.search(r"^model name\s*:\s*(.+)$", block, re.MULTILINE)
-        label: str | None = name.group(1) if name else None
+        name = re.search(r"^model name\s*:[ \t]*(?!ARM|AArch64)(\S.*)$", block, re.MULTILINE)
         if part:
-            label = _part_name(int(implementer.group(1), 16) if implementer else None, int(part.group(1), 16))
-        if index:
-            parts[int(index.group())] = label
-    return parts
-
-
-def _part_name(implementer: int | None, part: int) -> str:
-    arm = 0x41
-    unnamed = f"part {part:#x} of {'?' if implementer is None else f'{implementer:#x}'}"
-    return ARM_PARTS.get(part, unnamed) if implementer == arm else unnamed
+            number = int(implementer.group(1), 16) if implementer else None
+            found[int(index)] = parts.name_of(number, int(part.group(1), 16))
+        else:
+            found[int(index)] = name.group(1) if name else None
+    told = [name for name in found.values() if name is not None]
+    if len(found) > 1 and len(told) == 1 and list(found.values())[-1] is not None:
+        return dict.fromkeys(found), told[0]
+    return found, None
 
 
 def _meminfo(answer: str, key: str) -> int | None:

@@ -13,11 +13,12 @@ from device.records import DeviceState
 
 #: Names of thermal zones that are in or at the CPU: of Linux's drivers (cpu_thermal, soc-thermal, bigcore0-thermal,
 #: x86_pkg_temp, coretemp, k10temp's Tctl), Qualcomm's (cpu-0-0-usr, cpuss-1, tsens_tz_sensor4), MediaTek's (mtktscpu,
-#: soc_max), Samsung's and Google's (BIG, MID, LITTLE; MNGS, APOLLO, ATLAS; exynos-therm), and what Android calls a CPU
+#: soc_max), Samsung's and Google's (BIG, MID, LITTLE; MNGS, APOLLO, ATLAS; exynos-therm), Unisoc's (cputop-thmzone; its
+#: cores by Arm's names for them before they were named: ank0-thmzone, prometheus6-tzone0), and what Android calls a CPU
 #: or SoC (`AP (HAL, cpu)`).
 _AT_THE_CPU = re.compile(
-    r"cpu|tsens|x86_pkg_temp|coretemp|k10temp|tctl|cluster|exynos|bigcore|littlecore|mngs|apollo|atlas"
-    r"|(?<![a-z])(soc|big|mid|little)(?![a-z])",
+    r"cpu|tsens|x86_pkg_temp|coretemp|k10temp|tctl|cluster|exynos|bigcore|littlecore|mngs|apollo|atlas|prometheus"
+    r"|(?<![a-z])(soc|big|mid|little|ank)(?![a-z])",
     re.IGNORECASE,
 )
 

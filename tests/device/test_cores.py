@@ -77,6 +77,28 @@ def test_a_core_that_could_belong_anywhere_is_counted_nowhere_else() -> None:
     assert (None, (4, 5)) in named(info)
 
 
+@pytest.mark.parametrize(
+    ("kinds", "names"),
+    [
+        # a phone at rest: its big cores are switched off, and may be anything
+        ([(4, "Cortex-A53", 1_555_200), (4, None, None)], [None, None]),
+        ([(4, "Cortex-A7", 1_300_000), (4, "Cortex-A7", 1_700_000), (2, None, None)], [None, None, None]),
+        # what may issue in order and is not clocked higher may be the little one
+        ([(4, None, 1_400_000), (4, "Cortex-A53", 1_800_000)], [None, None]),
+        ([(4, "part 0x1 of 0x99", 1_800_000), (4, "Cortex-A53", 1_800_000)], [None, None]),
+        ([(4, None, 2_600_000), (4, "Cortex-A53", 1_800_000)], ["big", "little"]),
+        ([(4, "Kryo-3xx-Gold", 1_800_000), (4, "Kryo-3xx-Silver", 1_800_000)], ["big", "little"]),
+        ([(4, None, 1_500_000), (4, None, 2_100_000)], ["little", "big"]),
+    ],
+)
+def test_cores_of_which_little_is_known_are_in_no_cluster_by_guess(
+    kinds: list[tuple[int, str | None, int | None]], names: list[str | None]
+) -> None:
+    found = sorted(clusters(phone(*kinds)), key=lambda cluster: cluster.cpus)
+    assert [cluster.name for cluster in found] == names
+    assert [len(cluster.cpus) for cluster in found] == [count for count, *_ in kinds]
+
+
 def test_a_device_that_tells_no_cores_has_no_clusters() -> None:
     assert clusters(phone()) == ()
 

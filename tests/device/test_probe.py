@@ -246,6 +246,11 @@ def test_a_phone_that_only_sounds_like_an_emulator_is_a_phone(prop: str, value: 
     assert (info.kind, info.clock) == ("phone", "wall")
 
 
+@pytest.mark.parametrize("prop", ["ro.hardware.chipname", "ro.chipname", "ro.soc.model", "ro.board.platform"])
+def test_each_property_that_tells_the_chip_is_asked_for(prop: str) -> None:
+    assert re.search(rf"[ ]{re.escape(prop)}[ ;]", probe.INFO_SCRIPT)
+
+
 def test_each_property_that_tells_an_emulator_is_asked_for() -> None:
     for prop in emulators.PROPERTIES:
         assert re.search(rf"[ ]{re.escape(prop)}[ ;]", probe.INFO_SCRIPT), prop
@@ -254,6 +259,55 @@ def test_each_property_that_tells_an_emulator_is_asked_for() -> None:
 def test_a_part_that_is_in_no_list_keeps_its_number() -> None:
     info = probe.info(PHONE.replace("0xc07", "0xfff"), serial="ABC", kind="phone")
     assert info.cores[0].part == "part 0xfff of 0x41"
+
+
+ONE_PART_FOR_ALL = "processor\t: 0\nprocessor\t: 1\nFeatures\t: fp\nCPU implementer\t: 0x41\nCPU part\t: 0xd03\n"
+
+
+@pytest.mark.parametrize(
+    ("clocks", "parts"),
+    [
+        ("cpu0/cpufreq/cpuinfo_max_freq:1500000\ncpu1/cpufreq/cpuinfo_max_freq:1500000", ["Cortex-A53"] * 2),
+        ("cpu0/cpufreq/cpuinfo_max_freq:1500000\ncpu0/cpufreq/related_cpus:0 1", ["Cortex-A53"] * 2),
+        ("cpu0/cpufreq/cpuinfo_max_freq:1500000\ncpu1/cpufreq/cpuinfo_max_freq:2100000", [None] * 2),
+        ("cpu0/cpufreq/cpuinfo_max_freq:1500000", [None] * 2),
+        ("", [None] * 2),
+    ],
+)
+@pytest.mark.parametrize("between", ["", "BogoMIPS\t: 38.40\n\n", "model name\t: ARMv7 Processor rev 4 (v7l)\n\n"])
+def test_the_one_part_that_an_old_kernel_writes_is_all_cores_only_where_they_are_alike(
+    clocks: str, parts: list[str | None], between: str
+) -> None:
+    cpuinfo = re.sub(r"(processor.*\n)", rf"\1{between}", ONE_PART_FOR_ALL)
+    before, _, after = PHONE.partition("@@ cpuinfo\n")
+    answer = f"{before}@@ cpuinfo\n{cpuinfo}@@ {after.partition('@@ ')[2]}"
+    answer = answer.replace("cpu0/cpufreq/cpuinfo_max_freq:1300000", clocks)
+    assert [core.part for core in probe.info(answer, serial="ABC", kind="phone").cores] == parts
+
+
+@pytest.mark.parametrize(
+    ("properties", "hardware", "chip"),
+    [
+        ({"ro.soc.model": "SM8550", "ro.board.platform": "kalama"}, "", "SM8550"),
+        ({"ro.soc.model": "unknown", "ro.hardware.chipname": "exynos2200"}, "", "exynos2200"),
+        ({"ro.board.platform": "exynos5", "ro.hardware": "samsungexynos7870"}, "", "exynos7870"),
+        ({"ro.board.platform": "exynos5", "ro.chipname": "exynos8895"}, "", "exynos8895"),
+        ({"ro.board.platform": "exynos5"}, "", None),
+        ({"ro.board.platform": "msm8953"}, "Qualcomm Technologies, Inc SDM632", "SDM632"),
+        ({"ro.board.platform": "mt6768"}, "MT6769V/CZ", "MT6769V/CZ"),
+        ({"ro.board.platform": "kirin980"}, "vendor Kirin980", "Kirin980"),
+        ({"ro.board.platform": "bengal"}, "Qualcomm Technologies, Inc BENGAL", "bengal"),
+        ({"ro.board.platform": ""}, "BCM2835", None),  # every Raspberry Pi says so
+        ({"ro.board.platform": "rk3399"}, "Generic DT based system", "rk3399"),
+    ],
+)
+def test_the_chip_is_what_tells_most_exactly_which_it_is(
+    properties: dict[str, str], hardware: str, chip: str | None
+) -> None:
+    answer = PHONE.replace("mt6580", "").replace("@@ meminfo", f"Hardware\t: {hardware}\n@@ meminfo")
+    sections = "".join(f"@@ prop {name}\n{value}\n" for name, value in properties.items())
+    answer = answer.replace("@@ meminfo", f"{sections}@@ meminfo")
+    assert probe.info(answer, serial="ABC", kind="phone").soc == chip
 
 
 def test_a_machine_without_a_runner_is_refused_by_name() -> None:
