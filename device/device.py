@@ -18,16 +18,20 @@ OnBytes = Callable[[int], None]
 class Device(Protocol):
     """A thing that networks can be pushed to and timed on: phone, board, this machine.
 
-    `push` carries over what the request needs and the device lacks, and returns the bytes it moved
-    (0: all was there); `run` measures one case. Both raise DeviceError's children; `close` gives the device
-    back and may be called from another thread: a case that is running then ends with an error. `reconnect` waits, for
-    `limit_s` at most, until a device that was lost can be used again; it raises DeviceUnavailable when it cannot.
+    `free_bytes` is the room for what is pushed, in the folder that it goes to (None: the device does not tell); raises
+    PushFailed where that folder cannot be. `push` carries over what the request needs and the device lacks, and returns
+    the bytes it moved (0: all was there); `run` measures one case. All raise DeviceError's children; `close` gives the
+    device back and may be called from another thread: a case that is running then ends with an error. `reconnect`
+    waits, for `limit_s` at most, until a device that was lost can be used again; it raises DeviceUnavailable when it
+    cannot.
     """
 
     @property
     def info(self) -> DeviceInfo: ...
 
     def state(self) -> DeviceState: ...
+
+    def free_bytes(self) -> int | None: ...
 
     def push(self, request: RunRequest, on_bytes: OnBytes) -> int: ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import threading
 from pathlib import Path
@@ -16,6 +17,7 @@ from device.probe import Identity
 from device.records import DeviceInfo, DeviceState, Measurement, RunRequest
 from device.thermal import ThermalZones
 from device.wire import Transcript
+from toolchain.paths import REPOSITORY
 
 NAME = "host"
 _PROBE_TIMEOUT_S = 20
@@ -40,6 +42,9 @@ class HostDevice:
 
     def state(self) -> DeviceState:
         return probe.state(_ask(probe.STATE_SCRIPT), serial=NAME, zones=self.zones)
+
+    def free_bytes(self) -> int | None:
+        return shutil.disk_usage(REPOSITORY).free
 
     def push(self, request: RunRequest, on_bytes: OnBytes) -> int:  # noqa: ARG002 (the files are here)
         return 0

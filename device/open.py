@@ -35,7 +35,8 @@ class Opener:
     `open` gets the whole name. `kind` is what a device is by its name alone. `needs_lock`: only one run of this machine
     may have it at a time, and somebody must see to that. `is_deterministic`: several of this name may measure side by
     side, and none disturbs another. `described`: what is known of it before it is opened; None: nothing. `listed`: the
-    names there are now (on the adb server that is named), each with what it is.
+    names there are now (on the adb server that is named), each with what it is. `is_private`: a name tells of a person
+    or a place (a serial, a host), and is not shown to others.
     """
 
     kind: Kind
@@ -45,6 +46,7 @@ class Opener:
     described: Callable[[str], DeviceInfo | None] = lambda _name: None
     listed: Callable[[Server | None], Iterable[tuple[str, str]]] = lambda _server: ()
     identity: Callable[[str, Server | None], Identity | None] = lambda _name, _server: None
+    is_private: bool = True
 
 
 def _open_adb(name: str, opening: Opening) -> list[Device]:
@@ -74,6 +76,7 @@ _OPENERS = {
         is_deterministic=boards.is_deterministic,
         described=boards.described,
         listed=lambda _server: boards.listed_boards(),
+        is_private=False,
     ),
     HOST: Opener(
         "host",
@@ -81,6 +84,7 @@ _OPENERS = {
         described=lambda name: HostDevice().info if name == HOST else None,  # not that of a farm's worker
         listed=lambda _server: [(HOST, "this machine")],
         identity=lambda _name, _server: host.identity(),
+        is_private=False,
     ),
 }
 

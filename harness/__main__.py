@@ -15,6 +15,7 @@ from harness.cli.command import lazy_group
 COMMANDS = {
     "run": ("harness.run", "Measure networks, and write tables and plots."),
     "devices": ("harness.cli.devices", "List the devices that can be measured on, or clean one."),
+    "doctor": ("harness.cli.doctor", "Try everything that a run needs of a device, and say what to do."),
     "models": ("harness.cli.models", "List the networks that can be measured by name."),
     "export": ("harness.cli.export", "Export networks to verified ONNX files and Caffe2 nets."),
     "report": ("harness.cli.report", "Remake the tables and plots of a run from its records."),

@@ -7,6 +7,7 @@ real client, the real commands and the real runner are at work; only what `Fault
 from __future__ import annotations
 
 import contextlib
+import re
 import shlex
 import socket
 import socketserver
@@ -25,6 +26,7 @@ class Faults:
 
     corrupt_pushes: int = 0  # so many files arrive with a bit flipped
     no_space: bool = False
+    forbidden: str | None = None  # commands with this in them fail for want of permission
     free_kib: int | None = None  # what df says is free; a removed folder makes it more
     cut_after_passes: int | None = None  # the connection breaks once the runner has told of so many
     cut_after_pushed_bytes: int | None = None  # ... or so much of a file has come
@@ -48,6 +50,7 @@ class Phone:
     boot_id: str | None = None  # by default one of its own
     properties: dict[str, str] = field(default_factory=dict)  # Android's
     shell_v2: bool = True
+    sysfs: Path | None = None  # its /sys, where it is not this machine's
 
 
 @dataclass
@@ -219,20 +222,7 @@ def _shell(
         while not ended.wait(faults.trickle_s):
             _send(connection, _STDERR, b".")
         return
-    script = command
-    if faults.no_space and "cat >" in command:
-        script = "cat > /dev/null; echo 'write error: No space left on device' >&2; exit 1"
-    if faults.free_kib is not None and "df -k" in command:
-        script = f"echo Filesystem 1K-blocks Used Available Use% Mounted; echo x 1 1 {faults.free_kib} 1% /"
-    if faults.instead_of_the_runner is not None and is_runner:
-        script = faults.instead_of_the_runner
-    script = script.replace("/data/local/tmp", str(root))
-    phone = fake.phone(name)
-    boot_id = phone.boot_id or f"{fake.port} {name}"
-    script = script.replace("cat /proc/sys/kernel/random/boot_id", f"echo {shlex.quote(boot_id)}")
-    if phone.properties:
-        cases = "".join(f"{key}) echo {shlex.quote(value)};;" for key, value in phone.properties.items())
-        script = f"getprop() {{ case $1 in {cases} esac; }}; {script}"
+    script = _on_phone(_faulty(command, faults), fake, root, name)
     with subprocess.Popen(
         # The command as the script's name: who looks for a runner by its command line finds what is run in its place.
         ["sh", "-c", script.encode(errors="surrogateescape"), *([command] if is_runner else [])],
@@ -265,6 +255,35 @@ def _shell(
             reader.join()
         _send(connection, _STDERR, errors[0])
         _send(connection, _EXIT, bytes([code if code >= 0 else 128 - code]))
+
+
+def _faulty(command: str, faults: Faults) -> str:
+    """What is run in place of the command."""
+    if faults.no_space and "cat >" in command:
+        return "cat > /dev/null; echo 'write error: No space left on device' >&2; exit 1"
+    if faults.forbidden and faults.forbidden in command:
+        return f"echo '{faults.forbidden}: Permission denied' >&2; exit 1"
+    if faults.free_kib is not None and "df -k" in command:
+        return f"echo Filesystem 1K-blocks Used Available Use% Mounted; echo x 1 1 {faults.free_kib} 1% /"
+    if faults.instead_of_the_runner is not None and "--passes" in command:
+        return faults.instead_of_the_runner
+    return command
+
+
+def _on_phone(script: str, fake: FakeAdb, root: Path, name: str) -> str:
+    """The script with this machine's folders and files in place of the phone's."""
+    phone = fake.phone(name)
+    script = script.replace("/data/local/tmp", str(root))
+    boot_id = phone.boot_id or f"{fake.port} {name}"
+    script = script.replace("cat /proc/sys/kernel/random/boot_id", f"echo {shlex.quote(boot_id)}")
+    if phone.sysfs is not None:
+        script = re.sub(r"/sys(?=/(class|devices)/)", str(phone.sysfs), script)
+        if "say end" in script:  # a probe's question, whose answer names files
+            script = f"( {script} ) | sed 's|{phone.sysfs}/|/sys/|'"
+    if phone.properties:
+        cases = "".join(f"{key}) echo {shlex.quote(value)};;" for key, value in phone.properties.items())
+        script = f"getprop() {{ case $1 in {cases} esac; }}; {script}"
+    return script
 
 
 def _feed(connection: socket.socket, process: subprocess.Popen[bytes], fake: FakeAdb) -> None:

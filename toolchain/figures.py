@@ -21,9 +21,11 @@ def significant(value: float, digits: int = 3, decimals: int = 0) -> str:
 
 
 def size(size_bytes: float) -> str:
-    """Of 1,000 and of 1,000,000 bytes: 512 bytes, 12.3 kB, 1.2 MB, 104.3 MB."""
+    """Of 1,000, of 1,000,000 and of 1,000,000,000 bytes: 512 bytes, 12.3 kB, 1.2 MB, 104.3 MB, 8.0 GB."""
     if size_bytes < _THOUSAND - 0.5:
         return f"{size_bytes:.0f} byte{'' if size_bytes == 1 else 's'}"
+    if size_bytes >= 1e9 - 5e4:  # what would be 1000.0 MB
+        return f"{size_bytes / 1e9:.1f} GB"
     return f"{significant(size_bytes / 1e3)} kB" if _in_thousands(size_bytes) else f"{size_bytes / 1e6:.1f} MB"
 
 

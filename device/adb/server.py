@@ -382,6 +382,18 @@ def answers(server: Server) -> bool:
     return True
 
 
+def client_version() -> str:
+    """Of the adb program that is used here: 36.0.2. Raises DeviceUnavailable where there is none."""
+    import adbutils
+
+    try:
+        ended = subprocess.run([adbutils.adb_path(), "version"], capture_output=True, timeout=_ANSWERS_S, check=True)
+    except (adbutils.AdbError, OSError, subprocess.SubprocessError) as error:
+        raise DeviceUnavailable(f"no adb: {error}; install adb, or set ADBUTILS_ADB_PATH to the one to use") from None
+    found = re.search(r"^Version ([\w.]+)", ended.stdout.decode(errors="replace"), re.MULTILINE)
+    return found[1] if found else "of an unknown version"
+
+
 def start(server: Server, limit_s: float = Timeouts.connect_s) -> None:
     """Starts the default adb server, where none runs. Raises DeviceUnavailable when that cannot be done."""
     import adbutils

@@ -75,6 +75,9 @@ class CountingDevice:
     def state(self) -> DeviceState:
         return self._device.state()
 
+    def free_bytes(self) -> int | None:
+        return self._device.free_bytes()
+
     def push(self, request: RunRequest, on_bytes: OnBytes) -> int:
         return self._device.push(request, on_bytes)
 

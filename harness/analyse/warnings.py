@@ -51,10 +51,10 @@ THROTTLES_FROM, THROTTLES_NOTICEABLY_FROM = 1, 2
 SAVING_GOVERNORS = frozenset({"powersave"})
 
 #: A choice: home screens by their names (nexuslauncher, com.miui.home, com.sonymobile.home, com.android.systemui).
-_HOME_SCREEN = re.compile(r"launcher|systemui|googlequicksearchbox|(^|\.)home($|\.)", re.IGNORECASE)
+HOME_SCREEN = re.compile(r"launcher|systemui|googlequicksearchbox|(^|\.)home($|\.)", re.IGNORECASE)
 
 _MACHINES_64_BIT = ("aarch64", "armv8l")  # armv8l: what a 64-bit kernel tells 32-bit programs
-_MACHINES_X86 = ("x86_64", "i386", "i586", "i686")
+MACHINES_X86 = ("x86_64", "i386", "i586", "i686")
 
 _MOST_RUNS = 4  # a choice: so many passes, or runs of them, fit into a table's cell
 
@@ -190,7 +190,7 @@ def _ghz(khz: int) -> str:
 
 
 def _emulated(record: Record, measured: Measurement, _: Limits) -> Iterator[CaseWarning]:
-    machine = next((one for one in (measured.machine, record.device.machine) if one in _MACHINES_X86), None)
+    machine = next((one for one in (measured.machine, record.device.machine) if one in MACHINES_X86), None)
     if record.device.clock == "instructions":
         yield made(
             "emulated",
@@ -228,7 +228,7 @@ def _throttled(record: Record, measured: Measurement, _: Limits) -> Iterator[Cas
 
 def _low_clock(record: Record, measured: Measurement, _: Limits) -> Iterator[CaseWarning]:
     """A clock that never came near the core's highest. Not asked of PCs, whose highest is for moments."""
-    if record.device.machine in _MACHINES_X86:
+    if record.device.machine in MACHINES_X86:
         return
     for cluster in clusters(record.device):
         passes = (*measured.warmup, *measured.samples)
@@ -420,7 +420,7 @@ def _power(record: Record, _: Limits) -> Iterator[CaseWarning]:
 def _app_in_front(record: Record, _: Limits) -> Iterator[CaseWarning]:
     for state in (record.before, record.after):
         app = state.foreground_app if state is not None and state.screen_on else None
-        if app and not _HOME_SCREEN.search(app):
+        if app and not HOME_SCREEN.search(app):
             yield made("app_in_front", f"{app} was in front, with the screen on")
             return
 
@@ -429,7 +429,7 @@ def _governor(record: Record, measured: Measurement, _: Limits) -> Iterator[Case
     before, after = (state.governors if state is not None else () for state in (record.before, record.after))
     used = {sample.cpu for sample in measured.samples if sample.cpu is not None} or set(range(len(before)))
     saving = {cpu for cpu in used if cpu < len(before) and before[cpu] in SAVING_GOVERNORS}
-    if saving and record.device.machine not in _MACHINES_X86:
+    if saving and record.device.machine not in MACHINES_X86:
         yield made("governor", f"CPUs {as_ranges(saving)} were run by the governor {before[min(saving)]}")
     changed = [
         cpu

@@ -162,6 +162,9 @@ class ReplayDevice:
     def info(self) -> DeviceInfo:
         return self._info
 
+    def free_bytes(self) -> int | None:
+        return None
+
     def push(self, request: RunRequest, on_bytes: OnBytes) -> int:  # noqa: ARG002 (nothing moves)
         """Takes up the record that is to be played."""
         name = request.model_files[0].name

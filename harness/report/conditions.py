@@ -24,8 +24,8 @@ def shown(state: DeviceState) -> dict[str, str]:
     cells = {
         "Hottest zone": None if found is None else f"{found[1]:.1f} °C, {found[0]}",
         "Thermal status": None if state.thermal_status is None else str(state.thermal_status),
-        "Clocks (MHz)": _runs(clocks),
-        "Governor": _runs(state.governors),
+        "Clocks (MHz)": runs(clocks),
+        "Governor": runs(state.governors),
         "Battery": ", ".join(part for part in battery if part),
         "Screen, app in front": ", ".join(part for part in (screen, state.foreground_app) if part),
         "Load": None if state.load_average is None else f"{state.load_average:.2f}",
@@ -34,7 +34,7 @@ def shown(state: DeviceState) -> dict[str, str]:
     return {name: text for name, text in cells.items() if text}
 
 
-def _runs(of_cpus: Sequence[str | None]) -> str:
+def runs(of_cpus: Sequence[str | None]) -> str:
     """What holds for each CPU, those in a row that are alike said once: "4 x 1800, 4 x 2300"; nothing for nothing."""
     if not any(of_cpus):
         return ""

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from harness.record import units
 from toolchain import figures
 
-UNITS = {"": 1.0, "k": 1e3, "M": 1e6, " byte": 1.0, " bytes": 1.0, " kB": 1e3, " MB": 1e6, "%": 0.01, " s": 1e9}
+SIZES = {" byte": 1.0, " bytes": 1.0, " kB": 1e3, " MB": 1e6, " GB": 1e9}
+UNITS = {"": 1.0, "k": 1e3, "M": 1e6, "%": 0.01, " s": 1e9, **SIZES}
 
 #: How it is written, the least and the largest value that there is, and by which part what is read may be off.
 WRITTEN: dict[str, tuple[Callable[[float], str], float, float, float]] = {
