@@ -49,9 +49,12 @@ _NAMES = {
         0xD80: "Cortex-A520",
         0xD81: "Cortex-A720",
         0xD82: "Cortex-X4",
+        0xD83: "Neoverse-V3AE",
         0xD84: "Neoverse-V3",
         0xD85: "Cortex-X925",
         0xD87: "Cortex-A725",
+        0xD88: "Cortex-A520AE",
+        0xD89: "Cortex-A720AE",
         0xD8A: "C1-Nano",
         0xD8B: "C1-Pro",
         0xD8C: "C1-Ultra",
@@ -84,7 +87,10 @@ _NAMES = {
 #: A55). They are the little ones beside any other, whatever the clocks: there are chips whose A55 and A75 run alike.
 IN_ORDER = frozenset(
     (
-        *(f"Cortex-{name}" for name in ("A5", "A7", "A8", "A32", "A34", "A35", "A53", "A55", "A320", "A510", "A520")),
+        *(
+            f"Cortex-{name}"
+            for name in ("A5", "A7", "A8", "A32", "A34", "A35", "A53", "A55", "A320", "A510", "A520", "A520AE")
+        ),
         *(f"Kryo-{series}xx-Silver" for series in (2, 3, 4)),
         "C1-Nano",
     )

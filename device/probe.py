@@ -13,7 +13,7 @@ from device import emulators, parts
 from device.cores import cpu_list
 from device.errors import DeviceError
 from device.records import Clock, Core, DeviceInfo, DeviceState, Kind
-from device.thermal import ThermalZones, is_plausible
+from device.thermal import ThermalZones, is_plausible, is_temperature
 
 _MARK = "@@"
 
@@ -327,6 +327,8 @@ def _hal_temperatures(dump: str) -> dict[str, float]:
     entry = r"Temperature\{mValue=(-?\d+(?:\.\d+)?), mType=(-?\d+), mName=(.*), mStatus=\d+\}"
     for value, number, name in re.findall(entry, current.group(1) if current else ""):
         kind, celsius = int(number), float(value)
+        if kind not in _HAL_TYPES and not is_temperature(name):
+            continue
         if is_plausible(celsius) and kind not in _BATTERY_CURRENT_LIMITER:
             found[f"{name} (HAL, {_HAL_TYPES[kind]})" if kind in _HAL_TYPES else f"{name} (HAL)"] = celsius
     return found

@@ -57,6 +57,11 @@ def is_plausible(celsius: float) -> bool:
     return COLDEST_CELSIUS < celsius < HOTTEST_CELSIUS and celsius != 0
 
 
+def is_temperature(name: str) -> bool:
+    """Whether what Android calls so, without saying of which kind it is, is a temperature."""
+    return not _NO_TEMPERATURE.search(name) and not _MAY_BE_CHARGE.fullmatch(name)
+
+
 def hottest(state: DeviceState) -> tuple[str, float] | None:
     """The zone that counts and its temperature: the hottest at the CPU where there is one, else of all zones, else the
     battery; None: the device does not tell."""

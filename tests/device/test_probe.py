@@ -359,6 +359,17 @@ def test_androids_temperatures_are_the_current_ones_with_their_kind() -> None:
     assert state.thermal_status == 1
 
 
+@pytest.mark.parametrize("name", ["battery_cycle", "vdroop1", "ocp_cpu1", "soc", "batoilo", "pca9468-mains", "smpl_gm"])
+def test_what_androids_hal_calls_of_no_kind_may_be_no_temperature(name: str) -> None:
+    """Google's HAL lists all of the kernel's zones, and has no kind for those of the current limiter."""
+    dump = f"Current temperatures from HAL:\n\tTemperature{{mValue=45.0, mType=-1, mName={name}, mStatus=0}}\n"
+    assert probe.state(conditions(thermal=dump, files=""), serial="ABC").temperatures_celsius == {}
+    dump = dump.replace("-1", "13").replace(name, "soc")
+    assert probe.state(conditions(thermal=dump, files=""), serial="ABC").temperatures_celsius == {
+        "soc (HAL, soc)": 45.0
+    }
+
+
 def test_without_a_thermal_hal_androids_status_says_nothing() -> None:
     dump = "IsStatusOverride: false\nThermal Status: 0\nCached temperatures:\nHAL Ready: false\n"
     assert probe.state(conditions(thermal=dump), serial="ABC").thermal_status is None
