@@ -1,6 +1,6 @@
 """Tries everything that a run needs of a device, and says what to do. Its report can be shown to others.
 
-Without --device every attached device is examined. Serials, hosts and user names are left out unless --names is given.
+Without --device every attached device is examined. Serials, hosts and user names are left out unless --serials is given.
 
 Exit codes: 0 a run can begin (there may be warnings); 1 something else failed; 2 usage; 3 device unavailable.
 """
@@ -39,12 +39,12 @@ _INDENT = 24  # of what was found, behind the status and the check's name
 )
 @click.option("--adb-server", type=AdbServer(), metavar="HOST:PORT", help="The adb server that has the devices.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: the same as JSON.")
-@click.option("--names", is_flag=True, help="Show serials, hosts and user names as they are.")
+@click.option("--serials", is_flag=True, help="Show serials, hosts and user names as they are.")
 @guarded
-def main(named: tuple[str, ...], adb_server: Server | None, as_json: bool, names: bool) -> int:
+def main(named: tuple[str, ...], adb_server: Server | None, as_json: bool, serials: bool) -> int:
     from harness.study.doctor import checkups
 
-    found = checkups(named, adb_server, lambda step: click.echo(step, err=True), private=not names)
+    found = checkups(named, adb_server, lambda step: click.echo(step, err=True), private=not serials)
     click.echo(_json(found) if as_json else "\n\n".join("\n".join(_lines(one)) for one in (None, *found)))
     return max((one.exit_code for one in found), default=0)
 

@@ -42,6 +42,7 @@ from harness.analyse.warnings import (
 )
 from harness.measure import replay
 from harness.record import runtimes
+from harness.record.bounded import printable
 from harness.record.case import Case
 from harness.record.errors import EXIT_OK, EXPECTED, UsageError, exit_code
 from harness.record.units import size
@@ -64,17 +65,26 @@ _MAKE_ROOM = "make room on the device; tenpass devices --clean SERIAL removes wh
 
 _MOST_ZONES = 24  # a choice: phones have up to a hundred
 
+_MOST_CHARACTERS = 4096  # a choice: of a line of a report
+
 _CANNOT_EXECUTE, _NOT_FOUND = 126, 127  # a shell's exit statuses
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that a run needs: what was found, and what to do where that is not well."""
+    """One thing that a run needs: what was found, and what to do where that is not well.
+
+    Both quote what a device has said: each is one line of printable characters, of a bounded length.
+    """
 
     name: str
     status: Status
     found: str
     advice: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("found", "advice"):
+            object.__setattr__(self, name, printable(getattr(self, name)[:_MOST_CHARACTERS]))
 
 
 @dataclass(frozen=True)
@@ -147,7 +157,7 @@ def _adb(server: Server | None, lacking: Sequence[Exception]) -> Checkup:
     try:
         checks.append(Check("program", "ok", f"adb {adb_server.client_version()}"))
     except DeviceError as error:
-        checks.append(_failed("program", error, "install adb"))
+        checks.append(replace(_failed("program", error, "install adb"), status="warning"))
     try:
         wanted = server or adb_server.default_server()
         states = Counter(item.state.partition(" (")[0] for item in adb_server.attached(wanted))

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from synthetic import BOARD
 
 from device.adb.server import Server
+from device.board.definitions import definitions
 from device.lock import DeviceLock
 from device.records import DeviceInfo, DeviceState
 from harness.cli import doctor as command
@@ -67,7 +68,7 @@ def test_a_device_that_is_well_can_be_run_on(fake: FakeAdb) -> None:
     [
         ("unauthorized", Faults(), "connection", 3, "unauthorized", "accept the USB debugging question"),
         ("offline", Faults(), "connection", 3, "offline", "plug it in again"),
-        ("recovery", Faults(), "connection", 3, "recovery", "adb reboot"),
+        pytest.param("recovery", Faults(), "connection", 3, "recovery", "adb reboot", marks=pytest.mark.long),
         ("no permissions (user me is not in the plugdev group)", Faults(), "connection", 3, "permissions", "udev rule"),
         ("device", Faults(forbidden="mkdir"), "room", 1, "Permission denied", "write there"),
         ("device", Faults(free_kib=1000), "room", 1, "1.0 MB are free", "make room"),
@@ -80,10 +81,28 @@ def test_a_device_that_is_well_can_be_run_on(fake: FakeAdb) -> None:
             "126",
             "mounted noexec",
         ),
-        ("device", Faults(instead_of_the_runner="exit 127"), "runner", 1, "127", "this ABI"),
+        pytest.param(
+            "device", Faults(instead_of_the_runner="exit 127"), "runner", 1, "127", "this ABI", marks=pytest.mark.long
+        ),
         ("device", Faults(instead_of_the_runner="kill -ILL $$"), "runner", 1, "SIGILL", "report this"),
-        ("device", Faults(cut_after_passes=1, leave_when_cut="offline"), "runner", 3, "offline", "plug it in again"),
-        ("device", Faults(corrupt_pushes=1), "runner", 1, "arrived other than", "check the cable"),
+        pytest.param(
+            "device",
+            Faults(cut_after_passes=1, leave_when_cut="offline"),
+            "runner",
+            3,
+            "offline",
+            "plug it in again",
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            "device",
+            Faults(corrupt_pushes=1),
+            "runner",
+            1,
+            "arrived other than",
+            "check the cable",
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_each_fault_is_found_where_it_is_with_what_to_do(
@@ -143,7 +162,7 @@ def test_of_several_devices_each_has_its_report_and_the_worst_counts(tmp_path: P
     (root := tmp_path / "tmp").mkdir()
     with serving(root, {PHONE: "device", NETWORK_SERIAL: "offline", "R58M": "unauthorized"}) as fake:
         result = ask(fake)
-        named = ask(fake, "--names")
+        named = ask(fake, "--serials")
         twice = ask(fake, "--device", PHONE, "--device", "host")
     assert (result.exit_code, named.exit_code, twice.exit_code) == (3, 3, EXIT_OK)
     assert "it lists 1 ready, 1 offline, 1 unauthorized" in result.stdout
@@ -259,6 +278,23 @@ def test_what_stands_in_an_error_is_named_in_its_place() -> None:
         words, Check("room", "failed", "ABC: cannot make /data/local/tmp/tenpass: No room", "see ABC")
     )
     assert (said.found, said.advice) == ("phone 1: cannot make /data/local/tmp/tenpass: No room", "see phone 1")
+
+
+def test_what_a_device_says_cannot_steer_a_terminal_or_fill_it() -> None:
+    hostile = replace(HARDWARE, model="\x1b[2J\nok\u202e" + "x" * 100_000)
+    found = doctor.system(Seen(hostile, CALM)).found
+    assert found.isprintable()
+    assert len(found) < 20_000
+
+
+@pytest.mark.board
+@pytest.mark.long
+@pytest.mark.parametrize("name", definitions())
+def test_each_board_is_fit(name: str) -> None:
+    result = CliRunner().invoke(command.main, ["--device", f"board:{name}", "--json"])
+    assert result.exit_code == EXIT_OK, result.output
+    assert [one["device"] for one in json.loads(result.stdout)["checkups"]] == [f"board:{name}"]
+    is_complete(result)
 
 
 names = st.sampled_from(
