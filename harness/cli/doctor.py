@@ -1,6 +1,7 @@
 """Tries everything that a run needs of a device, and says what to do. Its report can be shown to others.
 
-Without --device every attached device is examined. Serials, hosts and user names are left out unless --serials is given.
+Without --device every attached device is examined. Serials, hosts and user names are left out unless --serials is
+given.
 
 Exit codes: 0 a run can begin (there may be warnings); 1 something else failed; 2 usage; 3 device unavailable.
 """
