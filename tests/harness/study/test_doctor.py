@@ -15,9 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import BOARD
 
+from device import open as openers
 from device.adb.server import Server
 from device.board.definitions import definitions
+from device.device import Device, Opening
+from device.errors import DeviceUnavailable
+from device.host import HostDevice
 from device.lock import DeviceLock
+from device.open import Opener
 from device.records import DeviceInfo, DeviceState
 from harness.cli import doctor as command
 from harness.record.errors import EXIT_DEVICE_UNAVAILABLE, EXIT_OK, EXIT_USAGE
@@ -211,6 +216,31 @@ def test_a_device_that_another_run_has_is_not_taken_from_it(fake: FakeAdb) -> No
     assert result.exit_code == EXIT_DEVICE_UNAVAILABLE
     assert "another run has it" in checks(result)["connection"]["found"]
     assert checks(result)["connection"]["advice"] == "wait until that run is done, or end it"
+
+
+def unreachable(name: str, _opening: Opening) -> list[Device]:
+    host = name.partition("@")[2]
+    raise DeviceUnavailable(f"{name}: ssh: connect to host {host} port 22: No route to host; is it switched on?")
+
+
+def test_a_kind_of_device_that_is_registered_is_examined_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = {
+        "near:": Opener("board", lambda _name, _opening: [HostDevice()]),
+        "far:": Opener("board", unreachable),
+    }
+    monkeypatch.setattr(openers, "_OPENERS", openers._OPENERS | kinds)
+    names = ["near:jane@pi.example.org", "far:jane@192.0.2.7"]
+    result = CliRunner().invoke(command.main, [*(f"--device={name}" for name in names), "--json"])
+    assert result.exit_code == EXIT_DEVICE_UNAVAILABLE, result.output
+    assert [one["device"] for one in json.loads(result.stdout)["checkups"]] == ["board 1", "board 2"]
+    assert checks(result, 0)["runner"]["status"] == "ok"
+    assert checks(result, 1)["connection"] == {
+        "name": "connection",
+        "status": "failed",
+        "found": "board 2: ssh: connect to host HOST port 22: No route to host",
+        "advice": "is it switched on?",
+    }
+    assert not [word for word in ("jane", "example", "192.0.2.7") if word in result.stdout]
 
 
 def test_this_machine_is_examined_like_any_device() -> None:
