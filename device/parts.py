@@ -1,7 +1,7 @@
 """What cores are called, by the numbers in their identification register (MIDR_EL1, or `CPU part` of /proc/cpuinfo).
 
-The numbers are from the cores' reference manuals and Linux (arch/arm64/include/asm/cputype.h); the names of Qualcomm's
-and Samsung's are those of `lscpu`.
+The numbers are from the cores' reference manuals and Linux (arch/arm64/include/asm/cputype.h), which also has the names
+of Qualcomm's: a Kryo's series is that of the first chip with it.
 """
 
 from __future__ import annotations
