@@ -20,6 +20,9 @@ _MARK = "@@"
 #: What stands behind it in an answer is none of the scripts' below.
 END = f"{_MARK} end"
 
+#: What makers call the chip, beside `ro.soc.model` of Android 12 and newer.
+_CHIP_PROPERTIES = ("ro.hardware.chipname", "ro.chipname")
+
 #: Asks for what tells one device from another.
 _IDENTITY = r"""
 say() { echo "@@ $1"; }
@@ -42,7 +45,7 @@ done
 say cpuinfo; cat /proc/cpuinfo 2>/dev/null
 say meminfo; head -n 5 /proc/meminfo 2>/dev/null
 if [ -z "$(getprop ro.tenpass.clock 2>/dev/null)" ]; then
-  for p in ro.hardware.chipname ro.chipname EMULATORS_PROPERTIES; do say "prop $p"; getprop "$p" 2>/dev/null; done
+  for p in EMULATORS_PROPERTIES; do say "prop $p"; getprop "$p" 2>/dev/null; done
 fi
 say os; grep '^PRETTY_NAME=' /etc/os-release 2>/dev/null
 say tree; tr '\000' ' ' < /proc/device-tree/model 2>/dev/null
@@ -50,7 +53,7 @@ echo; say cpus; cd /sys/devices/system/cpu && grep . present cpu[0-9]*/cpufreq/c
     cpu[0-9]*/cpufreq/related_cpus cpu[0-9]*/regs/identification/midr_el1 \
     cpufreq/policy*/related_cpus cpufreq/policy*/cpuinfo_max_freq 2>/dev/null
 say end
-""".replace("EMULATORS_PROPERTIES", " ".join(emulators.PROPERTIES))
+""".replace("EMULATORS_PROPERTIES", " ".join((*_CHIP_PROPERTIES, *emulators.PROPERTIES)))
 )
 
 #: Asks for what changes while a device works: one process where there is no Android, for each takes an emulated board
@@ -256,7 +259,7 @@ def _chip(sections: dict[str, str]) -> str | None:
     hardware = re.search(r"^Hardware\s*:\s*(.+)$", sections.get("cpuinfo", ""), re.MULTILINE)
     named = [hardware.group(1) if hardware else "", _text(sections, "prop ro.hardware") or ""]
     told = [
-        *(_text(sections, f"prop {name}") for name in ("ro.soc.model", "ro.hardware.chipname", "ro.chipname")),
+        *(_text(sections, f"prop {name}") for name in ("ro.soc.model", *_CHIP_PROPERTIES)),
         *(chip.group() for chip in map(_CHIP.search, named) if chip),
         _text(sections, "prop ro.board.platform"),
     ]

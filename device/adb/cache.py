@@ -58,16 +58,6 @@ class FileCache:
         self._has_grown |= pushed_bytes > 0
         return pushed_bytes
 
-    def free_bytes(self) -> int | None:
-        """What is free where files go; None when the device does not tell. Raises PushFailed where they can't go."""
-        answer = self._shell.output_of(
-            f"mkdir -p {REMOTE_ROOT} && df -k {REMOTE_ROOT}", f"{self._name}: cannot make {REMOTE_ROOT}"
-        )
-        fields = answer.decode(errors="replace").split()
-        # The last line is "device blocks used available use% mount"; a long device name breaks it in two.
-        available = fields[-3] if len(fields) > 5 else ""  # noqa: PLR2004
-        return int(available) * 1024 if available.isascii() and available.isdecimal() else None
-
     def clean(self) -> None:
         """Removes all that this program has ever put on the device, and nothing else."""
         self._shell.output_of(f"rm -rf {REMOTE_ROOT}", f"{self._name}: {REMOTE_ROOT} cannot be removed")
@@ -165,6 +155,16 @@ class FileCache:
                 f"{self._name}: {size(size_bytes)} must be pushed and {size(free_bytes)} are free; make "
                 f"room on the device (--clean-device removes what this and earlier runs left in {REMOTE_ROOT})"
             )
+
+    def free_bytes(self) -> int | None:
+        """What is free where files go; None when the device does not tell. Raises PushFailed where they can't go."""
+        answer = self._shell.output_of(
+            f"mkdir -p {REMOTE_ROOT} && df -k {REMOTE_ROOT}", f"{self._name}: cannot make {REMOTE_ROOT}"
+        )
+        fields = answer.decode(errors="replace").split()
+        # The last line is "device blocks used available use% mount"; a long device name breaks it in two.
+        available = fields[-3] if len(fields) > 5 else ""  # noqa: PLR2004
+        return int(available) * 1024 if available.isascii() and available.isdecimal() else None
 
     def _cached(self) -> list[_Cached]:
         """What this run does not use, oldest use first. The device's words are not trusted: only our names count."""
