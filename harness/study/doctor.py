@@ -189,7 +189,7 @@ def _examined(name: str, called: str, server: Server | None, on_step: Callable[[
             yield
         except EXPECTED as error:
             errors.append(error)
-            checks.append(_failed(what, error, advice(error)))
+            checks.append(_failed(what, error, advice(error), name))
 
     began = time.monotonic()
     with trying("connection", lambda _: "mend that, then run tenpass doctor again"), reserve(name):
@@ -213,9 +213,9 @@ def _examined(name: str, called: str, server: Server | None, on_step: Callable[[
     return Checkup(called, tuple(checks), exit_code(errors[0]) if errors else EXIT_OK)
 
 
-def _failed(what: str, error: Exception, advice: str) -> Check:
-    """Errors of ours say behind a semicolon what to do, or behind a device's state."""
-    text = str(error)
+def _failed(what: str, error: Exception, advice: str, name: str = "") -> Check:
+    """Errors of ours begin with the device's name, and say behind a semicolon what to do, or behind its state."""
+    text = str(error).removeprefix(f"{name}: ")
     if isinstance(error, DeviceBusy):
         text, advice = text.partition("; ")[0], "wait until that run is done, or end it"
     by_state = re.fullmatch(r"(.*?device .+ is [a-z ]+(?: \([^)]*\))?[^:]*): (.+)", text)

@@ -237,7 +237,7 @@ def test_a_kind_of_device_that_is_registered_is_examined_like_any_other(monkeypa
     assert checks(result, 1)["connection"] == {
         "name": "connection",
         "status": "failed",
-        "found": "board 2: ssh: connect to host HOST port 22: No route to host",
+        "found": "ssh: connect to host HOST port 22: No route to host",
         "advice": "is it switched on?",
     }
     assert not [word for word in ("jane", "example", "192.0.2.7") if word in result.stdout]
