@@ -23,10 +23,11 @@ _AT_THE_CPU = re.compile(
 )
 
 #: What is registered as thermal zones and is none, by a word of its type: volts, amperes and limits of Qualcomm's
-#: battery current limiter (drivers/thermal/qcom/bcl_pmic5.c) and Google's (ocp_cpu1, vdroop1, smpl_gm, batoilo), and
-#: Pixel's battery_cycle and pca94xx-mains.
+#: battery current limiter (drivers/thermal/qcom/bcl_pmic5.c) and Google's (ocp_cpu1, vdroop1, smpl_gm, batoilo),
+#: Pixel's battery_cycle and pca94xx-mains, and Qualcomm's averages (gpu-skin-avg-step), which are also of sensors that
+#: are not connected.
 _NO_TEMPERATURE = re.compile(
-    r"(?<![a-z])(ibatt?|vbatt?|vph|bcl|ocp|vdroop|smpl|batoilo|cycle|mains|current|voltage)(?![a-z])", re.IGNORECASE
+    r"(?<![a-z])(ibatt?|vbatt?|vph|bcl|ocp|vdroop|smpl|batoilo|cycle|mains|current|voltage|avg)(?![a-z])", re.IGNORECASE
 )
 
 #: Types that are a battery's charge in percent on some devices (bcl_soc.c: soc) and a temperature on others: only a
