@@ -81,6 +81,8 @@ _NAMES = {
         0x805: "Kryo-4xx-Silver",
     },
     0x53: {0x001: "Exynos-M1/M2", 0x002: "Exynos-M3", 0x003: "Exynos-M4", 0x004: "Exynos-M5"},  # Samsung
+    0x6D: {0xD49: "Azure Cobalt 100"},  # Microsoft
+    0xC0: {0xAC3: "AmpereOne", 0xAC4: "AmpereOne A"},  # Ampere
 }
 
 #: Cores that issue in order (Arm's technical reference manuals of the cores; Qualcomm's silver ones are Arm's A53 and
