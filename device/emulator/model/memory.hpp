@@ -20,6 +20,7 @@ using Cycles = std::uint64_t;
 // What time is lost to.
 enum class Loss : std::uint8_t { pipeline, dram, l2, stores, tlb, branches, fetch, kernel };
 constexpr unsigned losses = 8;
+constexpr const char* loss_names[losses] = {"pipeline", "dram", "l2", "stores", "tlb", "branches", "fetch", "kernel"};
 
 struct CacheSize {
   std::uint64_t bytes = 0, ways = 0, line_bytes = 0;
@@ -116,6 +117,7 @@ class Memory {
         l2_cycles_(core.count("l2_cycles")),
         l2_line_cycles_(core.count("l2_line_cycles")),
         outstanding_(core.count("outstanding_misses")),
+        outstanding_prefetches_(core.count("outstanding_prefetches")),
         store_buffer_(core.count("store_buffer_lines")),
         streaming_after_(core.count("streaming_after_lines")),
         prefetch_after_(core.count("prefetch_after_misses")),
@@ -270,15 +272,18 @@ class Memory {
     forget_arrived(now);
     Cycles start = now;
     if (coming_.size() >= outstanding_) {
-      const auto first = std::min_element(coming_.begin(), coming_.end(), [](const Coming& one, const Coming& other) {
-        return one.arrival.at < other.arrival.at;
-      });
-      start = first->arrival.at;
-      coming_.erase(first);
+      std::nth_element(coming_.begin(), coming_.end() - outstanding_, coming_.end(),
+                       [](const Coming& one, const Coming& other) { return one.arrival.at < other.arrival.at; });
+      start = (coming_.end() - outstanding_)->arrival.at;
+      forget_arrived(start);
     }
+    return send_for(line, start);
+  }
+
+  Arrival send_for(std::uint64_t line, Cycles now) {
     const Lines::Found found = l1d_.touch(line, place(line), false);
-    if (found.evicted != Lines::nothing) write_back(found.evicted, start);
-    const Arrival arrival = from_l2(line, start, false);
+    if (found.evicted != Lines::nothing) write_back(found.evicted, now);
+    const Arrival arrival = from_l2(line, now, false);
     coming_.push_back({line, arrival});
     return arrival;
   }
@@ -339,8 +344,8 @@ class Memory {
       if (ahead > static_cast<std::int64_t>(prefetch_ahead_) || stream.next >> shift != line >> shift) return;
       forget_arrived(now);
       if (!l1d_.has(stream.next, place(stream.next))) {
-        if (coming_.size() >= outstanding_) return;
-        bring(stream.next, now);
+        if (coming_.size() >= outstanding_prefetches_) return;
+        send_for(stream.next, now);
       }
       stream.next += static_cast<std::uint64_t>(stream.stride);
     }
@@ -381,7 +386,7 @@ class Memory {
 
   Chip chip_;
   unsigned line_shift_, fetch_shift_;
-  unsigned l2_cycles_, l2_line_cycles_, outstanding_, store_buffer_, streaming_after_, prefetch_after_, prefetch_ahead_,
+  unsigned l2_cycles_, l2_line_cycles_, outstanding_, outstanding_prefetches_, store_buffer_, streaming_after_, prefetch_after_, prefetch_ahead_,
       prefetch_reach_, micro_tlb_cycles_;
   Lines l1i_, l1d_, l2_;
   std::vector<Stream> streams_;
