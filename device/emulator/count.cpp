@@ -1,4 +1,4 @@
-// A plugin for QEMU that counts what a runner executes between the marks of ../runner/src/marks.hpp: instructions, SIMD
+// A plugin for QEMU that counts what a runner executes between the marks of ../runner/src/marks.h: instructions, SIMD
 // instructions, and the misses of simulated caches. README.md says what exactly is counted, and why it repeats.
 #include <fcntl.h>
 #include <sys/stat.h>
