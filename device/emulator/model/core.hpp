@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cmath>
 #include <cstdint>
 #include <fstream>
 #include <map>
@@ -15,18 +16,23 @@ namespace tenpass {
 
 constexpr unsigned kinds = static_cast<unsigned>(arm::Kind::unknown) + 1;
 
-// What an instruction keeps busy. `issue` is the way into all of them: nothing else starts meanwhile.
-enum class Pipe : std::uint8_t { issue, alu, multiply, divide, memory, fp, simd };
+// What an instruction keeps busy. `issue` is the way into all of them: nothing else starts meanwhile. There is an `alu`
+// for each slot, and of `fp`, which has vectors too, one for 64 bits or two (set fp_pipes).
+enum class Pipe : std::uint8_t { issue, alu, multiply, divide, memory, fp, fp_upper };
 constexpr unsigned pipes = 7;
 
 struct Timing {
   Pipe pipe = Pipe::issue;
-  std::uint8_t cycles = 1, cycles_per_unit = 0;  // how long the pipe is busy
+  std::uint8_t cycles = 1;  // how long the pipe is busy, ...
+  float per_unit = 0;       // ... and that much longer for each unit
   std::uint8_t latency = 1;                      // until what it writes can be read
   std::uint8_t late = 0;                         // how much later than the others late_reads are read
   bool first = false, second = false;            // may start in one cycle with a `second` behind it, or as one
+  bool alone_if_wide = false;                    // ... but for those of more than one unit
 
-  unsigned busy(unsigned units) const { return cycles + cycles_per_unit * units; }
+  unsigned busy(unsigned units) const { return cycles + static_cast<unsigned>(std::ceil(per_unit * static_cast<float>(units))); }
+  bool may_be_first(unsigned units) const { return first && !(alone_if_wide && units > 1); }
+  bool may_be_second(unsigned units) const { return second && !(alone_if_wide && units > 1); }
 };
 
 struct Core {
@@ -45,7 +51,7 @@ struct Core {
 namespace core_table {
 
 inline Pipe pipe_called(const std::string& name) {
-  const char* const names[pipes] = {"issue", "alu", "multiply", "divide", "memory", "fp", "simd"};
+  const char* const names[pipes] = {"issue", "alu", "multiply", "divide", "memory", "fp", "fp_upper"};
   for (unsigned index = 0; index < pipes; ++index)
     if (name == names[index]) return static_cast<Pipe>(index);
   throw std::invalid_argument("there is no pipe " + name);
@@ -69,20 +75,22 @@ inline void read_line(Core& core, std::array<bool, kinds>& known, const std::str
     core.figures[name] = value;
     return;
   }
-  unsigned cycles = 0, per_unit = 0, latency = 0, late = 0;
+  unsigned cycles = 0, latency = 0, late = 0;
+  float per_unit = 0;
   char plus = 0;
   words >> pipe >> cycles >> plus >> per_unit >> latency >> late >> pairs;
-  if (!words || plus != '+' || (pairs != "-" && pairs.find_first_not_of("FS") != std::string::npos))
+  if (!words || plus != '+' || (pairs != "-" && pairs.find_first_not_of("FSfs") != std::string::npos))
     throw std::invalid_argument("KIND PIPE CYCLES+PER_UNIT LATENCY LATE PAIRS is expected");
   const unsigned kind = kind_called(name);
   Timing& timing = core.timings[kind];
   timing.pipe = pipe_called(pipe);
   timing.cycles = static_cast<std::uint8_t>(cycles);
-  timing.cycles_per_unit = static_cast<std::uint8_t>(per_unit);
+  timing.per_unit = per_unit;
   timing.latency = static_cast<std::uint8_t>(latency);
   timing.late = static_cast<std::uint8_t>(late);
-  timing.first = pairs.find('F') != std::string::npos;
-  timing.second = pairs.find('S') != std::string::npos;
+  timing.first = pairs.find_first_of("Ff") != std::string::npos;
+  timing.second = pairs.find_first_of("Ss") != std::string::npos;
+  timing.alone_if_wide = pairs.find_first_of("fs") != std::string::npos;
   known[kind] = true;
 }
 

@@ -73,7 +73,7 @@ class Backlogs {
 
 class Scoreboard {
  public:
-  Scoreboard(const Core& core, const Backlog& before) : core_(core) {
+  Scoreboard(const Core& core, const Backlog& before) : core_(core), two_fp_pipes_(core.count("fp_pipes") == 2) {
     // The latest start is cycle 0; nothing of the past is later than what is left of it.
     std::copy(before.registers.begin(), before.registers.end(), ready_.begin());
     std::copy(before.busy.begin(), before.busy.end(), free_.begin());
@@ -85,14 +85,13 @@ class Scoreboard {
   void start(const arm::Instruction& instruction) {
     const Timing& timing = core_.of(instruction.kind);
     const std::uint32_t from = earliest(instruction, timing);
-    const bool beside = open_ && timing.second && from <= latest_ && free_[0] <= latest_ + 1;
+    const bool beside = open_ && timing.may_be_second(instruction.units) && from <= latest_ && free_[0] <= latest_ + 1;
     const std::uint32_t at = beside ? latest_ : std::max({from, latest_ + 1, free_[0]});
-    open_ = !beside && timing.first;
+    open_ = !beside && timing.may_be_first(instruction.units);
     latest_ = at;
     note_uses(instruction.reads, at);
     note_uses(instruction.late_reads, at + timing.late);
-    const std::uint32_t busy = timing.busy(instruction.units);
-    if (timing.pipe != Pipe::alu) free_[static_cast<unsigned>(timing.pipe)] = at + busy;  // there is one for each slot
+    const std::uint32_t busy = occupy(instruction.units, timing, at);
     finish(instruction, timing, at, busy);
   }
 
@@ -111,16 +110,37 @@ class Scoreboard {
 
  private:
   static constexpr std::uint32_t none = ~std::uint32_t{0};
+  static constexpr unsigned fp = static_cast<unsigned>(Pipe::fp), fp_upper = static_cast<unsigned>(Pipe::fp_upper);
 
   // The earliest cycle by what it reads and by its pipe.
   std::uint32_t earliest(const arm::Instruction& instruction, const Timing& timing) const {
-    std::uint32_t from = free_[static_cast<unsigned>(timing.pipe)];
-    if (timing.pipe == Pipe::issue) from = 0;  // whoever starts waits for that
+    std::uint32_t from = 0;  // everyone waits for the issue
+    if (timing.pipe == Pipe::fp) {
+      const std::uint32_t one = free_[fp], other = two_fp_pipes_ ? free_[fp_upper] : one;
+      from = instruction.units > 1 ? std::max(one, other) : std::min(one, other);
+    } else if (timing.pipe != Pipe::issue) {
+      from = free_[static_cast<unsigned>(timing.pipe)];
+    }
     each_place(instruction.reads, [&](unsigned place) { from = std::max(from, ready_[place]); });
     each_place(instruction.late_reads, [&](unsigned place) {
       if (ready_[place] > timing.late) from = std::max(from, ready_[place] - timing.late);
     });
     return from;
+  }
+
+  // The pipe is busy from `at` on, for as many cycles as are returned.
+  std::uint32_t occupy(unsigned units, const Timing& timing, std::uint32_t at) {
+    if (timing.pipe != Pipe::fp || !two_fp_pipes_) {
+      const std::uint32_t busy = timing.busy(units);
+      if (timing.pipe != Pipe::alu) free_[static_cast<unsigned>(timing.pipe)] = at + busy;
+      return busy;
+    }
+    const std::uint32_t busy = timing.busy(units > 1 ? (units + 1) / 2 : units);
+    if (units > 1)
+      free_[fp] = free_[fp_upper] = at + busy;
+    else
+      (free_[fp] <= free_[fp_upper] ? free_[fp] : free_[fp_upper]) = at + busy;
+    return busy;
   }
 
   void note_uses(const arm::Registers& set, std::uint32_t at) {
@@ -158,6 +178,7 @@ class Scoreboard {
   }
 
   const Core& core_;
+  bool two_fp_pipes_;
   std::array<std::uint32_t, places> ready_{};
   std::array<std::uint32_t, pipes> free_{};
   std::array<std::uint32_t, places> loaded_by_{}, needed_{};
