@@ -101,8 +101,9 @@ class Scoreboard {
     made.accesses = accesses_;
     made.needed = needed_;
     Backlog after;
-    for (unsigned place = 0; place < places; ++place) after.registers[place] = left(ready_[place], 1);
-    for (unsigned pipe = 0; pipe < pipes; ++pipe) after.busy[pipe] = left(free_[pipe], 1);
+    const std::uint32_t next = open_ ? 0 : 1;  // after so many cycles another may start
+    for (unsigned place = 0; place < places; ++place) after.registers[place] = left(ready_[place], next);
+    for (unsigned pipe = 0; pipe < pipes; ++pipe) after.busy[pipe] = left(free_[pipe], next);
     after.open = open_;
     made.backlog = backlogs.number_of(after);
     return made;
