@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Sequence
@@ -9,13 +10,17 @@ from pathlib import Path
 
 import pytest
 from assembly import assembled
+from click.testing import CliRunner
 from programs import PATIENCE_S
 
+from device.board import definitions
 from device.board.chips import CORES, Chip, UnknownChip, chip_for, chips
+from harness.__main__ import main
+from harness.record.errors import EXIT_USAGE
 from toolchain import compile as compiling
 from toolchain import emulator as emulators
 from toolchain.compile import TOOLCHAINS
-from toolchain.paths import BUILD
+from toolchain.paths import BUILD, RUNNER
 
 LOSSES = ("pipeline", "dram", "l2", "stores", "tlb", "branches", "fetch", "kernel")
 
@@ -288,3 +293,75 @@ def test_every_chip_has_its_core_and_says_where_it_is_from() -> None:
     assert chip_for("cortex-a7", "bcm2836").name == "bcm2836"
     with pytest.raises(UnknownChip, match=r"no chip 'mt6580' with a cortex-a53; the chips are: mt6580 \(cortex-a7\)"):
         chip_for("cortex-a53", "mt6580")
+
+
+# --- a program of one's own on a board ------------------------------------------------------------------
+
+PROGRAM = r"""
+#include <string.h>
+
+#include "marks.h"
+
+static char data[1 << 22] __attribute__((aligned(64)));
+
+int main(void) {
+  memset(data, 1, sizeof data);
+  for (int again = 0; again < 2; ++again) {
+    tenpass_mark_begin();
+    for (int round = 0; round < 100000; ++round) MULTIPLY_ADDS;
+    tenpass_mark_end();
+    tenpass_mark_begin();
+    memset(data, again, sizeof data);
+    tenpass_mark_end();
+  }
+  return 0;
+}
+"""
+MULTIPLY_ADDS = {
+    "cortex-a7": '__asm__ volatile("vmla.f32 q0,q1,q2\\n vmla.f32 q0,q1,q2" ::: "q0")',
+    "cortex-a53": '__asm__ volatile("fmla v0.4s,v1.4s,v2.4s\\n fmla v0.4s,v1.4s,v2.4s" ::: "v0")',
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["cortex-a7", "cortex-a53"])
+def test_a_program_of_ones_own_says_what_its_sections_take(name: str, tmp_path: Path) -> None:
+    described = definitions.definition(name)
+    chip, chain = chip_for(described.cpu), TOOLCHAINS[described.abi]
+    (tmp_path / "program.c").write_text(PROGRAM.replace("MULTIPLY_ADDS", MULTIPLY_ADDS[name]))
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    marks = RUNNER / "src"
+    options = ["-O2", "-static", f"-I{marks}", *(["-mfpu=neon-vfpv4"] if name == "cortex-a7" else [])]
+    source, program = str(tmp_path / "program.c"), str(folder / "program")
+    compiling.output([f"{chain.triplet}-g++", "-x", "c", *options, source, "-o", program])
+    command = ["board", name, "--run", str(folder), "--json", "--timeout", str(PATIENCE_S), "--", "./program"]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    said_ = json.loads(result.stdout)
+    chain_of_8, memory = said_["sections"][0], said_["sections"][3]
+    assert said_["chip"] == chip.name
+    assert len(said_["sections"]) == 4
+    assert [said_["sections"][at]["instructions"] for at in (0, 2)] == pytest.approx([400_000] * 2, rel=0.001)
+    assert chain_of_8["cycles"]["pipeline"] == pytest.approx(
+        800_000, rel=0.01
+    )  # 4 a multiply-add, into the accumulator
+    at_least = (1 << 22) / 64 * chip.memory.store_line_ns * chip.clock_mhz / 1e3
+    assert sum(memory["cycles"].values()) == pytest.approx(at_least, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["cortex-a7", "--", "./program"], "a program is run with both: --run FOLDER -- ./program ARGUMENTS"),
+        (["cortex-a7", "--run", "."], "a program is run with both: --run FOLDER -- ./program ARGUMENTS"),
+        (["cortex-a9", "--run", ".", "--", "./program"], "there is no board 'cortex-a9'"),
+        (["cortex-a7", "--run", ".", "--chip", "mt6581", "--", "./p"], "there is no chip 'mt6581' with a cortex-a7"),
+        (["cortex-a53", "--run", ".", "--chip", "mt6580", "--", "./p"], "there is no chip 'mt6580' with a cortex-a53"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_before_anything_boots(options: list[str], words: str) -> None:
+    result = CliRunner().invoke(main, ["board", *options])
+    assert result.exit_code == EXIT_USAGE
+    assert result.stderr.startswith(f"error: {words}")
+    assert result.stderr.count("\n") == 1
