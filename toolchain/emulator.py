@@ -32,10 +32,10 @@ def plugin(emulator: str) -> Path:
         f"{compiler.triplet}-g++",
         *("-std=c++17", "-O3", "-shared", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow"),
         f"-DTENPASS_PLUGIN_API={_interface(emulator)}",
-        str(SOURCES / "count.cpp"),
+        *map(str, [SOURCES / "count.cpp", *sorted(SOURCES.glob("arm/*.cpp"))]),
     ]
     recipe = hashlib.sha256("\n".join([compiling.compiler_version(compiler), *command]).encode())
-    for source in sorted(SOURCES.glob("*.?pp")):
+    for source in sorted(SOURCES.rglob("*.?pp")):
         recipe.update(source.read_bytes())
     library = FOLDER / recipe.hexdigest()[:16] / LIBRARY
     with compiling.locked(FOLDER / "lock"):

@@ -1,7 +1,7 @@
 """Counts of emulated boards: which caches are simulated, and a device whose passes carry their counts.
 
 An emulator with the plugin of device/emulator/ appends a line of JSON to a file for each pass between the marks of
-runner/src/marks.hpp; only warm-up and timed passes are marked.
+runner/src/marks.h; only warm-up and timed passes are marked.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from device import lifeline, loopback
 from device.board import image as board_image
+from device.board.chips import Chip
 from device.board.definitions import BoardDefinition, BoardUnavailable, definitions
 from device.board.disk import Slot
 from device.board.tools import program_path
@@ -43,14 +44,14 @@ def plugin(described: BoardDefinition, step: Callable[[str], None]) -> Path:
 
 
 def start(
-    described: BoardDefinition, image: board_image.Image, slot: Slot, plugin: Path | None
+    described: BoardDefinition, image: board_image.Image, slot: Slot, plugin: Path | None, chip: Chip | None = None
 ) -> tuple[subprocess.Popen[bytes], int]:
     """Start the emulator on a free port; another one when somebody was faster to take it."""
     slot.counts_path.unlink(missing_ok=True)  # it is made when the first run starts
     for _attempt in range(5):
         port = loopback.free_port()
         slot.log_path.write_bytes(b"")
-        command = _command(described, image, slot, port) + _counting(described, slot, plugin)
+        command = _command(described, image, slot, port) + _counting(described, slot, plugin, chip)
         process = lifeline.spawn(command, log=slot.log_path, keep_open=(slot.lock,))
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=0.2)  # a taken port shows at once
@@ -80,11 +81,12 @@ def _command(described: BoardDefinition, image: board_image.Image, slot: Slot, p
     ]
 
 
-def _counting(described: BoardDefinition, slot: Slot, plugin: Path | None) -> list[str]:
-    """The emulator's options for counting with this plugin; none without."""
+def _counting(described: BoardDefinition, slot: Slot, plugin: Path | None, chip: Chip | None) -> list[str]:
+    """The emulator's options for counting with this plugin, and for timing as on this chip; none without."""
     if plugin is None or described.caches is None:
         return []
-    arguments = [_escaped(plugin), f"out={_escaped(slot.counts_path)}", *described.caches.plugin_arguments()]
+    simulated = chip or described.caches
+    arguments = [_escaped(plugin), f"out={_escaped(slot.counts_path)}", *simulated.plugin_arguments()]
     return ["-plugin", ",".join(arguments)]
 
 

@@ -20,6 +20,7 @@ from device.adb.private import private_server
 from device.adb.server import Attached, Server
 from device.adb.shell import Shell
 from device.board import disk, emulator
+from device.board.chips import Chip
 from device.board.definitions import BoardDefinition, BoardUnavailable, definition
 from device.board.disk import Slot
 from device.board.image import Image, image
@@ -39,9 +40,15 @@ class Board:
     """
 
     def __init__(
-        self, described: BoardDefinition, image: Image, slot: Slot, plugin: Path | None, limit_s: float
+        self,
+        described: BoardDefinition,
+        image: Image,
+        slot: Slot,
+        plugin: Path | None,
+        limit_s: float,
+        chip: Chip | None = None,
     ) -> None:
-        self.definition, self._image, self._slot, self._plugin = described, image, slot, plugin
+        self.definition, self._image, self._slot, self._plugin, self._chip = described, image, slot, plugin, chip
         self.log_path, self.counts_path = slot.log_path, slot.counts_path if plugin else None
         self.kernel_version = image.kernel_version
         self._changing, self._given_up = threading.Lock(), threading.Event()
@@ -102,7 +109,7 @@ class Board:
 
     def _start(self, deadline: Deadline) -> None:
         """Starts the emulator and waits for adb to reach it. When it fails, no emulator stays."""
-        self._emulator, port = emulator.start(self.definition, self._image, self._slot, self._plugin)
+        self._emulator, port = emulator.start(self.definition, self._image, self._slot, self._plugin, self._chip)
         self.serial = f"{loopback.HOST}:{port}"
         try:
             self._wait_for_adb(deadline)
@@ -135,13 +142,19 @@ class Board:
 
 
 def boot(
-    name: str, on_step: Callable[[str], None] = lambda _: None, timeout_s: float | None = None, *, count: bool = False
+    name: str,
+    on_step: Callable[[str], None] = lambda _: None,
+    timeout_s: float | None = None,
+    *,
+    count: bool = False,
+    chip: Chip | None = None,
 ) -> Board:
     """Boot the board called `name` and wait until adb reaches it.
 
     `on_step` hears what is being waited for. `timeout_s` is for the boot alone, not for building the image
     the first time; by default $TENPASS_BOOT_TIMEOUT_S, else 60. `count` makes the emulator count what lies between a
-    runner's marks (device/emulator/README.md), for about a fifth of its speed. Raises DeviceUnavailable with the end of
+    runner's marks (device/emulator/README.md), for about a fifth of its speed; with a `chip`, it says what that takes
+    there in cycles, too. Raises DeviceUnavailable with the end of
     the board's console when it does not come up, with the package to install when the emulator is missing, and for a
     board that cannot count.
     """
@@ -152,7 +165,7 @@ def boot(
     on_step(f"booting {described.title}")
     slot = Slot.take(described.name)
     try:
-        return Board(described, built, slot, plugin, limit_s)
+        return Board(described, built, slot, plugin, limit_s, chip)
     except BaseException:
         slot.close()
         raise

@@ -13,7 +13,7 @@ enum class Mark { none, pass_begin, pass_end };
 // An instruction's bits as the manual draws them: of a 32-bit T32 instruction the first halfword is the upper one.
 // 16-bit T32 instructions are zero-extended: none of what is asked here is one.
 
-// The no-ops of ../runner/src/marks.hpp.
+// The no-ops of ../runner/src/marks.h.
 inline Mark mark_of(Encoding encoding, std::uint32_t bits) {
   const std::uint32_t begin = encoding == Encoding::a64   ? 0xd5032e1f   // hint #0x70
                               : encoding == Encoding::a32 ? 0xe320f070   // the unallocated hint 0x70

@@ -1,4 +1,4 @@
-// A plugin for QEMU that counts what a runner executes between the marks of ../runner/src/marks.hpp: instructions, SIMD
+// A plugin for QEMU that counts what a runner executes between the marks of ../runner/src/marks.h: instructions, SIMD
 // instructions, and the misses of simulated caches. README.md says what exactly is counted, and why it repeats.
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -21,6 +21,7 @@
 
 #include "arm_instructions.hpp"
 #include "cache.hpp"
+#include "model/machine.hpp"
 #include "qemu_plugin.hpp"
 
 extern "C" {
@@ -41,6 +42,8 @@ struct Stretch {
   std::vector<Instruction> instructions;
   std::uint64_t simd = 0;  // how many of them
   std::uint64_t end = 0;   // the address behind the last one
+  Code code;                        // for the machine that times it
+  std::vector<AccessPoint> points;  // likewise; callbacks point to them
 
   std::uint64_t start() const { return instructions.front().address; }
 };
@@ -49,7 +52,8 @@ struct Stretch {
 struct State {
   bool wide = false;  // a 64-bit guest
   std::string out;
-  std::optional<Hierarchy> caches;
+  std::optional<Hierarchy> caches;   // where it counts alone
+  std::optional<Machine> machine;    // where it times, too
 
   // Whose code is whose, decided when it is translated.
   bool kernel_is_up = false;
@@ -83,9 +87,7 @@ void take_back_from(std::uint64_t address) {
   }
 }
 
-void on_stretch(unsigned, void* userdata) {
-  if (!state.between_marks) return;
-  const Stretch& stretch = *static_cast<const Stretch*>(userdata);
+void note_stretch(const Stretch& stretch) {
   if (state.away) {
     const bool resumed = state.latest && state.latest->start() <= stretch.start() && stretch.start() < state.latest->end;
     if (state.aborted && resumed) take_back_from(stretch.start());
@@ -94,7 +96,28 @@ void on_stretch(unsigned, void* userdata) {
   state.latest = &stretch;
   state.instructions += stretch.instructions.size();
   state.simd += stretch.simd;
+}
+
+void on_stretch(unsigned, void* userdata) {
+  if (!state.between_marks) return;
+  const Stretch& stretch = *static_cast<const Stretch*>(userdata);
+  note_stretch(stretch);
   state.caches->fetch(stretch.start(), stretch.end - 1);
+}
+
+void on_timed_stretch(unsigned, void* userdata) {
+  if (!state.between_marks) return;
+  Stretch& stretch = *static_cast<Stretch*>(userdata);
+  const bool was_away = state.away;
+  note_stretch(stretch);
+  if (was_away) state.machine->leave();
+  state.machine->enter(stretch.code);
+}
+
+void on_timed_access(unsigned, qemu_plugin_meminfo_t info, std::uint64_t address, void* userdata) {
+  if (!state.between_marks) return;
+  const std::uint64_t last = address + (std::uint64_t{1} << qemu_plugin_mem_size_shift(info)) - 1;
+  state.machine->access(*static_cast<AccessPoint*>(userdata), address, last);
 }
 
 void on_access(unsigned, qemu_plugin_meminfo_t info, std::uint64_t address, void*) {
@@ -119,8 +142,13 @@ void on_other(unsigned, void* userdata) {
 void on_begin(unsigned, void*) {
   struct stat status {};
   if (stat(state.out.c_str(), &status) != 0) return;
-  if (status.st_size == 0) state.caches->clear();
-  state.caches->misses = {};
+  if (state.machine) {
+    if (status.st_size == 0) state.machine->clear();
+    state.machine->begin();
+  } else {
+    if (status.st_size == 0) state.caches->clear();
+    state.caches->misses = {};
+  }
   state.instructions = state.simd = state.others = 0;
   state.latest = nullptr;
   state.away = false;
@@ -130,13 +158,24 @@ void on_begin(unsigned, void*) {
 void on_end(unsigned, void*) {
   if (!state.between_marks) return;
   state.between_marks = false;
-  const Misses& misses = state.caches->misses;
+  std::string cycles;
+  Misses misses;
+  if (state.machine) {
+    state.machine->leave();
+    misses = {state.machine->misses().l1i, state.machine->misses().l1d, state.machine->misses().l2};
+    cycles = ",\"cycles\":{";
+    for (unsigned loss = 0; loss < losses; ++loss)
+      cycles += (loss ? ",\"" : "\"") + std::string(loss_names[loss]) + "\":" + std::to_string(state.machine->cycles()[loss]);
+    cycles += "}";
+  } else {
+    misses = state.caches->misses;
+  }
   const int file = open(state.out.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
   const int written = dprintf(file,
                               "{\"instructions\":%" PRIu64 ",\"simd_instructions\":%" PRIu64 ",\"l1i_misses\":%" PRIu64
                               ",\"l1d_misses\":%" PRIu64 ",\"l2_misses\":%" PRIu64 ",\"other_instructions\":%" PRIu64
-                              "}\n",
-                              state.instructions, state.simd, misses.l1i, misses.l1d, misses.l2, state.others);
+                              "%s}\n",
+                              state.instructions, state.simd, misses.l1i, misses.l1d, misses.l2, state.others, cycles.c_str());
   if (written < 0) die("cannot write to " + state.out + ": " + std::strerror(errno));
   close(file);
 }
@@ -223,9 +262,25 @@ Mark mark_of_instruction(const qemu_plugin_insn* instruction, std::optional<Enco
   return mark_of(likely, bits_of(instruction, likely));
 }
 
+// Now that the stretches are whole: what they access, and who is to hear of it.
+void prepare_timed(const std::vector<std::pair<Stretch*, qemu_plugin_insn*>>& accessing) {
+  Stretch* latest = nullptr;
+  std::size_t place = 0;
+  for (const auto& [stretch, instruction] : accessing) {
+    if (stretch != latest) {
+      latest = stretch;
+      place = 0;
+      stretch->points = access_points(stretch->code.instructions);
+    }
+    qemu_plugin_register_vcpu_mem_cb(instruction, on_timed_access, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW,
+                                     &stretch->points[place++]);
+  }
+}
+
 void instrument_runners(const qemu_plugin_tb* block) {
   const std::optional<Encoding> encoding = encoding_of(block);
   Stretch* stretch = nullptr;
+  std::vector<std::pair<Stretch*, qemu_plugin_insn*>> accessing;  // each with its instruction, in order
   for (std::size_t index = 0; index < qemu_plugin_tb_n_insns(block); ++index) {
     qemu_plugin_insn* const instruction = qemu_plugin_tb_get_insn(block, index);
     const Mark mark = mark_of_instruction(instruction, encoding);
@@ -237,15 +292,27 @@ void instrument_runners(const qemu_plugin_tb* block) {
     }
     if (stretch == nullptr) {
       stretch = &state.stretches.emplace_back();
-      qemu_plugin_register_vcpu_insn_exec_cb(instruction, on_stretch, QEMU_PLUGIN_CB_NO_REGS, stretch);
+      qemu_plugin_register_vcpu_insn_exec_cb(instruction, state.machine ? on_timed_stretch : on_stretch,
+                                             QEMU_PLUGIN_CB_NO_REGS, stretch);
     }
     const std::uint64_t address = qemu_plugin_insn_vaddr(instruction);
     const bool simd = is_simd_instruction(instruction, encoding);
     stretch->instructions.push_back({address, simd});
     stretch->simd += simd;
     stretch->end = address + qemu_plugin_insn_size(instruction);
-    qemu_plugin_register_vcpu_mem_cb(instruction, on_access, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW, nullptr);
+    if (stretch->instructions.size() == 1) stretch->code.start = address;
+    stretch->code.end = stretch->end;
+    if (!state.machine) {
+      qemu_plugin_register_vcpu_mem_cb(instruction, on_access, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW, nullptr);
+      continue;
+    }
+    const Encoding likely = encoding.value_or(Encoding::t32);
+    const auto size = static_cast<unsigned>(qemu_plugin_insn_size(instruction));
+    stretch->code.instructions.push_back(arm::decode(likely, bits_of(instruction, likely), size));
+    const arm::Access access = stretch->code.instructions.back().access;
+    if (access == arm::Access::load || access == arm::Access::store) accessing.emplace_back(stretch, instruction);
   }
+  if (state.machine) prepare_timed(accessing);
 }
 
 void on_translation(qemu_plugin_id_t, qemu_plugin_tb* block) {
@@ -270,14 +337,27 @@ const std::string& argument(const Arguments& arguments, const std::string& name)
 }
 
 // From "SIZE_BYTES:WAYS:LINE_BYTES:POLICY".
-Cache cache(const Arguments& arguments, const std::string& name) {
+CacheSize size_of(const Arguments& arguments, const std::string& name) {
   const std::string& value = argument(arguments, name);
-  std::uint64_t size_bytes = 0, ways = 0, line_bytes = 0;
+  CacheSize size;
   int read = 0;
-  std::sscanf(value.c_str(), "%" SCNu64 ":%" SCNu64 ":%" SCNu64 ":%n", &size_bytes, &ways, &line_bytes, &read);
+  std::sscanf(value.c_str(), "%" SCNu64 ":%" SCNu64 ":%" SCNu64 ":%n", &size.bytes, &size.ways, &size.line_bytes, &read);
   if (read == 0 || value.substr(static_cast<std::size_t>(read)) != "lru")
     throw std::invalid_argument(name + "=" + value + ": SIZE_BYTES:WAYS:LINE_BYTES:lru is expected");
-  return Cache(name, size_bytes, ways, line_bytes);
+  return size;
+}
+
+Cache cache(const Arguments& arguments, const std::string& name) {
+  const CacheSize size = size_of(arguments, name);
+  return Cache(name, size.bytes, size.ways, size.line_bytes);
+}
+
+double number(const Arguments& arguments, const std::string& name) {
+  const std::string& value = argument(arguments, name);
+  char* end = nullptr;
+  const double read = std::strtod(value.c_str(), &end);
+  if (value.empty() || *end != '\0' || !(read > 0)) throw std::invalid_argument(name + "=" + value + ": a number is expected");
+  return read;
 }
 
 void set_up(const qemu_info_t& info, const Arguments& arguments) {
@@ -287,7 +367,19 @@ void set_up(const qemu_info_t& info, const Arguments& arguments) {
     throw std::invalid_argument("a whole system with one core is needed");
   state.wide = target == "aarch64";
   state.out = argument(arguments, "out");
-  state.caches.emplace(cache(arguments, "l1i"), cache(arguments, "l1d"), cache(arguments, "l2"));
+  if (arguments.count("core") == 0) {
+    state.caches.emplace(cache(arguments, "l1i"), cache(arguments, "l1d"), cache(arguments, "l2"));
+    return;
+  }
+  Chip chip;
+  chip.l1i = size_of(arguments, "l1i");
+  chip.l1d = size_of(arguments, "l1d");
+  chip.l2 = size_of(arguments, "l2");
+  const double ghz = number(arguments, "clock_mhz") / 1000;
+  chip.dram_cycles = number(arguments, "dram_ns") * ghz;
+  chip.dram_line_cycles = number(arguments, "dram_line_ns") * ghz;
+  chip.store_line_cycles = number(arguments, "store_line_ns") * ghz;
+  state.machine.emplace(read_core(argument(arguments, "core")), chip);
 }
 
 }  // namespace

@@ -1,22 +1,35 @@
 """Boots an emulated board and leaves it up for `adb connect`, until Ctrl-C. Default: the first of --list.
 
-Exit codes: 0; 2 there is no board of that name; 3 it does not boot, or has ended by itself.
+With --run, it runs a program of your own instead, and says what this takes in cycles of a chip, section by section:
+what lies between the marks of device/runner/src/marks.h.
+
+\b
+    tenpass board cortex-a7 --run FOLDER -- ./program ARGUMENTS
+
+Exit codes: 0; 1 the program failed, or has no marks; 2 there is no board or chip of that name; 3 the board does not
+boot, or has ended by itself.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import sys
 import time
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from harness.cli.command import CONTEXT, guarded
-from harness.record.errors import EXIT_OK, UsageError
+from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, UsageError
 
 if TYPE_CHECKING:
+    from device.board.chips import Chip
     from device.board.lifecycle import Board
+    from device.board.programs import Section
 
 _CLOCKS = {
     "instructions": "its clock counts instructions (1 ns each): times repeat, and are not a phone's",
@@ -26,22 +39,96 @@ _CLOCKS = {
 
 @click.command(help=__doc__, context_settings=CONTEXT)
 @click.argument("name", required=False)
-@click.option("--list", "lists", is_flag=True, help="List the boards, and do nothing else.")
+@click.argument("program", nargs=-1)
+@click.option("--list", "lists", is_flag=True, help="List the boards and the chips, and do nothing else.")
+@click.option(
+    "--run",
+    "folder",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Push this folder, and run the program that stands behind -- in it.",
+)
+@click.option(
+    "--chip", metavar="NAME", help="The chip whose cycles are wanted. Default: the first of --list with this core."
+)
+@click.option(
+    "--timeout", "timeout_s", metavar="SECONDS", type=float, default=600.0, show_default=True, help="For --run."
+)
+@click.option("--json", "as_json", is_flag=True, help="With --run: the sections as JSON.")
 @guarded
-def main(name: str | None, lists: bool) -> int:
-    from device.board.definitions import DEFAULT, UnknownBoard, definitions
+def main(
+    name: str | None,
+    program: tuple[str, ...],
+    lists: bool,
+    folder: Path | None,
+    chip: str | None,
+    timeout_s: float,
+    as_json: bool,
+) -> int:
+    from device.board.chips import UnknownChip, chip_for, chips
+    from device.board.definitions import DEFAULT, UnknownBoard, definition, definitions
     from device.board.lifecycle import boot
 
     if lists:
         for described in definitions().values():
             click.echo(f"{described.name:16} {described.description}")
+        for one in chips().values():
+            click.echo(f"{one.name:16} chip for --run: {one.title}, {one.core} at {one.clock_mhz:g} MHz")
         return EXIT_OK
+    if (folder is None) != (not program):
+        raise UsageError("a program is run with both: --run FOLDER -- ./program ARGUMENTS")
     try:
-        with boot(name or DEFAULT, on_step=lambda step: click.echo(f"board: {step}", err=True)) as board:
-            _wait(board)
-    except UnknownBoard as error:
+        simulated = chip_for(definition(name or DEFAULT).cpu, chip) if folder else None
+        counts = simulated is not None
+        with boot(name or DEFAULT, on_step=_step, count=counts, chip=simulated) as board:
+            if folder is None or simulated is None:
+                _wait(board)
+                return EXIT_OK
+            return _run(board, folder, program, simulated, timeout_s, as_json=as_json)
+    except (UnknownBoard, UnknownChip) as error:
         raise UsageError(str(error)) from None
+
+
+def _step(step: str) -> None:
+    click.echo(f"board: {step}", err=True)
+
+
+def _run(board: Board, folder: Path, program: tuple[str, ...], chip: Chip, timeout_s: float, *, as_json: bool) -> int:
+    """Runs the program and prints its sections. What it prints itself goes to stderr."""
+    from device.board.programs import run_program
+
+    def show(output: bytes) -> None:
+        sys.stderr.buffer.write(output)
+        sys.stderr.buffer.flush()
+
+    ran = run_program(board, folder, program, timeout_s, show)
+    if as_json:
+        click.echo(json.dumps({"chip": chip.name, "sections": [asdict(one) for one in ran.sections]}))
+    elif ran.sections:
+        click.echo(_table(ran.sections, chip))
+    if ran.exit_code != 0:
+        click.echo(f"error: {program[0]} ended with exit status {ran.exit_code}", err=True)
+        return EXIT_CASE_FAILED
+    if not ran.sections:
+        click.echo(
+            f"error: {program[0]} has executed no marks: put those of device/runner/src/marks.h into it", err=True
+        )
+        return EXIT_CASE_FAILED
     return EXIT_OK
+
+
+def _table(sections: tuple[Section, ...], chip: Chip) -> str:
+    """A line a section: instructions, cycles, the time they are at the chip's clock, and where they go, in percent."""
+    losses = list(sections[0].cycles)
+    lines = [
+        f"Estimated for {chip.title}, {chip.core} at {chip.clock_mhz:g} MHz, by a model; not measured on one.",
+        f"{'section':>7} {'instructions':>13} {'cycles':>13} {'ms':>9}  " + " ".join(f"{loss:>8}" for loss in losses),
+    ]
+    for place, one in enumerate(sections, 1):
+        shares = " ".join(f"{100 * one.share(loss):7.1f}%" for loss in losses)
+        milliseconds = one.total_cycles / chip.clock_mhz / 1e3
+        lines.append(f"{place:>7} {one.instructions:>13,} {one.total_cycles:>13,} {milliseconds:>9.4g}  {shares}")
+    return "\n".join(lines)
 
 
 def _wait(board: Board) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 import subprocess
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
@@ -12,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from assembly import assembled
 from programs import PATIENCE_S
 
 from device import probe
@@ -25,7 +25,6 @@ from device.records import DeviceState, Measurement, Pass, RunRequest
 from export.artifact import Artifact
 from toolchain import compile as compiling
 from toolchain import emulator as emulators
-from toolchain.compile import TOOLCHAINS
 from toolchain.errors import BuildError
 
 COUNTING_BOARD = "cortex-a7"
@@ -163,19 +162,6 @@ NOT_SIMD_64 = ["fadd s0, s1, s2", "fmadd d0, d1, d2, d3", "ldp q0, q1, [x0]", "s
 NOT_SIMD_64 += ["scvtf s0, w0", "add x0, x1, x2", "ldr x0, [x1]", "bl .", "madd x0, x1, x2, x3", "fadd d0, d1, d2"]
 MARKS = {"a32": [".inst 0xe320f070", ".inst 0xe320f071"], "t32": [".inst.w 0xf3af8070", ".inst.w 0xf3af8071"]}
 MARKS["a64"] = ["hint #0x70", "hint #0x71"]
-
-
-def assembled(encoding: str, instructions: list[str], folder: Path) -> list[str]:
-    """The bits of each instruction, in hexadecimal, as Binutils gives them."""
-    chain = TOOLCHAINS["arm64-v8a" if encoding == "a64" else "armeabi-v7a"]
-    mode = {"a64": "", "a32": ".arm\n.fpu neon-vfpv4\n", "t32": ".thumb\n.fpu neon-vfpv4\n"}[encoding]
-    source, made = folder / "source.s", folder / "made.o"
-    source.write_text(".syntax unified\n" * (encoding != "a64") + mode + "\n".join(instructions) + "\n")
-    compiling.output([f"{chain.triplet}-g++", "-c", str(source), "-o", str(made)])
-    listing = compiling.output([f"{chain.triplet}-objdump", "-d", str(made)])
-    bits = re.findall(r"^\s*[0-9a-f]+:\t([0-9a-f]{4}(?: ?[0-9a-f]{4})?) *\t", listing, re.MULTILINE)
-    assert len(bits) == len(instructions)
-    return [one.replace(" ", "") for one in bits]
 
 
 @pytest.mark.parametrize("encoding", ["a32", "t32", "a64"])

@@ -2,7 +2,7 @@
 
 #include <cstdlib>
 
-#include "marks.hpp"
+#include "marks.h"
 
 namespace tenpass {
 namespace {
@@ -22,9 +22,9 @@ std::int64_t timed_pass(const char* phase, int index, int settle_ms, Engine& eng
   const auto cpu_start_ns = system.cpu_ns();
   system.start_counters();
   const std::int64_t start_ns = system.now_ns();
-  mark_pass_begin();
+  tenpass_mark_begin();
   engine.run();  // alone between the two clock reads, but for the marks, an instruction each
-  mark_pass_end();
+  tenpass_mark_end();
   const std::int64_t stop_ns = system.now_ns();
   system.stop_counters();
   const auto cpu_stop_ns = system.cpu_ns();

@@ -1,0 +1,405 @@
+// When data is there: caches, their prefetchers, store buffer, TLBs and memory of one core, on a timeline in cycles.
+//
+// Addresses are virtual, and tell lines and pages apart. Where a line lies in a cache is the matter of its physical
+// address, which differs from boot to boot: pages are put at places drawn from a seed, the same in each boot.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "core.hpp"
+
+namespace tenpass {
+
+using Cycles = std::uint64_t;
+
+// What time is lost to.
+enum class Loss : std::uint8_t { pipeline, dram, l2, stores, tlb, branches, fetch, kernel };
+constexpr unsigned losses = 8;
+constexpr const char* loss_names[losses] = {"pipeline", "dram", "l2", "stores", "tlb", "branches", "fetch", "kernel"};
+
+struct CacheSize {
+  std::uint64_t bytes = 0, ways = 0, line_bytes = 0;
+};
+
+// What a chip adds to its core. Times are in cycles of the core, at its clock.
+struct Chip {
+  CacheSize l1i, l1d, l2;
+  double dram_cycles = 0;        // from a miss of L2 until its line is there, by itself
+  double dram_line_cycles = 0;   // how long a line that is read keeps the memory busy
+  double store_line_cycles = 0;  // how long a line that is written keeps it busy
+  std::uint64_t seed = 1;        // of physical pages
+};
+
+constexpr unsigned page_shift = 12;
+
+// Which lines are where: sets of `ways`, the youngest first.
+class Lines {
+ public:
+  Lines(const std::string& name, const CacheSize& size) : ways_(size.ways) {
+    const std::uint64_t sets = size.ways * size.line_bytes > 0 ? size.bytes / (size.ways * size.line_bytes) : 0;
+    if (sets == 0 || (sets & (sets - 1)) != 0 || sets * size.ways * size.line_bytes != size.bytes)
+      throw std::invalid_argument(name + ": its sets must be a power of two");
+    set_mask_ = sets - 1;
+    lines_.assign(sets * size.ways, nothing);
+  }
+
+  struct Found {
+    bool hit;
+    std::uint64_t evicted;  // a line that was written to and had to go; `nothing` where there was none
+  };
+  static constexpr std::uint64_t nothing = ~std::uint64_t{0};
+
+  // The line is there afterwards, as the youngest of the set that `place` is of.
+  Found touch(std::uint64_t line, std::uint64_t place, bool writes) {
+    std::uint64_t* const set = &lines_[(place & set_mask_) * ways_];
+    const std::uint64_t dirty = writes ? 1 : 0;
+    if (set[0] >> 1 == line) {
+      set[0] |= dirty;
+      return {true, nothing};
+    }
+    for (std::uint64_t way = 1; way < ways_; ++way) {
+      if (set[way] >> 1 != line) continue;
+      const std::uint64_t one = set[way] | dirty;
+      std::copy_backward(set, set + way, set + way + 1);
+      set[0] = one;
+      return {true, nothing};
+    }
+    const std::uint64_t last = set[ways_ - 1];
+    std::copy_backward(set, set + ways_ - 1, set + ways_);
+    set[0] = line << 1 | dirty;
+    return {false, last != nothing && (last & 1) ? last >> 1 : nothing};
+  }
+
+  // Whether it is there; where it is, it is the youngest afterwards.
+  bool refresh(std::uint64_t line, std::uint64_t place) {
+    std::uint64_t* const set = &lines_[(place & set_mask_) * ways_];
+    for (std::uint64_t way = 0; way < ways_; ++way) {
+      if (set[way] >> 1 != line) continue;
+      std::rotate(set, set + way, set + way + 1);
+      return true;
+    }
+    return false;
+  }
+
+  bool has(std::uint64_t line, std::uint64_t place) const {
+    const std::uint64_t* const set = &lines_[(place & set_mask_) * ways_];
+    return std::any_of(set, set + ways_, [line](std::uint64_t one) { return one >> 1 == line; });
+  }
+
+  void clear() { std::fill(lines_.begin(), lines_.end(), nothing); }
+
+ private:
+  std::uint64_t ways_, set_mask_ = 0;
+  std::vector<std::uint64_t> lines_;  // line << 1 | written to
+};
+
+// When something is there, and what it would be lost to if that is too late.
+struct Arrival {
+  Cycles at = 0;
+  Loss loss = Loss::l2;
+};
+
+struct MissCounts {
+  std::uint64_t l1i = 0, l1d = 0, l2 = 0;
+};
+
+class Memory {
+ public:
+  Memory(const Core& core, const Chip& chip)
+      : chip_(chip),
+        line_shift_(shift_of(chip.l1d.line_bytes)),
+        fetch_shift_(shift_of(chip.l1i.line_bytes)),
+        l2_cycles_(core.count("l2_cycles")),
+        l2_line_cycles_(core.count("l2_line_cycles")),
+        outstanding_(core.count("outstanding_misses")),
+        outstanding_prefetches_(core.count("outstanding_prefetches")),
+        store_buffer_(core.count("store_buffer_lines")),
+        streaming_after_(core.count("streaming_after_lines")),
+        prefetch_after_(core.count("prefetch_after_misses")),
+        prefetch_ahead_(core.count("prefetch_lines_ahead")),
+        prefetch_reach_(core.count("prefetch_stride_lines")),
+        micro_tlb_cycles_(core.count("micro_tlb_miss_cycles")),
+        l1i_("l1i", chip.l1i),
+        l1d_("l1d", chip.l1d),
+        l2_("l2", chip.l2),
+        streams_(core.count("prefetch_streams")),
+        micro_tlb_(core.count("micro_tlb_entries"), Lines::nothing),
+        tlb_("tlb", {core.count("tlb_entries") * std::uint64_t{8}, core.count("tlb_ways"), 8}) {
+    if (chip.l1d.line_bytes != chip.l2.line_bytes || chip.l1i.line_bytes > chip.l2.line_bytes)
+      throw std::invalid_argument("l1d and l2 must have lines of one size, and l1i none that are longer");
+  }
+
+  // When what is loaded from there at `now` is there. Where it was all along, that is not after `now`.
+  Arrival load(std::uint64_t first, std::uint64_t last, Cycles now) {
+    Arrival arrival{0, Loss::l2};
+    const std::uint64_t end = last >> line_shift_;
+    for (std::uint64_t line = first >> line_shift_; line <= end; ++line) {
+      if (line == latest_ && latest_there_ <= now) continue;
+      const Arrival one = load_line(line, now);
+      if (one.at > arrival.at) arrival = one;
+    }
+    return arrival;
+  }
+
+  // How many cycles a store that starts at `now` holds everything up.
+  Cycles store(std::uint64_t first, std::uint64_t last, Cycles now) {
+    Cycles held_up = 0;
+    const std::uint64_t end = last >> line_shift_;
+    for (std::uint64_t line = first >> line_shift_; line <= end; ++line) {
+      const std::uint64_t from = std::max(first, line << line_shift_);
+      const std::uint64_t to = std::min(last, ((line + 1) << line_shift_) - 1);
+      held_up += store_line(line, to - from + 1, now + held_up);
+    }
+    return held_up;
+  }
+
+  void prefetch(std::uint64_t address, Cycles now) {
+    const std::uint64_t line = address >> line_shift_;
+    if (!l1d_.has(line, place(line))) bring(line, now);
+  }
+
+  // How long the core waits for the instructions from first to last.
+  Cycles fetch(std::uint64_t first, std::uint64_t last, Cycles now) {
+    Cycles waited = 0;
+    for (std::uint64_t line = first >> fetch_shift_; line <= last >> fetch_shift_; ++line) {
+      if (line == latest_fetched_) continue;
+      latest_fetched_ = line;
+      if (l1i_.touch(line, line, false).hit) continue;
+      ++misses.l1i;
+      const std::uint64_t wide = line << fetch_shift_ >> line_shift_;
+      waited += from_l2(wide, now + waited, false).at - now - waited;
+      l1i_.touch(line + 1, line + 1, false);  // the next one is fetched along with it
+    }
+    return waited;
+  }
+
+  // How long the core waits for where a page is.
+  Cycles translate(std::uint64_t address, Cycles now) {
+    const std::uint64_t page = address >> page_shift;
+    if (page == micro_tlb_[0]) return 0;
+    const auto found = std::find(micro_tlb_.begin(), micro_tlb_.end(), page);
+    const bool is_known = found != micro_tlb_.end();
+    std::copy_backward(micro_tlb_.begin(), is_known ? found : micro_tlb_.end() - 1, is_known ? found + 1 : micro_tlb_.end());
+    micro_tlb_[0] = page;
+    if (is_known) return 0;
+    if (tlb_.touch(page, page, false).hit) return micro_tlb_cycles_;
+    const std::uint64_t entries = (std::uint64_t{1} << 57) | page >> 3;  // the line that has the page's descriptor
+    return micro_tlb_cycles_ + from_l2(entries, now, false).at - now;
+  }
+
+  void clear() {
+    for (Lines* lines : {&l1i_, &l1d_, &l2_, &tlb_}) lines->clear();
+    std::fill(micro_tlb_.begin(), micro_tlb_.end(), Lines::nothing);
+    std::fill(streams_.begin(), streams_.end(), Stream{});
+    latest_ = latest_fetched_ = stored_ = Lines::nothing;
+    coming_.clear();
+    storing_.clear();
+    stored_bytes_ = full_lines_ = 0;
+    dram_free_ = l2_free_ = latest_there_ = 0;
+  }
+
+  MissCounts misses;
+
+ private:
+  struct Stream {
+    std::uint64_t line = Lines::nothing;
+    std::int64_t stride = 0;
+    unsigned misses = 0;
+    std::uint64_t next = 0;  // the next one to prefetch
+    std::uint64_t used = 0;
+  };
+  struct Coming {
+    std::uint64_t line;
+    Arrival arrival;
+  };
+
+  static unsigned shift_of(std::uint64_t power) {
+    unsigned shift = 0;
+    while (shift < 63 && std::uint64_t{1} << shift != power) ++shift;
+    if (shift == 63) throw std::invalid_argument("lines must have a power of two of bytes");
+    return shift;
+  }
+
+  // A line's number by its physical address.
+  std::uint64_t place(std::uint64_t line) {
+    const unsigned shift = page_shift - line_shift_;
+    const std::uint64_t page = line >> shift;
+    if (page != placed_page_) {
+      placed_page_ = page;
+      std::uint64_t mixed = (page + chip_.seed) * 0x9e3779b97f4a7c15;
+      mixed ^= mixed >> 29;
+      mixed *= 0xbf58476d1ce4e5b9;
+      placed_ = (mixed >> 40) << shift;
+    }
+    return placed_ | (line & ((std::uint64_t{1} << shift) - 1));
+  }
+
+  Cycles dram(Cycles now, double busy) {
+    const Cycles start = std::max<Cycles>(now, dram_free_);
+    dram_free_ = start + static_cast<Cycles>(busy + 0.5);
+    return start;
+  }
+
+  // A line from L2, or from behind it, into L1.
+  Arrival from_l2(std::uint64_t line, Cycles now, bool writes) {
+    const Cycles start = std::max(now, l2_free_);
+    l2_free_ = start + l2_line_cycles_;
+    const Lines::Found found = l2_.touch(line, place(line), writes);
+    if (found.evicted != Lines::nothing) dram(start, chip_.store_line_cycles);
+    if (found.hit) return {start + l2_cycles_, Loss::l2};
+    ++misses.l2;
+    return {dram(start, chip_.dram_line_cycles) + static_cast<Cycles>(chip_.dram_cycles + 0.5), Loss::dram};
+  }
+
+  void write_back(std::uint64_t line, Cycles now) {
+    const Lines::Found found = l2_.touch(line, place(line), true);
+    l2_free_ = std::max(now, l2_free_) + l2_line_cycles_;
+    if (found.evicted != Lines::nothing) dram(now, chip_.store_line_cycles);
+  }
+
+  void forget_arrived(Cycles now) {
+    coming_.erase(std::remove_if(coming_.begin(), coming_.end(), [now](const Coming& one) { return one.arrival.at <= now; }),
+                  coming_.end());
+  }
+
+  // The line is on its way into L1D: at once, or when one of those on their way has arrived.
+  Arrival bring(std::uint64_t line, Cycles now) {
+    forget_arrived(now);
+    Cycles start = now;
+    if (coming_.size() >= outstanding_) {
+      std::nth_element(coming_.begin(), coming_.end() - outstanding_, coming_.end(),
+                       [](const Coming& one, const Coming& other) { return one.arrival.at < other.arrival.at; });
+      start = (coming_.end() - outstanding_)->arrival.at;
+      forget_arrived(start);
+    }
+    return send_for(line, start);
+  }
+
+  Arrival send_for(std::uint64_t line, Cycles now) {
+    const Lines::Found found = l1d_.touch(line, place(line), false);
+    if (found.evicted != Lines::nothing) write_back(found.evicted, now);
+    const Arrival arrival = from_l2(line, now, false);
+    coming_.push_back({line, arrival});
+    return arrival;
+  }
+
+  Arrival load_line(std::uint64_t line, Cycles now) {
+    latest_ = line;
+    latest_there_ = 0;
+    Arrival arrival{0, Loss::l2};
+    if (l1d_.refresh(line, place(line))) {
+      for (const Coming& one : coming_)
+        if (one.line == line && one.arrival.at > now) arrival = one.arrival;
+      follow(line, now);
+    } else {
+      ++misses.l1d;
+      arrival = bring(line, now);
+      train(line, now);
+    }
+    latest_there_ = arrival.at;
+    return arrival;
+  }
+
+  // A miss: it may be the next of a stream, or one of a new one.
+  void train(std::uint64_t line, Cycles now) {
+    if (streams_.empty()) return;
+    Stream* oldest = &streams_[0];
+    for (Stream& stream : streams_) {
+      const std::int64_t stride = static_cast<std::int64_t>(line - stream.line);
+      const bool is_near = stream.line != Lines::nothing && stride != 0 && std::abs(stride) <= static_cast<std::int64_t>(prefetch_reach_);
+      if (is_near) {
+        stream.misses = stride == stream.stride ? stream.misses + 1 : 2;
+        stream.stride = stride;
+        stream.line = line;
+        stream.used = ++uses_;
+        stream.next = line + static_cast<std::uint64_t>(stride);
+        if (stream.misses >= prefetch_after_) run_ahead(stream, line, now);
+        return;
+      }
+      if (stream.used < oldest->used) oldest = &stream;
+    }
+    *oldest = Stream{line, 0, 1, 0, ++uses_};
+  }
+
+  // A line that was prefetched is used: its stream goes on.
+  void follow(std::uint64_t line, Cycles now) {
+    for (Stream& stream : streams_) {
+      if (stream.misses < prefetch_after_ || stream.line + static_cast<std::uint64_t>(stream.stride) != line) continue;
+      stream.line = line;
+      stream.used = ++uses_;
+      run_ahead(stream, line, now);
+      return;
+    }
+  }
+
+  void run_ahead(Stream& stream, std::uint64_t line, Cycles now) {
+    const unsigned shift = page_shift - line_shift_;
+    for (;;) {
+      const std::int64_t ahead = (static_cast<std::int64_t>(stream.next - line)) / stream.stride;
+      if (ahead > static_cast<std::int64_t>(prefetch_ahead_) || stream.next >> shift != line >> shift) return;
+      forget_arrived(now);
+      if (!l1d_.has(stream.next, place(stream.next))) {
+        if (coming_.size() >= outstanding_prefetches_) return;
+        send_for(stream.next, now);
+      }
+      stream.next += static_cast<std::uint64_t>(stream.stride);
+    }
+  }
+
+  Cycles store_line(std::uint64_t line, std::uint64_t bytes, Cycles now) {
+    if (line == stored_) {
+      stored_bytes_ += bytes;
+      return 0;
+    }
+    const bool was_whole = stored_bytes_ >= std::uint64_t{1} << line_shift_;
+    full_lines_ = was_whole && line == stored_ + 1 ? full_lines_ + 1 : 0;
+    stored_ = line;
+    stored_bytes_ = bytes;
+    if (l1d_.has(line, place(line))) {
+      l1d_.touch(line, place(line), true);
+      return 0;
+    }
+    storing_.erase(std::remove_if(storing_.begin(), storing_.end(), [now](Cycles there) { return there <= now; }), storing_.end());
+    Cycles waited = 0;
+    if (storing_.size() >= store_buffer_) {
+      const auto first = std::min_element(storing_.begin(), storing_.end());
+      waited = *first - now;
+      storing_.erase(first);
+    }
+    const Cycles start = now + waited;
+    if (full_lines_ >= streaming_after_) {  // whole lines, one after the other: they are not read before they are written
+      const Cycles begun = dram(start, chip_.store_line_cycles);
+      storing_.push_back(begun + static_cast<Cycles>(chip_.store_line_cycles + 0.5));
+      return waited;
+    }
+    ++misses.l1d;
+    const Lines::Found found = l1d_.touch(line, place(line), true);
+    if (found.evicted != Lines::nothing) write_back(found.evicted, start);
+    storing_.push_back(from_l2(line, start, true).at);
+    return waited;
+  }
+
+  Chip chip_;
+  unsigned line_shift_, fetch_shift_;
+  unsigned l2_cycles_, l2_line_cycles_, outstanding_, outstanding_prefetches_, store_buffer_, streaming_after_, prefetch_after_, prefetch_ahead_,
+      prefetch_reach_, micro_tlb_cycles_;
+  Lines l1i_, l1d_, l2_;
+  std::vector<Stream> streams_;
+  std::vector<std::uint64_t> micro_tlb_;
+  Lines tlb_;
+  std::vector<Coming> coming_;
+  std::vector<Cycles> storing_;
+  std::uint64_t uses_ = 0;
+  Cycles dram_free_ = 0, l2_free_ = 0;
+  std::uint64_t latest_ = Lines::nothing, latest_fetched_ = Lines::nothing;
+  Cycles latest_there_ = 0;
+  std::uint64_t stored_ = Lines::nothing, stored_bytes_ = 0, full_lines_ = 0;
+  std::uint64_t placed_page_ = Lines::nothing, placed_ = 0;
+};
+
+}  // namespace tenpass
