@@ -18,7 +18,7 @@ from device import lifeline, loopback
 from device.adb import server as adb_server
 from device.adb.private import private_server
 from device.adb.server import Attached, Server
-from device.adb.shell import Shell
+from device.adb.shell import AdbShell
 from device.board import disk, emulator, ssh
 from device.board.definitions import BoardDefinition, BoardUnavailable, definition
 from device.board.disk import Slot
@@ -176,7 +176,7 @@ def console_end(log: Path) -> str:
 
 def _sync(serial: str, server: Server) -> None:
     with contextlib.suppress(DeviceUnavailable):
-        Shell(Attached(serial), server).run("sync", timeout_s=3)
+        AdbShell(Attached(serial), server).run("sync", timeout_s=3)
 
 
 def _disconnect(serial: str, server: Server) -> None:
