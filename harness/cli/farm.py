@@ -104,7 +104,8 @@ def worker(
     for device in devices:
         if "@" in device:
             raise UsageError(
-                f"--device {device}: names of a farm's devices have no @, which stands before the worker's"
+                f"--device {device}: names of a farm's devices have no @, which stands before the worker's; a user "
+                "can be named in tenpass.toml or ~/.ssh/config"
             )
     require_scheduler(scheduler)
     store.sweep()
