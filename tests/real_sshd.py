@@ -29,8 +29,6 @@ class Cable:
     port: int = field(default_factory=free_port)
     cut_after_bytes: int | None = None  # of those that go to the device, from now on; once
     bytes_per_s: int | None = None
-    forwarded: int = 0
-    connections: int = 0
     _ends: list[socket.socket] = field(default_factory=list)
     _is_cut: bool = False
 
@@ -42,7 +40,7 @@ class Cable:
         self._ends.clear()
 
     def mend(self) -> None:
-        self._is_cut, self.cut_after_bytes = False, None
+        self._is_cut, self.cut_after_bytes, self.bytes_per_s = False, None, None
 
     def serve(self, listener: socket.socket) -> None:
         while True:
@@ -53,7 +51,6 @@ class Cable:
             if self._is_cut:
                 near.close()
                 continue
-            self.connections += 1
             far = socket.create_connection((HOST, self.to))
             self._ends += [near, far]
             threading.Thread(target=self._carry, args=(near, far, True), daemon=True).start()
@@ -63,13 +60,13 @@ class Cable:
         with contextlib.suppress(OSError):
             while data := source.recv(16 * 1024):
                 if to_device:
-                    self.forwarded += len(data)
                     if self.bytes_per_s is not None:
                         time.sleep(len(data) / self.bytes_per_s)
-                    if self.cut_after_bytes is not None and self.forwarded >= self.cut_after_bytes:
-                        self.cut_after_bytes = None
-                        self.cut()
-                        threading.Timer(0.3, self.mend).start()
+                    if self.cut_after_bytes is not None:
+                        self.cut_after_bytes -= len(data)
+                        if self.cut_after_bytes <= 0:
+                            self.cut()
+                            threading.Timer(0.3, self.mend).start()
                 target.sendall(data)
         for end in (source, target):
             with contextlib.suppress(OSError):

@@ -12,7 +12,7 @@ PREFIX = "ssh:"
 
 #: Signs that OpenSSH itself takes in no host name, and those that mean something here (ssh.c: valid_hostname).
 _HOST = r"[^\s\x00-\x1f\x7f'\"`$\\;&<>|(){}@:\[\]/,-][^\s\x00-\x1f\x7f'\"`$\\;&<>|(){}@:\[\]/,]*"
-_IPV6 = r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[A-Za-z0-9._-]+)?"
+_IPV6 = r"(?:[0-9A-Fa-f]{0,4}:){2,8}[0-9A-Fa-f:.]*(?:%[A-Za-z0-9._-]+)?"
 _USER = r"[^\s\x00-\x1f\x7f'\"`;&<>|(){}@:$\\/,-][^\s\x00-\x1f\x7f'\"`;&<>|(){}@:]*"
 _ADDRESS = re.compile(
     rf"(?:(?P<user>{_USER})@)?(?:\[(?P<bracketed>{_IPV6})\]|(?P<bare>{_IPV6})(?=$)|(?P<host>{_HOST}))(?::(?P<port>\d{{1,5}}))?"

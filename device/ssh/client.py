@@ -114,8 +114,8 @@ class Connection:
             if self._closed or deadline.passed:
                 self._end()
                 raise NoAnswer(
-                    f"{self._name}: no connection within {deadline.limit_s:.0f} s; is it switched on, and its network "
-                    f"sound? Try `{self.address.command}`"
+                    f"{self._name}: it did not let this machine in in time; is it switched on, and its network sound? "
+                    f"Try `{self.address.command}`"
                 )
             time.sleep(_LOOK_EVERY_S)
 
@@ -154,7 +154,7 @@ def explained(name: str, address: Address, said: str) -> DeviceError:
             known = f"[{host}]:{address.port}" if address.port else host
             copy = f"ssh-copy-id{f' -p {address.port}' if address.port else ''} {who}"
             facts = {"port": port, "known": known, "copy": copy, "ssh": address.command, "host": host}
-            return kind(f"{name}: {words.format(**facts, said=found[-1][:_MOST_QUOTED])}")
+            return kind(f"{name}: {words.format(**facts, said=found[0][:_MOST_QUOTED])}")
     return DeviceLost(f"{name}: the connection broke: {lines[-1][:_MOST_QUOTED] if lines else 'ssh did not say why'}")
 
 
@@ -173,7 +173,7 @@ _REASONS: tuple[tuple[str, type[DeviceError], str], ...] = (
         "its host key is not known here: connect once with `{ssh}`, compare the fingerprint, and accept it",
     ),
     (
-        r"UNPROTECTED PRIVATE KEY|bad permissions",
+        r"Load key .*bad permissions",
         DeviceUnauthorised,
         "the private key's file may be read by others, so that ssh does not use it: `chmod 600` it ({said})",
     ),

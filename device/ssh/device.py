@@ -29,12 +29,13 @@ try() {{
   root=$(cd "$1" && pwd -P) || return 1
   case $root in *[!A-Za-z0-9_./+-]*) return 1;; esac
   probe="$root/.probe-$$"
-  printf '#!%s\\nexit 7\\n' "$(command -v sh)" >"$probe" && chmod 700 "$probe" && "$probe"
+  printf '#!%s\\nexit 7\\n' "$shell" >"$probe" && chmod 700 "$probe" && "$probe"
   ran=$?
   rm -f "$probe"
   [ $ran = 7 ] && echo "@@ root $root"
 }} 2>/dev/null
 own() {{ mkdir -m 700 "$1" 2>/dev/null; [ -O "$1" ] && try "$1"; }}
+for shell in /bin/sh /system/bin/sh; do [ -x $shell ] && break; done
 user=$(id -u)
 if [ -d {ANDROID_ROOT.parent} ]; then mkdir -p {ANDROID_ROOT} 2>/dev/null; try {ANDROID_ROOT} && exit; fi
 if [ -d "$HOME" ]; then mkdir -p "$HOME/.cache/tenpass" 2>/dev/null; try "$HOME/.cache/tenpass" && exit; fi
