@@ -86,6 +86,7 @@ def test_a_runner_that_takes_too_long_is_ended_there(
     assert not left(sshd)
 
 
+@pytest.mark.long
 def test_a_run_over_ssh_that_lost_its_device_is_whole_after_resume(sshd: Sshd, tmp_path: Path) -> None:
     shutil.rmtree(sshd.home / ".cache", ignore_errors=True)
     sshd.cable.cut_after_bytes = 1_000_000  # in the first push
