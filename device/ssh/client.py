@@ -149,13 +149,24 @@ def explained(name: str, address: Address, said: str) -> DeviceError:
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     for pattern, kind, words in _REASONS:
         if found := [line for line in lines if re.search(pattern, line, re.IGNORECASE)]:
-            port = f" {address.port}" if address.port else ""
-            who, host = f"{address.user}@{address.host}" if address.user else address.host, address.host
-            known = f"[{host}]:{address.port}" if address.port else host
-            copy = f"ssh-copy-id{f' -p {address.port}' if address.port else ''} {who}"
-            facts = {"port": port, "known": known, "copy": copy, "ssh": address.command, "host": host}
-            return kind(f"{name}: {words.format(**facts, said=found[0][:_MOST_QUOTED])}")
+            return kind(f"{name}: {words.format(**_advice(address, lines), said=found[0][:_MOST_QUOTED])}")
     return DeviceLost(f"{name}: the connection broke: {lines[-1][:_MOST_QUOTED] if lines else 'ssh did not say why'}")
+
+
+def _advice(address: Address, lines: list[str]) -> dict[str, str]:
+    """What _REASONS puts into its words: commands, and names."""
+    host, port = address.host, address.port
+    who = f"{address.user}@{host}" if address.user else host
+    forget = f"ssh-keygen -R {f'[{host}]:{port}' if port else host}"
+    # ssh knows best how the host is called in its files, and says so in most systems.
+    said = [line for line in lines if re.fullmatch(r"ssh-keygen (-f \S+ )?-R \S+", line)]
+    return {
+        "host": host,
+        "port": f" {port}" if port else "",
+        "ssh": address.command,
+        "copy": f"ssh-copy-id{f' -p {port}' if port else ''} {who}",
+        "forget": (said or [forget])[0],
+    }
 
 
 #: What OpenSSH's client says (ssh.c, sshconnect.c, sshconnect2.c, packet.c, clientloop.c, mux.c), the most telling
@@ -165,7 +176,7 @@ _REASONS: tuple[tuple[str, type[DeviceError], str], ...] = (
         r"REMOTE HOST IDENTIFICATION HAS CHANGED|host key .*has changed",
         DeviceUnavailable,
         "its host key is not the one that is known: another machine answers, or it was installed anew. If that is so, "
-        "run `ssh-keygen -R {known}`, connect once with `{ssh}`, and compare the fingerprint",
+        "run `{forget}`, connect once with `{ssh}`, and compare the fingerprint",
     ),
     (
         r"Host key verification failed|No \S+ host key is known|key is not known by any other names|REVOKED HOST KEY",

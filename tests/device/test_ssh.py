@@ -447,7 +447,11 @@ def nonsense(sshd: Sshd) -> None:
     [
         (refused, "device_lost", r"nothing listens on its port: is sshd installed and started there"),
         (unresolved, "device_lost", r"the name board is not known: is it spelled right"),
-        (changed, "device_unavailable", r"its host key is not the one that is known.*ssh-keygen -R board"),
+        (
+            changed,
+            "device_unavailable",
+            r"its host key is not the one that is known.*run `ssh-keygen .*-R \"?board\"?`, connect once",
+        ),
         (unknown, "device_unavailable", r"its host key is not known here: connect once with `ssh -F .* board`"),
         (stranger, "unauthorised", r"it lets in none of the keys here.*`ssh-copy-id board`.*Permission denied"),
         (locked_key, "unauthorised", r"it lets in none of the keys here.*`ssh-add` unlocks"),
