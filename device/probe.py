@@ -162,6 +162,9 @@ def info(answer: str, *, serial: str, kind: Kind) -> DeviceInfo:
     if abi is None:
         known = ", ".join(ABI_OF_MACHINE)
         raise DeviceError(f"{serial}: machine {machine!r} is none that a runner is built for ({known})")
+    kernel = _text(sections, "kernel") or "?"
+    if not kernel.startswith(("Linux", "?")):
+        raise DeviceError(f"{serial}: it runs {kernel}; a runner is built for Linux and Android alone")
     clock: Clock = "wall"
     declared = _text(sections, "prop ro.tenpass.clock")
     if declared == "instructions":
@@ -172,7 +175,6 @@ def info(answer: str, *, serial: str, kind: Kind) -> DeviceInfo:
     pretty = re.search(r'PRETTY_NAME="?([^"\n]+)', sections.get("os", ""))
     is_board = clock != "wall"
     system = f"Android {android}" if android and not is_board else pretty.group(1) if pretty else None
-    kernel = _text(sections, "kernel") or "?"
     if kind != "host":
         kind = "board" if is_board else "phone" if android else "linux"
     x86_name = re.search(r"^model name\s*:\s*(.+)$", sections.get("cpuinfo", ""), re.MULTILINE)

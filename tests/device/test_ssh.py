@@ -24,6 +24,7 @@ from device import emulators, named, probe
 from device.device import Opening
 from device.errors import (
     DeviceBusy,
+    DeviceError,
     DeviceLost,
     DeviceNotChosen,
     DeviceUnavailable,
@@ -485,6 +486,11 @@ def test_whatever_ssh_says_is_one_line(said: str) -> None:
     error = explained("ssh:x", Address("x", "pi", 22), said)
     assert isinstance(error, DeviceUnavailable)
     assert len(str(error).splitlines()) == 1
+
+
+def test_what_is_no_linux_is_refused() -> None:
+    with pytest.raises(DeviceError, match=r"it runs Darwin 23\.0\.0; a runner is built for Linux and Android alone"):
+        probe.info("@@ machine\nx86_64\n@@ kernel\nDarwin 23.0.0\n@@ end\n", serial=DEVICE, kind="phone")
 
 
 # --- hardware or not ----------------------------------------------------------------------------------
