@@ -33,10 +33,11 @@ class ClientKey:
 
 @dataclass(frozen=True)
 class Access:
-    """`ssh -F config host` reaches the board."""
+    """`ssh -F config host` reaches the board, which lets root and shell in at this port of this machine's loopback."""
 
     config: Path
     host: str
+    port: int
 
 
 def client_key() -> ClientKey:
@@ -67,7 +68,7 @@ def note(slot: Slot, port: int) -> Access:
         "UserKnownHostsFile": _quoted(known),
     }
     _write(config, f"Host {host}\n" + "".join(f"  {name} {value}\n" for name, value in facts.items()))
-    return Access(config, host)
+    return Access(config, host, port)
 
 
 def _make_key(private: Path) -> None:

@@ -46,15 +46,17 @@ def main(name: str | None, lists: bool) -> int:
 
 def _wait(board: Board) -> None:
     """Says how to reach the board, and returns on Ctrl-C or SIGTERM. Raises BoardUnavailable when the board ends."""
+    from device import loopback
     from device.board.definitions import BoardUnavailable
     from device.board.lifecycle import console_end
 
-    described = board.definition
+    described, config = board.definition, os.path.relpath(board.ssh.config)
     click.echo(
         f"{described.title} is up: Linux {board.kernel_version}, {described.abi}; {_CLOCKS[described.clock]}.\n"
         f"    adb connect {board.serial}\n"
         f"    python -m harness.run --device {board.serial}\n"
-        f"    ssh -F {os.path.relpath(board.ssh.config)} {board.ssh.host}\n"
+        f"    ssh -F {config} {board.ssh.host}    # root, at port {board.ssh.port} of {loopback.HOST}\n"
+        f"    TENPASS_SSH_CONFIG={config} python -m harness.run --device ssh:{board.ssh.host}\n"
         f"Its console is in {os.path.relpath(board.log_path)}. Ctrl-C switches it off."
     )
     try:

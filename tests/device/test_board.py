@@ -203,8 +203,7 @@ def test_a_boards_sshd_lets_in_the_key_of_this_checkout_and_nobody_else(phone: l
         argv = ["ssh", "-F", str(phone.ssh.config), "-o", "BatchMode=yes", "-n", *options, host, "id -un; pwd"]
         return subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
-    port = int(re.findall(r"Port (\d+)", phone.ssh.config.read_text())[0])
-    assert listening(port) == LOOPBACK
+    assert listening(phone.ssh.port) == LOOPBACK
     assert (ssh.client_key().private.stat().st_mode & 0o777) == 0o600
     assert over_ssh().stdout.split() == ["root", "/root"]
     assert over_ssh("-l", "shell").stdout.split() == ["shell", "/data/local/tmp"]
@@ -284,11 +283,14 @@ def test_a_board_and_its_adb_server_die_with_a_program_that_is_killed() -> None:
     root = REPOSITORY
     with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
-        lines = [program.stdout.readline() for _line in range(3)]
+        lines = [program.stdout.readline() for _line in range(5)]
         try:
             assert "is up: Linux" in lines[0]
             assert "adb connect 127.0.0.1:" in lines[1]
             assert "python -m harness.run --device 127.0.0.1:" in lines[2]
+            assert f"ssh -F build/boards/data/{SMALL}-" in lines[3]
+            assert "at port" in lines[3]
+            assert f" python -m harness.run --device ssh:{SMALL}-" in lines[4]
             children = [
                 int(pid)
                 for task in Path(f"/proc/{program.pid}/task").iterdir()
