@@ -31,9 +31,14 @@ class Cable:
     bytes_per_s: int | None = None
     _ends: list[socket.socket] = field(default_factory=list)
     _is_cut: bool = False
+    flows: threading.Event = field(default_factory=threading.Event)  # cleared: nothing arrives, and nobody says so
+
+    def __post_init__(self) -> None:
+        self.flows.set()
 
     def cut(self) -> None:
         self._is_cut = True
+        self.flows.set()
         for end in self._ends:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
@@ -41,6 +46,7 @@ class Cable:
 
     def mend(self) -> None:
         self._is_cut, self.cut_after_bytes, self.bytes_per_s = False, None, None
+        self.flows.set()
 
     def serve(self, listener: socket.socket) -> None:
         while True:
@@ -67,6 +73,7 @@ class Cable:
                         if self.cut_after_bytes <= 0:
                             self.cut()
                             threading.Timer(0.3, self.mend).start()
+                self.flows.wait()
                 target.sendall(data)
         for end in (source, target):
             with contextlib.suppress(OSError):

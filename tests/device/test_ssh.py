@@ -35,6 +35,7 @@ from device.errors import (
 from device.loopback import HOST, free_port
 from device.open import choose, listed, open_devices, opener_of
 from device.records import Bundle, RunRequest
+from device.remote import shell as remote_shell
 from device.remote.cache import HASH_TOOLS
 from device.ssh import shell as ssh_shell
 from device.ssh.address import Address, parse
@@ -368,6 +369,21 @@ def test_a_connection_that_breaks_is_told_and_made_anew(sshd: Sshd, open_device:
     with pytest.raises(DeviceUnavailable, match="did not come back within 1 s: ssh:board: "):
         device.reconnect(1)
     sshd.cable.mend()
+    device.reconnect(PATIENCE_S)
+    assert device.shell.ask("echo here") == "here\n"
+
+
+def test_a_network_that_says_nothing_any_more_is_noticed_and_waited_for(
+    sshd: Sshd, open_device: Callable[..., SshDevice], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_shell, "PING_S", 1.0)
+    device = open_device()
+    sshd.cable.flows.clear()
+    with pytest.raises(NoAnswer):
+        device.shell.run("echo", timeout_s=0.5)
+    with pytest.raises(DeviceUnavailable, match="did not come back within 2 s"):
+        device.reconnect(2)
+    threading.Timer(0.5, sshd.cable.flows.set).start()
     device.reconnect(PATIENCE_S)
     assert device.shell.ask("echo here") == "here\n"
 
