@@ -50,7 +50,7 @@ def is_one(properties: Mapping[str, str]) -> bool:
 
 
 #: What is asked of a Linux, by the names of the probe's sections.
-LINUX_SECTIONS = ("compatible", "dmi", "virtual", "architecture")
+LINUX_SECTIONS = ("compatible", "dmi", "virtual")
 
 #: Of QEMU's machines: "linux,dummy-virt" in the device tree of `virt`; QEMU's own names in DMI; of its CPUs for PCs.
 _QEMU_TREE = re.compile(r"^(linux,dummy-virt|qemu,.*)$", re.MULTILINE)
@@ -60,16 +60,8 @@ _QEMU_CPU = re.compile(r"^model name\s*:.*\bQEMU\b", re.MULTILINE | re.IGNORECAS
 #: Clocks that only a guest of KVM has, whose code the CPU itself runs.
 _KVM = re.compile(r"kvm-clock|KVM virtual PTP")
 
-_ARM_MACHINES = ("arm", "aarch64")
 
-
-def is_one_of_linux(*, machine: str, cpuinfo: str, compatible: str, dmi: str, virtual: str, architecture: str) -> bool:
-    """Whether these words of a Linux (`uname -m`, /proc/cpuinfo, LINUX_SECTIONS) are an emulator's.
-
-    One of a single program (QEMU's user mode) shows another machine's CPU or kernel.
-    """
-    shows_pc = architecture.strip().startswith("x86") or re.search(r"^vendor_id\s*:", cpuinfo, re.MULTILINE)
-    if machine.startswith(_ARM_MACHINES) and shows_pc:
-        return True
+def is_one_of_linux(*, cpuinfo: str, compatible: str, dmi: str, virtual: str) -> bool:
+    """Whether these words of a Linux (/proc/cpuinfo, LINUX_SECTIONS) are an emulator's."""
     is_qemu = _QEMU_TREE.search(compatible) or _QEMU_DMI.search(dmi) or _QEMU_CPU.search(cpuinfo)
     return bool(is_qemu) and not _KVM.search(virtual)

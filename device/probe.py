@@ -47,7 +47,6 @@ if [ -z "$(getprop ro.tenpass.clock 2>/dev/null)" ]; then
   say dmi; cat /sys/class/dmi/id/sys_vendor /sys/class/dmi/id/product_name 2>/dev/null
   say virtual; cat /sys/devices/system/clocksource/clocksource0/available_clocksource \
     /sys/class/ptp/ptp*/clock_name 2>/dev/null
-  say architecture; cat /proc/sys/kernel/arch 2>/dev/null
 fi
 say os; grep '^PRETTY_NAME=' /etc/os-release 2>/dev/null
 say tree; tr '\000' ' ' < /proc/device-tree/model 2>/dev/null
@@ -169,7 +168,7 @@ def info(answer: str, *, serial: str, kind: Kind) -> DeviceInfo:
     declared = _text(sections, "prop ro.tenpass.clock")
     if declared == "instructions":
         clock = "instructions"
-    elif declared or _is_emulator(machine, sections):
+    elif declared or _is_emulator(sections):
         clock = "emulated"
     android = _text(sections, "prop ro.build.version.release")
     pretty = re.search(r'PRETTY_NAME="?([^"\n]+)', sections.get("os", ""))
@@ -194,10 +193,10 @@ def info(answer: str, *, serial: str, kind: Kind) -> DeviceInfo:
     )
 
 
-def _is_emulator(machine: str, sections: dict[str, str]) -> bool:
+def _is_emulator(sections: dict[str, str]) -> bool:
     properties = {name: _text(sections, f"prop {name}") or "" for name in emulators.PROPERTIES}
     of_linux = {name: sections.get(name, "") for name in ("cpuinfo", *emulators.LINUX_SECTIONS)}
-    return emulators.is_one(properties) or emulators.is_one_of_linux(machine=machine, **of_linux)
+    return emulators.is_one(properties) or emulators.is_one_of_linux(**of_linux)
 
 
 @dataclass(frozen=True)

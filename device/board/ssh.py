@@ -33,7 +33,7 @@ class ClientKey:
 
 @dataclass(frozen=True)
 class Access:
-    """`ssh -F config host` reaches the board, which lets root and shell in at this port of this machine's loopback."""
+    """`ssh -F config host` reaches the board, at this port of this machine's loopback."""
 
     config: Path
     host: str

@@ -153,21 +153,21 @@ class FileCache:
         Raises NoSpace when that is not enough.
         """
         headroom_bytes = 1024 * 1024
-        free_bytes = self._free_bytes()
+        free_bytes = self.free_bytes()
         if free_bytes is None:
             return  # the push itself will tell
         lacking = size_bytes + headroom_bytes - free_bytes
         if lacking > 0:
             self._remove(self._oldest(lacking))
-            free_bytes = self._free_bytes() or 0
+            free_bytes = self.free_bytes() or 0
         if free_bytes < size_bytes + headroom_bytes:
             raise NoSpace(
                 f"{self._name}: {size(size_bytes)} must be pushed and {size(free_bytes)} are free; make "
                 f"room on the device (--clean-device removes what this and earlier runs left in {self.root})"
             )
 
-    def _free_bytes(self) -> int | None:
-        """None when the device does not tell."""
+    def free_bytes(self) -> int | None:
+        """What is free where files go; None when the device does not tell. Raises PushFailed where they can't go."""
         answer = self._shell.output_of(
             f"mkdir -p {self.root} && df -k {self.root}", f"{self._name}: cannot make {self.root}"
         )

@@ -97,6 +97,9 @@ class RemoteDevice(abc.ABC, Generic[S]):
     def state(self) -> DeviceState:
         return probe.state(self.shell.ask(probe.STATE_SCRIPT), serial=self._name, zones=self.zones)
 
+    def free_bytes(self) -> int | None:
+        return self._cache.free_bytes()
+
     def push(self, request: RunRequest, on_bytes: OnBytes) -> int:
         with self._working():
             return self._cache.push(request, on_bytes)

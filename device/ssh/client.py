@@ -175,39 +175,39 @@ _REASONS: tuple[tuple[str, type[DeviceError], str], ...] = (
     (
         r"REMOTE HOST IDENTIFICATION HAS CHANGED|host key .*has changed",
         DeviceUnavailable,
-        "its host key is not the one that is known: another machine answers, or it was installed anew. If that is so, "
+        "its host key is not the one that is known: another machine answers, or it was installed anew; if that is so, "
         "run `{forget}`, connect once with `{ssh}`, and compare the fingerprint",
     ),
     (
         r"Host key verification failed|No \S+ host key is known|key is not known by any other names|REVOKED HOST KEY",
         DeviceUnavailable,
-        "its host key is not known here: connect once with `{ssh}`, compare the fingerprint, and accept it",
+        "its host key is not known here; connect once with `{ssh}`, compare the fingerprint, and accept it",
     ),
     (
         r"Load key .*bad permissions",
         DeviceUnauthorised,
-        "the private key's file may be read by others, so that ssh does not use it: `chmod 600` it ({said})",
+        "the private key's file may be read by others, so that ssh does not use it ({said}); `chmod 600` it",
     ),
     (
         r"Permission denied \(|Too many authentication failures|No supported authentication methods",
         DeviceUnauthorised,
-        "it lets in none of the keys here, and no password is asked for: `{copy}` puts a key there, `ssh-add` unlocks "
-        "one that has a passphrase ({said})",
+        "it lets in none of the keys here, and no password is asked for ({said}); `{copy}` puts a key there, `ssh-add` "
+        "unlocks one that has a passphrase",
     ),
     (
         r"Could not resolve hostname",
         DeviceLost,
-        "the name {host} is not known: is it spelled right? Give its address, or add a Host to ~/.ssh/config ({said})",
+        "the name {host} is not known ({said}); see how it is spelled, give its address, or add a Host to ~/.ssh/config",
     ),
     (
         r"Connection refused",
         DeviceLost,
-        "nothing listens on its port{port}: is sshd installed and started there, and is the port right? ({said})",
+        "nothing listens on its port{port} ({said}); start its sshd, or give another port",
     ),
     (
         r"timed out|No route to host|Network is unreachable|Host is down|not responding",
         DeviceLost,
-        "it does not answer: is it switched on, and its network sound? ({said})",
+        "it does not answer ({said}); see that it is switched on, and look at its network",
     ),
     (
         r"Unable to negotiate|no matching .* found",

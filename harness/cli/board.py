@@ -55,7 +55,7 @@ def _wait(board: Board) -> None:
         f"{described.title} is up: Linux {board.kernel_version}, {described.abi}; {_CLOCKS[described.clock]}.\n"
         f"    adb connect {board.serial}\n"
         f"    python -m harness.run --device {board.serial}\n"
-        f"    ssh -F {config} {board.ssh.host}    # root, at port {board.ssh.port} of {loopback.HOST}\n"
+        f"    ssh -F {config} {board.ssh.host}    # at port {board.ssh.port} of {loopback.HOST}\n"
         f"    TENPASS_SSH_CONFIG={config} python -m harness.run --device ssh:{board.ssh.host}\n"
         f"Its console is in {os.path.relpath(board.log_path)}. Ctrl-C switches it off."
     )

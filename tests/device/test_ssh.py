@@ -462,15 +462,15 @@ def nonsense(sshd: Sshd) -> None:
 @pytest.mark.parametrize(
     ("spoil", "status", "words"),
     [
-        (refused, "device_lost", r"nothing listens on its port: is sshd installed and started there"),
-        (unresolved, "device_lost", r"the name board is not known: is it spelled right"),
+        (refused, "device_lost", r"nothing listens on its port \(.*refused\); start its sshd"),
+        (unresolved, "device_lost", r"the name board is not known \(.*\); look how it is spelled"),
         (
             changed,
             "device_unavailable",
             r"its host key is not the one that is known.*run `ssh-keygen .*-R \"?board\"?`, connect once",
         ),
-        (unknown, "device_unavailable", r"its host key is not known here: connect once with `ssh -F .* board`"),
-        (stranger, "unauthorised", r"it lets in none of the keys here.*`ssh-copy-id board`.*Permission denied"),
+        (unknown, "device_unavailable", r"its host key is not known here; connect once with `ssh -F .* board`"),
+        (stranger, "unauthorised", r"it lets in none of the keys here.*Permission denied.*; `ssh-copy-id board`"),
         (locked_key, "unauthorised", r"it lets in none of the keys here.*`ssh-add` unlocks"),
         (open_key, "unauthorised", r"may be read by others.*chmod 600"),
         (nonsense, "device_unavailable", r"ssh does not take its configuration.*[Nn]o[Ss]uch[Oo]ption"),
@@ -511,9 +511,9 @@ def test_what_is_no_linux_is_refused() -> None:
 
 # --- hardware or not ----------------------------------------------------------------------------------
 
-PI = {"machine": "aarch64", "compatible": "raspberrypi,4-model-b\nbrcm,bcm2711\n", "architecture": "aarch64"}
-QEMU_ARM = {"machine": "aarch64", "compatible": "linux,dummy-virt\n", "architecture": "aarch64"}
-QEMU_PC = {"machine": "x86_64", "dmi": "QEMU\nStandard PC (Q35 + ICH9, 2009)\n", "architecture": "x86_64"}
+PI = {"machine": "aarch64", "compatible": "raspberrypi,4-model-b\nbrcm,bcm2711\n"}
+QEMU_ARM = {"machine": "aarch64", "compatible": "linux,dummy-virt\n"}
+QEMU_PC = {"machine": "x86_64", "dmi": "QEMU\nStandard PC (Q35 + ICH9, 2009)\n"}
 PC_CPU = "processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel name\t: AMD EPYC\n"
 
 
@@ -521,7 +521,6 @@ PC_CPU = "processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel name\t: AMD EPYC\n"
     ("facts", "is_emulator"),
     [
         (PI, False),
-        (PI | {"architecture": ""}, False),
         (QEMU_ARM, True),
         (QEMU_ARM | {"virtual": "arch_sys_counter\nKVM virtual PTP\n"}, False),
         ({"machine": "aarch64", "dmi": "QEMU\nQEMU Virtual Machine\n"}, True),
@@ -530,14 +529,13 @@ PC_CPU = "processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel name\t: AMD EPYC\n"
         (QEMU_PC | {"virtual": "kvm-clock tsc acpi_pm\n"}, False),
         ({"machine": "x86_64", "cpuinfo": "model name\t: QEMU Virtual CPU version 2.5+\n"}, True),
         ({"machine": "x86_64", "cpuinfo": PC_CPU, "dmi": "LENOVO\n20XW\n"}, False),
-        ({"machine": "armv7l", "cpuinfo": PC_CPU}, True),
-        ({"machine": "armv7l", "architecture": "x86_64\n"}, True),
-        ({"machine": "armv8l", "architecture": "aarch64\n"}, False),
     ],
 )
 def test_an_emulated_linux_is_told_from_hardware(facts: dict[str, str], is_emulator: bool) -> None:
     all_facts = {"cpuinfo": "", **dict.fromkeys(emulators.LINUX_SECTIONS, ""), **facts}
-    assert emulators.is_one_of_linux(**all_facts) == is_emulator
+    assert (
+        emulators.is_one_of_linux(**{name: all_facts[name] for name in all_facts if name != "machine"}) == is_emulator
+    )
     sections = "".join(f"@@ {name}\n{text}\n" for name, text in all_facts.items())
     info = probe.info(f"{sections}@@ end\n", serial=DEVICE, kind="phone")
     assert (info.kind, info.clock) == (("board", "emulated") if is_emulator else ("linux", "wall"))
