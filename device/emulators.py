@@ -1,6 +1,7 @@
-"""Androids that run on no device of their own, by what their properties say.
+"""Systems that run on no device of their own: Androids by what their properties say, other Linux by its machine.
 
-Emulators, virtual machines and containers for other machines: their time is not a phone's. `ro.build.characteristics`
+Emulators, virtual machines and containers for other machines: their time is not a phone's. A Linux that a hypervisor
+has run by the CPU itself counts as hardware: its nanoseconds are. `ro.build.characteristics`
 is not asked: Samsung's Galaxy S8 says `phone,emulator` there, and so do generic system images on real phones.
 """
 
@@ -46,3 +47,21 @@ def is_one(properties: Mapping[str, str]) -> bool:
         or any(_PRODUCT.search(properties[name]) for name in _PRODUCT_PROPERTIES)
         or any(properties[name] for name in _SERVICES)
     )
+
+
+#: What is asked of a Linux, by the names of the probe's sections.
+LINUX_SECTIONS = ("compatible", "dmi", "virtual")
+
+#: Of QEMU's machines: "linux,dummy-virt" in the device tree of `virt`; QEMU's own names in DMI; of its CPUs for PCs.
+_QEMU_TREE = re.compile(r"^(linux,dummy-virt|qemu,.*)$", re.MULTILINE)
+_QEMU_DMI = re.compile(r"\b(QEMU|Bochs)\b", re.IGNORECASE)
+_QEMU_CPU = re.compile(r"^model name\s*:.*\bQEMU\b", re.MULTILINE | re.IGNORECASE)
+
+#: Clocks that only a guest of KVM has, whose code the CPU itself runs.
+_KVM = re.compile(r"kvm-clock|KVM virtual PTP")
+
+
+def is_one_of_linux(*, cpuinfo: str, compatible: str, dmi: str, virtual: str) -> bool:
+    """Whether these words of a Linux (/proc/cpuinfo, LINUX_SECTIONS) are an emulator's."""
+    is_qemu = _QEMU_TREE.search(compatible) or _QEMU_DMI.search(dmi) or _QEMU_CPU.search(cpuinfo)
+    return bool(is_qemu) and not _KVM.search(virtual)

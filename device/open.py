@@ -1,4 +1,4 @@
-"""From the names a user gives to devices that are ready: `host`, `board:NAME`, an adb serial, or `all` of these.
+"""From the names a user gives to devices that are ready: `host`, `board:NAME`, `ssh:HOST`, an adb serial, or `all`.
 
 A kind of device is one Opener, found by how its names begin. `register` adds kinds that this package does not know.
 """
@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 from device import host
 from device.adb.device import AdbDevice, identity_of
@@ -21,8 +22,14 @@ from device.errors import DeviceNotChosen, DeviceUnavailable
 from device.host import NAME as HOST
 from device.host import HostDevice
 from device.lock import DeviceLock
+from device.named import FILE as NAMES_FILE
+from device.named import devices as named_devices
 from device.probe import Identity
 from device.records import DeviceInfo, Kind
+from device.remote.device import RemoteDevice
+from device.ssh import address as ssh_address
+from device.ssh import device as ssh
+from device.ssh.address import Address
 
 DEFAULT_BOARD = boards.PREFIX + definitions.DEFAULT
 ALL = "all"
@@ -50,7 +57,15 @@ class Opener:
 
 
 def _open_adb(name: str, opening: Opening) -> list[Device]:
-    device = AdbDevice(name, timeouts=opening.timeouts, server=opening.server)
+    return _alone(AdbDevice(name, timeouts=opening.timeouts, server=opening.server), opening)
+
+
+def _open_ssh(name: str, opening: Opening) -> list[Device]:
+    return _alone(ssh.SshDevice(_address(name), name=name, timeouts=opening.timeouts), opening)
+
+
+def _alone(device: RemoteDevice[Any], opening: Opening) -> list[Device]:
+    """The device, once this run alone has it."""
     try:
         device.reserve(opening.wait_s, opening.on_wait)
         device.take_over()
@@ -66,7 +81,12 @@ def _listed_adb(server: Server | None) -> Iterator[tuple[str, str]]:
         yield item.name, f"adb: {item.description}{apart}"
 
 
-_ADB = ""
+def _address(name: str) -> Address:
+    """Where the device over ssh of this name is. Raises DeviceNotChosen for a name that says it for none."""
+    return named_devices().get(name) or ssh_address.parse(name)
+
+
+_ADB, _SSH = "", ssh_address.PREFIX
 _OPENERS = {
     _ADB: Opener("phone", _open_adb, listed=_listed_adb, identity=identity_of),
     boards.PREFIX: Opener(
@@ -77,6 +97,12 @@ _OPENERS = {
         described=boards.described,
         listed=lambda _server: boards.listed_boards(),
         is_private=False,
+    ),
+    _SSH: Opener(
+        "linux",
+        _open_ssh,
+        listed=lambda _server: ((name, f"ssh: {where} (by {NAMES_FILE})") for name, where in named_devices().items()),
+        identity=lambda name, _server: ssh.identity_of(_address(name), name),
     ),
     HOST: Opener(
         "host",
@@ -95,9 +121,15 @@ def register(prefix: str, opener: Opener) -> None:
 
 
 def opener_of(name: str) -> Opener:
-    """The kind of device that this name is of. A farm's may say after an @ which worker has it."""
-    head, colon, _rest = name.partition("@")[0].partition(":")
-    return _OPENERS.get(head + colon, _OPENERS[_ADB])
+    """The kind of device that this name is of. A farm's may say after an @ which worker has it.
+
+    Raises DeviceNotChosen where what names devices is wrong.
+    """
+    own_name = name.partition("@")[0]
+    head, colon, _rest = own_name.partition(":")
+    if (found := _OPENERS.get(head + colon)) is not None:
+        return found
+    return _OPENERS[_SSH if not colon and own_name in named_devices() else _ADB]
 
 
 def is_deterministic(name: str) -> bool:
@@ -127,15 +159,23 @@ def choose(
 ) -> tuple[str, ...]:
     """The devices to use: those named, else ANDROID_SERIAL, else the one attached, else the default board.
 
-    Who names an adb server wants a device of its: no board then. `all` are those that the adb server lists, usable or
-    not, for one that cannot be used is to be heard of; one that is listed twice is taken once, and `say` hears of it.
-    Raises DeviceNotChosen when several are attached and none is named, or when one is named twice; DeviceUnavailable
-    when there is no adb server where one must be, or no device where one was asked for.
+    Who names an adb server wants a device of its: no board then. `all` are those that the adb server lists and those
+    that tenpass.toml names, usable or not, for one that cannot be used is to be heard of; one that is listed twice is
+    taken once, and `say` hears of it. Raises DeviceNotChosen when several are attached and none is named, when one is
+    named twice, or for a name that can be none; DeviceUnavailable when there is no adb server where one must be, or no
+    device where one was asked for.
     """
     wanted = tuple(named) or tuple(filter(None, [os.environ.get("ANDROID_SERIAL")]))
+    for name in wanted:
+        if name.startswith(_SSH):
+            _address(name)
     found = [] if wanted and ALL not in wanted else [item.name for item in attached(server)]
+    if ALL in wanted:
+        found += [name for name in named_devices() if name not in found]
     if not found and ALL in wanted:
-        raise DeviceUnavailable(f"--device {ALL}: no device is attached; see --list-devices")
+        raise DeviceUnavailable(
+            f"--device {ALL}: no device is attached, and {NAMES_FILE} names none; see --list-devices"
+        )
     if not found and not wanted:
         if not (server := server or default_server()).is_default:
             raise DeviceUnavailable(

@@ -46,6 +46,10 @@ say cpuinfo; cat /proc/cpuinfo 2>/dev/null
 say meminfo; head -n 5 /proc/meminfo 2>/dev/null
 if [ -z "$(getprop ro.tenpass.clock 2>/dev/null)" ]; then
   for p in EMULATORS_PROPERTIES; do say "prop $p"; getprop "$p" 2>/dev/null; done
+  say compatible; tr '\000' '\n' < /proc/device-tree/compatible 2>/dev/null
+  say dmi; cat /sys/class/dmi/id/sys_vendor /sys/class/dmi/id/product_name 2>/dev/null
+  say virtual; cat /sys/devices/system/clocksource/clocksource0/available_clocksource \
+    /sys/class/ptp/ptp*/clock_name 2>/dev/null
 fi
 say os; grep '^PRETTY_NAME=' /etc/os-release 2>/dev/null
 say tree; tr '\000' ' ' < /proc/device-tree/model 2>/dev/null
@@ -126,7 +130,8 @@ RUNS = {"armeabi-v7a": ("armeabi-v7a",), "arm64-v8a": ("arm64-v8a", "armeabi-v7a
 def info(answer: str, *, serial: str, kind: Kind) -> DeviceInfo:
     """The facts in the answer to INFO_SCRIPT.
 
-    A device that says it is an emulator is a board, whatever `kind` was assumed, and its clock says so.
+    Of what is not this machine, one that is an emulator is of the kind board, and its clock says so; one that is no
+    Android, of the kind linux.
     Raises DeviceError for an answer that is cut short or names an unknown machine.
     """
     sections = _sections(answer, serial)
@@ -135,21 +140,25 @@ def info(answer: str, *, serial: str, kind: Kind) -> DeviceInfo:
     if abi is None:
         known = ", ".join(ABI_OF_MACHINE)
         raise DeviceError(f"{serial}: machine {machine!r} is none that a runner is built for ({known})")
+    kernel = _text(sections, "kernel") or "?"
+    if not kernel.startswith(("Linux", "?")):
+        raise DeviceError(f"{serial}: it runs {kernel}; a runner is built for Linux and Android alone")
     clock: Clock = "wall"
     declared = _text(sections, "prop ro.tenpass.clock")
     if declared == "instructions":
         clock = "instructions"
-    elif declared or emulators.is_one({name: _text(sections, f"prop {name}") or "" for name in emulators.PROPERTIES}):
+    elif declared or _is_emulator(sections):
         clock = "emulated"
     android = _text(sections, "prop ro.build.version.release")
     pretty = re.search(r'PRETTY_NAME="?([^"\n]+)', sections.get("os", ""))
     is_board = clock != "wall"
     system = f"Android {android}" if android and not is_board else pretty.group(1) if pretty else None
-    kernel = _text(sections, "kernel") or "?"
+    if kind != "host":
+        kind = "board" if is_board else "phone" if android else "linux"
     x86_name = re.search(r"^model name\s*:\s*(.+)$", sections.get("cpuinfo", ""), re.MULTILINE)
     return DeviceInfo(
         serial=serial,
-        kind="board" if is_board else kind,
+        kind=kind,
         clock=clock,
         model=_text(sections, "prop ro.product.model")
         or _text(sections, "tree")
@@ -161,6 +170,12 @@ def info(answer: str, *, serial: str, kind: Kind) -> DeviceInfo:
         os=f"{system}, {kernel}" if system else kernel,
         machine=machine,
     )
+
+
+def _is_emulator(sections: dict[str, str]) -> bool:
+    properties = {name: _text(sections, f"prop {name}") or "" for name in emulators.PROPERTIES}
+    of_linux = {name: sections.get(name, "") for name in ("cpuinfo", *emulators.LINUX_SECTIONS)}
+    return emulators.is_one(properties) or emulators.is_one_of_linux(**of_linux)
 
 
 @dataclass(frozen=True)

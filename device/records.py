@@ -9,7 +9,9 @@ from typing import Literal, get_args
 from toolchain.files import File
 from toolchain.tensors import InputTensor, TensorType
 
-Kind = Literal["phone", "board", "host", "replay"]
+#: What a device is: an Android phone or tablet, another machine with Linux, an emulated board, the machine that this
+#: program runs on, or a recording.
+Kind = Literal["phone", "linux", "board", "host", "replay"]
 
 #: What a nanosecond on this device is.
 #: "wall": a nanosecond of hardware. "instructions": an emulator's clock that advances 1 ns per executed

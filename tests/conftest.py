@@ -10,8 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fake_adb
 import pytest
+import real_sshd
 from hypothesis import settings
+from real_sshd import Sshd
 
 from device.records import RunRequest
 from export.artifact import Artifact
@@ -101,6 +104,23 @@ def locks_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TENPASS_LOCKS", str(folder))
         yield
+
+
+@pytest.fixture(scope="session")
+def sshd_that_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    with real_sshd.serving(tmp_path_factory.mktemp("sshd")) as one:
+        yield one
+
+
+@pytest.fixture
+def sshd(sshd_that_runs: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
+    """A real sshd on this machine, which lets the client in unless the test changes that; no phone is attached."""
+    with fake_adb.serving(tmp_path / "adb", {}) as no_phones:
+        monkeypatch.setenv("TENPASS_SSH_CONFIG", str(sshd_that_runs.config))
+        monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", f"{no_phones.port}")
+        sshd_that_runs.configure()
+        yield sshd_that_runs
+    sshd_that_runs.cable.mend()
 
 
 @pytest.fixture(scope="session")

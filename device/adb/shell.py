@@ -4,34 +4,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from device import runner_call
 from device.adb import server as adb_server
 from device.adb.server import Attached, Connection, Server
-from device.errors import DeviceError, DeviceLost, DeviceUnavailable, NoAnswer, NoSpace, PushFailed, ServerGone
+from device.errors import DeviceError, DeviceLost, DeviceUnavailable, NoAnswer, ServerGone
+from device.remote import shell
+from device.remote.shell import MOST_ANSWER_BYTES, Shell, ShellFlooded, ShellResult
 from device.timeouts import DEFAULT, Deadline, Timeouts
 
-CLEAN_UP_S = 5.0  # for what is done after a failure: it must not make the wait much longer
-PING_S = 5.0  # a choice: a device that takes longer for an `echo` is not usable
-PACKET_BYTES = 64 * 1024
 _STDIN, _STDOUT, _STDERR, _EXIT, _CLOSE_STDIN = range(5)  # packet ids of adb's shell protocol 2
 _MOST_PACKET_BYTES = 1024 * 1024  # AOSP, adb.h: MAX_PAYLOAD
-_MOST_ANSWER_BYTES = 4 * 1024 * 1024  # a choice: of a command's stdout; the longest, a probe's, have some 10 KB
 
 
-class ShellFlooded(DeviceLost):
-    """The device answered with more than the answer to a command can be."""
-
-
-@dataclass(frozen=True)
-class ShellResult:
-    stdout: bytes
-    stderr: bytes
-    exit_code: int
-
-
-class Shell:
+class AdbShell(Shell):
     """Commands on one device, over adb's shell protocol 2: stdout, stderr and exit status kept apart."""
 
     def __init__(self, device: Attached, server: Server, timeouts: Timeouts = DEFAULT) -> None:
@@ -46,14 +32,8 @@ class Shell:
         stdin: Iterator[bytes] | None = None,
         timeout_s: float | None = None,
         on_stdout: Callable[[bytes], None] | None = None,
-        most_bytes: int = _MOST_ANSWER_BYTES,
+        most_bytes: int = MOST_ANSWER_BYTES,
     ) -> ShellResult:
-        """What `command` (a line for the device's shell) answered; `on_stdout` gets its output as it comes.
-
-        Of stderr the end is kept. Raises NoAnswer when it does not end in time, ShellFlooded when more than
-        `most_bytes` are to be kept of stdout, another of DeviceLost's when the connection breaks before the exit status
-        has come.
-        """
         limit_s = self._timeouts.command_s if timeout_s is None else timeout_s
         stdout, stderr = bytearray(), runner_call.Tail()
         try:
@@ -84,27 +64,6 @@ class Shell:
         except (OSError, EOFError) as error:
             raise self._broken(str(error) or type(error).__name__) from None
 
-    def ask(self, script: str, timeout_s: float | None = None) -> str:
-        """What a script prints, as text, however it ends."""
-        return self.run(script, timeout_s=timeout_s).stdout.decode(errors="replace")
-
-    def output_of(
-        self,
-        command: str,
-        otherwise: str,
-        *,
-        stdin: Iterator[bytes] | None = None,
-        timeout_s: float | None = None,
-        most_bytes: int = _MOST_ANSWER_BYTES,
-    ) -> bytes:
-        """As `run`, but for a command that must succeed. Raises PushFailed or NoSpace, which begin with `otherwise`."""
-        ended = self.run(command, stdin=stdin, timeout_s=timeout_s, most_bytes=most_bytes)
-        if ended.exit_code != 0:
-            reason = ended.stderr.decode(errors="replace").strip()[:300]
-            kind = NoSpace if "no space" in reason.lower() else PushFailed
-            raise kind(f"{otherwise}: {reason or f'exit status {ended.exit_code}'}")
-        return ended.stdout
-
     def _packets(self, connection: Connection) -> Iterator[tuple[int, bytes]]:
         while True:
             header = connection.read(5)
@@ -118,13 +77,13 @@ class Shell:
     def require_protocol(self) -> None:
         """Raises DeviceUnavailable, with the Android it is, for a device that does not speak shell protocol 2."""
         try:
-            features = adb_server.ask(self.device.asking("features"), self.server, PING_S)
+            features = adb_server.ask(self.device.asking("features"), self.server, shell.PING_S)
         except DeviceUnavailable:
             return  # nobody knows
         if "shell_v2" in features.split(","):
             return
         release = b""
-        with contextlib.suppress(OSError, EOFError, DeviceError), self._transport(Deadline(PING_S)) as connection:
+        with contextlib.suppress(OSError, EOFError, DeviceError), self._transport(Deadline(shell.PING_S)) as connection:
             connection.request("shell:getprop ro.build.version.release")
             release = connection.first_line()
         what = f"Android {release.decode(errors='replace').strip()}" if release.strip() else "its adbd"
@@ -133,7 +92,6 @@ class Shell:
         )
 
     def break_off(self) -> None:
-        """From another thread: what is waiting for an answer ends with DeviceLost at once."""
         for connection in tuple(self._open):
             connection.break_off()
 
@@ -160,7 +118,7 @@ class Shell:
         if not adb_server.answers(self.server):
             return ServerGone(f"{self.device.name}: the adb server {self.server} went away; see `adb devices`")
         try:
-            adb_server.require_usable(self.device.name, self.server, PING_S)
+            adb_server.require_usable(self.device.name, self.server, shell.PING_S)
         except DeviceLost as error:
             return type(error)(f"{self.device.name}: the connection broke: {error}")
         except DeviceError as error:

@@ -1,4 +1,4 @@
-"""What a board boots: a Debian kernel and an initramfs with busybox and the real adbd, made without root.
+"""What a board boots: a Debian kernel and an initramfs with busybox, the real adbd and an sshd, made without root.
 
     python -m device.board.image        build the images of both architectures
 
@@ -58,11 +58,17 @@ ADBD_PACKAGES = (
     "zlib1g",
 )
 
+#: An sshd (dropbear), and the packages of the libraries that it needs and adbd does not.
+SSHD_PACKAGES = ("dropbear-bin", "libcrypt1", "libgmp10", "libtomcrypt1", "libtommath1")
+
+#: The programs that are taken from these packages.
+_PROGRAMS = ("usr/lib/android-sdk/platform-tools/adbd", "usr/sbin/dropbear", "usr/bin/dropbearkey")
+
 #: Which suite each architecture's parts are pinned from. The 32-bit ones are not trixie's because the mirror's
 #: armhf index did not match trixie's signature when they were pinned, so nothing vouched for those packages.
 #: Once `apt-get update` accepts it: write trixie here and in the lock, then `python -m toolchain.debian --update-lock`.
 KERNEL_SUITES = {"armhf": "bookworm", "arm64": "trixie"}
-ADBD_SUITES = {"armhf": "forky", "arm64": "trixie"}
+DAEMON_SUITES = {"armhf": "forky", "arm64": "trixie"}
 
 #: Kernel modules for the network and the data disk; those they depend on are added.
 MODULES = ("virtio_mmio", "virtio_net", "virtio_blk", "ext4")
@@ -87,7 +93,7 @@ class Image:
 def packages(arch: str) -> list[tuple[str, str, str]]:
     """The (package, arch, suite) that an image is made of."""
     system = [(package, arch, KERNEL_SUITES[arch]) for package in (KERNELS[arch], "busybox-static")]
-    return system + [(package, arch, ADBD_SUITES[arch]) for package in ADBD_PACKAGES]
+    return system + [(package, arch, DAEMON_SUITES[arch]) for package in ADBD_PACKAGES + SSHD_PACKAGES]
 
 
 def image(arch: str, on_step: Callable[[str], None] | None = None) -> Image:
@@ -115,7 +121,7 @@ def _recipe(arch: str) -> str:
 def _built(arch: str, on_step: Callable[[str], None]) -> Path:
     """The folder of an image that is as it was made; only one process may be here."""
     on_step(f"fetching the parts of the {arch} board")
-    kernel, busybox, *adbd = debian.ensure(packages(arch))
+    kernel, busybox, *daemons = debian.ensure(packages(arch))
     folder = FOLDER / arch / _recipe(arch)  # known only now: the mirror may have had a replacement only
     if seal.intact(folder):  # another process made it meanwhile
         return folder
@@ -127,7 +133,7 @@ def _built(arch: str, on_step: Callable[[str], None]) -> Path:
         vmlinuz = next((kernel / "boot").glob("vmlinuz-*"))
         shutil.copyfile(vmlinuz, content / "vmlinuz")
         (content / "kernel-version").write_text(vmlinuz.name.removeprefix("vmlinuz-") + "\n")
-        (content / "initramfs").write_bytes(_initramfs(arch, kernel, busybox, adbd))
+        (content / "initramfs").write_bytes(_initramfs(arch, kernel, busybox, daemons))
         seal.seal(content)
         if folder.exists():
             folder.rename(Path(scratch, "old"))
@@ -151,7 +157,7 @@ class _Entry:
     device: tuple[int, int] = (0, 0)
 
 
-def _initramfs(arch: str, kernel: Path, busybox: Path, adbd: list[Path]) -> bytes:
+def _initramfs(arch: str, kernel: Path, busybox: Path, daemons: list[Path]) -> bytes:
     """The archive's bytes: the same for the same parts. Not compressed: unpacking costs emulated seconds."""
     modules = dict(_modules(kernel))
     files = {
@@ -162,10 +168,11 @@ def _initramfs(arch: str, kernel: Path, busybox: Path, adbd: list[Path]) -> byte
         "etc/os-release": b'PRETTY_NAME="tenpass board"\n',
         "etc/passwd": b"root:x:0:0:root:/root:/bin/sh\nshell:x:2000:2000:shell:/data/local/tmp:/bin/sh\n",
         "etc/group": b"root:x:0:\nshell:x:2000:\n",
+        "etc/shells": b"/bin/sh\n",
         "etc/hosts": b"127.0.0.1 localhost\n",
         "modules/order": "".join(f"{name}\n" for name in modules).encode(),
         **{f"modules/{name}": content for name, content in modules.items()},
-        **dict(_libraries(_TRIPLETS[arch], adbd)),
+        **dict(_with_libraries(_TRIPLETS[arch], daemons)),
     }
     links = {
         "bin": "usr/bin",
@@ -183,10 +190,11 @@ def _initramfs(arch: str, kernel: Path, busybox: Path, adbd: list[Path]) -> byte
     return _cpio(sorted(entries, key=lambda entry: entry.path))
 
 
-def _libraries(triplet: str, packages: list[Path]) -> Iterator[tuple[str, bytes]]:
-    """adbd, the loader, and the shared libraries of the packages under the names they are asked for by."""
+def _with_libraries(triplet: str, packages: list[Path]) -> Iterator[tuple[str, bytes]]:
+    """adbd, the sshd, the loader, and the shared libraries of the packages under the names they are asked for by."""
     for folder in packages:
-        yield from _program(folder, "usr/lib/android-sdk/platform-tools/adbd")
+        for name in _PROGRAMS:
+            yield from _program(folder, name)
         for where in (f"usr/lib/{triplet}/android", f"usr/lib/{triplet}", "usr/lib"):
             for path in sorted((folder / where).glob("*.so.*")):
                 if path.suffix[1:].isdigit() and path.stem.endswith(".so"):  # libz.so.1, not libz.so.1.3.1

@@ -39,6 +39,19 @@ else
   poweroff -f
 fi
 
+# The sshd beside adbd lets in who has the key that the kernel's command line names. Its own key is made once per data
+# disk; the console says it, so that nobody need trust what answers on the port.
+sshd=/data/misc/ssh
+chmod 755 /  # else the sshd trusts no file below it
+mkdir -p /run/ssh "$sshd"
+if [ ! -s "$sshd/host_key" ]; then
+  dropbearkey -t ed25519 -f "$sshd/host_key" >/dev/null 2>&1
+  sync
+fi
+echo "ssh-ed25519 $(sed -n 's/.*\<tenpass.key=\([^ ]*\).*/\1/p' /proc/cmdline)" >/run/ssh/authorized_keys
+echo "board: ssh host key $(dropbearkey -y -f "$sshd/host_key" 2>/dev/null | grep '^ssh-ed25519')"
+dropbear -E -s -j -k -m -p 22 -r "$sshd/host_key" -D /run/ssh -P /run/ssh/pid
+
 cd /
 while true; do
   echo "board: starting adbd"

@@ -18,8 +18,8 @@ from device import lifeline, loopback
 from device.adb import server as adb_server
 from device.adb.private import private_server
 from device.adb.server import Attached, Server
-from device.adb.shell import Shell
-from device.board import disk, emulator
+from device.adb.shell import AdbShell
+from device.board import disk, emulator, ssh
 from device.board.chips import Chip
 from device.board.definitions import BoardDefinition, BoardUnavailable, definition
 from device.board.disk import Slot
@@ -35,8 +35,8 @@ _ADB_ANSWERS_S = 5.0  # the private adb server, which is at hand
 class Board:
     """A board that is up: an adb device `serial` at the private adb server `adb_server`.
 
-    `log_path` is its console's, `counts_path` where the emulator's counts go (see `CountingDevice`); None when it does
-    not count. Making one boots it, within `limit_s`.
+    `ssh` says how to reach its sshd. `log_path` is its console's, `counts_path` where the emulator's counts go (see
+    `CountingDevice`); None when it does not count. Making one boots it, within `limit_s`.
     """
 
     def __init__(
@@ -109,10 +109,11 @@ class Board:
 
     def _start(self, deadline: Deadline) -> None:
         """Starts the emulator and waits for adb to reach it. When it fails, no emulator stays."""
-        self._emulator, port = emulator.start(self.definition, self._image, self._slot, self._plugin, self._chip)
-        self.serial = f"{loopback.HOST}:{port}"
+        self._emulator, ports = emulator.start(self.definition, self._image, self._slot, self._plugin, self._chip)
+        self.serial = f"{loopback.HOST}:{ports.adbd}"
         try:
             self._wait_for_adb(deadline)
+            self.ssh = ssh.note(self._slot, ports.sshd)
         except BaseException:
             lifeline.end(self._emulator)
             raise
@@ -188,7 +189,7 @@ def console_end(log: Path) -> str:
 
 def _sync(serial: str, server: Server) -> None:
     with contextlib.suppress(DeviceUnavailable):
-        Shell(Attached(serial), server).run("sync", timeout_s=3)
+        AdbShell(Attached(serial), server).run("sync", timeout_s=3)
 
 
 def _disconnect(serial: str, server: Server) -> None:

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from device.adb.server import Attached
-from device.adb.shell import PACKET_BYTES, Shell
+from device.adb.shell import AdbShell
 from device.board.counting import CountsWrong
 from device.board.lifecycle import Board
 from device.errors import DeviceError
+from device.remote.shell import PACKET_BYTES
 
 #: Where a program's folder goes on the board.
 _FOLDER = PurePosixPath("/data/local/tmp/tenpass-program")
@@ -57,7 +58,7 @@ def run_program(
     """
     if board.counts_path is None:
         raise DeviceError(f"the board {board.definition.name} was booted without a chip: its emulator times nothing")
-    shell = Shell(Attached(board.serial), board.adb_server)
+    shell = AdbShell(Attached(board.serial), board.adb_server)
     _push(shell, folder)
     board.counts_path.write_bytes(b"")  # an empty file: the first section finds empty caches
     command = f"cd {_FOLDER} && LD_LIBRARY_PATH={_FOLDER} {shlex.join(argv)} 2>&1"
@@ -66,7 +67,7 @@ def run_program(
     return ProgramRun(ended.exit_code, tuple(_section(line) for line in lines))
 
 
-def _push(shell: Shell, folder: Path) -> None:
+def _push(shell: AdbShell, folder: Path) -> None:
     files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
     if not files:
         raise DeviceError(f"{folder}: no folder with files in it; what the program needs must be there")

@@ -59,7 +59,8 @@ class Ranking:
     @property
     def measured_on(self) -> str:
         device = self.fastest.record.device
-        return "hardware, of a computer" if device.kind == "host" else MEANING_OF_TIME[device.clock]
+        is_computer = device.kind == "host" or (device.kind == "linux" and device.abi == "x86_64")
+        return "hardware, of a computer" if is_computer and device.clock == "wall" else MEANING_OF_TIME[device.clock]
 
 
 def rankings(table: Sequence[Row]) -> list[Ranking]:

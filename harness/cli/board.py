@@ -1,4 +1,4 @@
-"""Boots an emulated board and leaves it up for `adb connect`, until Ctrl-C. Default: the first of --list.
+"""Boots an emulated board and leaves it up for adb and ssh, until Ctrl-C. Default: the first of --list.
 
 With --run, it runs a program of your own instead, and says what this takes in cycles of a chip, section by section:
 what lies between the marks of device/runner/src/marks.h.
@@ -133,14 +133,17 @@ def _table(sections: tuple[Section, ...], chip: Chip) -> str:
 
 def _wait(board: Board) -> None:
     """Says how to reach the board, and returns on Ctrl-C or SIGTERM. Raises BoardUnavailable when the board ends."""
+    from device import loopback
     from device.board.definitions import BoardUnavailable
     from device.board.lifecycle import console_end
 
-    described = board.definition
+    described, config = board.definition, os.path.relpath(board.ssh.config)
     click.echo(
         f"{described.title} is up: Linux {board.kernel_version}, {described.abi}; {_CLOCKS[described.clock]}.\n"
         f"    adb connect {board.serial}\n"
         f"    python -m harness.run --device {board.serial}\n"
+        f"    ssh -F {config} {board.ssh.host}    # at port {board.ssh.port} of {loopback.HOST}\n"
+        f"    TENPASS_SSH_CONFIG={config} python -m harness.run --device ssh:{board.ssh.host}\n"
         f"Its console is in {os.path.relpath(board.log_path)}. Ctrl-C switches it off."
     )
     try:

@@ -41,10 +41,9 @@ def print_devices(where: Where) -> int:
 
 def clean_devices(named: Sequence[str], where: Where, boards: int = 1, timeouts: Timeouts = DEFAULT) -> int:
     """Removes from devices all that was pushed to them, nothing else. Raises UsageError where nothing ever is."""
-    from device.adb.cache import REMOTE_ROOT
-    from device.adb.device import AdbDevice
     from device.device import Opening
     from device.open import open_devices, reserve
+    from device.remote.device import RemoteDevice
 
     opening = Opening(
         boards, timeouts=timeouts, server=where.adb_server, wait_s=where.wait_s, on_wait=partial(click.echo, err=True)
@@ -52,11 +51,11 @@ def clean_devices(named: Sequence[str], where: Where, boards: int = 1, timeouts:
     for chosen in where.choose(named):
         with reserve(chosen, opening.wait_s, opening.on_wait):
             for device in open_devices(chosen, opening):
-                if not isinstance(device, AdbDevice):
+                if not isinstance(device, RemoteDevice):
                     raise UsageError(f"--clean-device: nothing is ever pushed to {chosen}")
                 device.clean()
                 device.close()
-                click.echo(f"{chosen}: {REMOTE_ROOT} is removed")
+                click.echo(f"{chosen}: {device.root} is removed")
     return EXIT_OK
 
 

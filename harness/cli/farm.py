@@ -80,7 +80,8 @@ def scheduler(listen: str, port: int, **tls: str | None) -> int:
     "named",
     metavar="SERIAL",
     multiple=True,
-    help="A device to announce: an adb serial, board:NAME or host; repeatable. Default: all that are attached now.",
+    help="A device to announce: an adb serial, ssh:HOST, a name of tenpass.toml, board:NAME or host; repeatable. "
+    "Default: all that are attached now, and those of tenpass.toml.",
 )
 @click.option("--adb-server", type=AdbServer(), metavar="HOST:PORT", help="The adb server that has the devices.")
 @click.option(
@@ -104,7 +105,8 @@ def worker(
     for device in devices:
         if "@" in device:
             raise UsageError(
-                f"--device {device}: names of a farm's devices have no @, which stands before the worker's"
+                f"--device {device}: names of a farm's devices have no @, which stands before the worker's; a user "
+                "can be named in tenpass.toml or ~/.ssh/config"
             )
     require_scheduler(scheduler)
     store.sweep()

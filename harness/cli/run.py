@@ -73,11 +73,11 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
         "devices",
         metavar="SERIAL",
         multiple=True,
-        help="An adb serial, board:NAME (an emulated board), host (this machine) or replay:FOLDER (the run "
-        "recorded there, "
-        "its cases unless --models names some of them). Given several times, or as all (every attached device), the "
-        "devices are measured at the same time, each with a column in the report. Default: $ANDROID_SERIAL, the one "
-        "attached device, else board:cortex-a7 (where no adb server is named).",
+        help="An adb serial, ssh:[USER@]HOST[:PORT], a name of tenpass.toml, board:NAME (an emulated board), host "
+        "(this machine) or replay:FOLDER (the run recorded there, its cases unless --models names some of them). Given "
+        "several times, or as all (every attached device, and those of tenpass.toml), the devices are measured at the "
+        "same time, each with a column in the report. Default: $ANDROID_SERIAL, the one attached device, else "
+        "board:cortex-a7 (where no adb server is named).",
     ),
     click.option(
         "--adb-server",

@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner
 from programs import PATIENCE_S
 
-from device.board import definitions, disk, emulator, lifecycle
+from device.board import definitions, disk, emulator, lifecycle, ssh
 from device.board import image as board_image
 from harness.cli.board import main
 from toolchain import debian, seal
@@ -197,6 +197,25 @@ def test_a_board_listens_on_loopback_only(phone: lifecycle.Board) -> None:
 
 
 @pytest.mark.board
+def test_a_boards_sshd_lets_in_the_key_of_this_checkout_and_nobody_else(phone: lifecycle.Board, tmp_path: Path) -> None:
+    def over_ssh(*options: str) -> subprocess.CompletedProcess[str]:
+        host = phone.ssh.host
+        argv = ["ssh", "-F", str(phone.ssh.config), "-o", "BatchMode=yes", "-n", *options, host, "id -un; pwd"]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+
+    assert listening(phone.ssh.port) == LOOPBACK
+    assert (ssh.client_key().private.stat().st_mode & 0o777) == 0o600
+    assert over_ssh().stdout.split() == ["root", "/root"]
+    assert over_ssh("-l", "shell").stdout.split() == ["shell", "/data/local/tmp"]
+    stranger, config = tmp_path / "key", tmp_path / "config"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(stranger)], check=True)
+    config.write_text(phone.ssh.config.read_text().replace(str(ssh.client_key().private), str(stranger)))
+    assert "Permission denied (publickey)" in over_ssh("-F", str(config)).stderr
+    config.write_text(phone.ssh.config.read_text().replace(".known_hosts", ".unknown"))
+    assert "Host key verification failed" in over_ssh("-F", str(config)).stderr
+
+
+@pytest.mark.board
 def test_a_board_cannot_reach_this_machine_nor_a_network(phone: lifecycle.Board) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.5)
@@ -264,11 +283,14 @@ def test_a_board_and_its_adb_server_die_with_a_program_that_is_killed() -> None:
     root = REPOSITORY
     with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
-        lines = [program.stdout.readline() for _line in range(3)]
+        lines = [program.stdout.readline() for _line in range(5)]
         try:
             assert "is up: Linux" in lines[0]
             assert "adb connect 127.0.0.1:" in lines[1]
             assert "python -m harness.run --device 127.0.0.1:" in lines[2]
+            assert f"ssh -F build/boards/data/{SMALL}-" in lines[3]
+            assert "at port" in lines[3]
+            assert f" python -m harness.run --device ssh:{SMALL}-" in lines[4]
             children = [
                 int(pid)
                 for task in Path(f"/proc/{program.pid}/task").iterdir()

@@ -17,11 +17,12 @@ from device import runner_call
 from device.adb import shell as adb_shell
 from device.adb.device import AdbDevice
 from device.adb.server import Attached, Connection, Server
-from device.adb.shell import Shell, ShellFlooded
+from device.adb.shell import AdbShell
 from device.errors import DeviceError, DeviceLost, NoAnswer, RunnerCrashed
 from device.host import HostDevice
 from device.probe import ABI_OF_MACHINE
 from device.records import RunRequest
+from device.remote.shell import ShellFlooded
 from device.timeouts import Deadline
 from device.wire import WireError
 from export.artifact import Artifact
@@ -38,28 +39,28 @@ def adb(tmp_path: Path) -> Iterator[FakeAdb]:
 
 
 @pytest.fixture
-def shell(adb: FakeAdb) -> Shell:
-    return Shell(Attached("ABC123"), Server(adb.port))
+def shell(adb: FakeAdb) -> AdbShell:
+    return AdbShell(Attached("ABC123"), Server(adb.port))
 
 
-def test_an_answer_without_end_is_cut_off(shell: Shell) -> None:
+def test_an_answer_without_end_is_cut_off(shell: AdbShell) -> None:
     with pytest.raises(ShellFlooded, match="bytes came in answer"):
         shell.run("exec yes $(head -c 9999 /dev/zero | tr '\\0' y)", timeout_s=60)
 
 
-def test_output_that_keeps_coming_does_not_keep_a_command_beyond_its_time(shell: Shell) -> None:
+def test_output_that_keeps_coming_does_not_keep_a_command_beyond_its_time(shell: AdbShell) -> None:
     with pytest.raises(NoAnswer):  # `yes` itself never ends
         shell.run("exec yes", timeout_s=1, on_stdout=lambda _: None)
 
 
-def test_of_what_comes_on_stderr_the_end_is_kept(shell: Shell) -> None:
+def test_of_what_comes_on_stderr_the_end_is_kept(shell: AdbShell) -> None:
     ended = shell.run("head -c 900000 /dev/zero >&2; echo the reason >&2; exit 3")
     assert ended.exit_code == 3
     assert ended.stderr.endswith(b"\0the reason\n")
     assert len(ended.stderr) == runner_call.MOST_STDERR_BYTES
 
 
-def packets(shell: Shell, sent: bytes) -> list[tuple[int, bytes]]:
+def packets(shell: AdbShell, sent: bytes) -> list[tuple[int, bytes]]:
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
         Connection(Server(server.getsockname()[1]), Deadline(5)) as ours,
@@ -71,15 +72,15 @@ def packets(shell: Shell, sent: bytes) -> list[tuple[int, bytes]]:
             return list(shell._packets(ours))
 
 
-def test_a_packet_larger_than_adbs_is_refused_by_its_header(shell: Shell) -> None:
+def test_a_packet_larger_than_adbs_is_refused_by_its_header(shell: AdbShell) -> None:
     with pytest.raises(ShellFlooded, match="4294967295 bytes"):
         packets(shell, b"\x01\xff\xff\xff\xff")
     with pytest.raises(EOFError):
         packets(shell, b"\x01\x05\x00\x00\x00abc")
 
 
-def test_an_exit_status_without_a_value_is_no_end(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Shell, "_packets", lambda *_: iter([(adb_shell._EXIT, b"")]))
+def test_an_exit_status_without_a_value_is_no_end(shell: AdbShell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AdbShell, "_packets", lambda *_: iter([(adb_shell._EXIT, b"")]))
     with pytest.raises(DeviceLost, match="before the command ended"):
         shell.run("true")
 

@@ -210,7 +210,7 @@ def test_devices_of_a_farm_are_told_apart_by_the_same_rule() -> None:
 def test_a_device_that_hangs_is_not_waited_for_longer_than_a_moment(
     adb: FakeAdb, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("device.adb.shell.PING_S", 0.2)
+    monkeypatch.setattr("device.remote.shell.PING_S", 0.2)
     attach(adb, "R58M", "192.168.1.7:5555")
     adb.faults.hang_always = True
     assert choose(["all"]) == ("R58M", "192.168.1.7:5555")

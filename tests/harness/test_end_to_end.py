@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from device import wire
-from device.adb.cache import REMOTE_ROOT
 from device.adb.device import AdbDevice
 from device.board import definitions, lifecycle
 from device.errors import DeviceLost, RunnerCrashed, RunnerFailed, RunTimedOut
@@ -159,7 +158,7 @@ def test_a_case_that_takes_too_long_is_ended_on_the_device_too(attached: AdbDevi
 
 def test_nothing_is_left_on_the_device_but_what_was_pushed(attached: AdbDevice, pushed: RunRequest) -> None:
     attached.run(pushed, ignore)
-    left = attached.shell.run(f"ls {REMOTE_ROOT}").stdout.decode().split()
+    left = attached.shell.run(f"ls {attached.root}").stdout.decode().split()
     assert all(re.fullmatch("[0-9a-f]{64}", name) for name in left)
 
 

@@ -17,14 +17,14 @@ from test_faults import ignore, measured, planned, told, within
 
 from device import wire
 from device.adb import private
-from device.adb import shell as adb_shell
-from device.adb.cache import REMOTE_ROOT
 from device.adb.device import AdbDevice
 from device.board import devices as board_devices
 from device.board import lifecycle
 from device.board.lifecycle import Board
 from device.errors import DeviceUnavailable
 from device.records import RunRequest
+from device.remote import shell as remote_shell
+from device.remote.cache import ANDROID_ROOT
 from device.timeouts import Timeouts
 from export.artifact import Artifact
 from harness.measure.networks import ExportedNetwork
@@ -65,7 +65,9 @@ def device(opened: AdbDevice) -> Iterator[AdbDevice]:
 
 def left(device: AdbDevice) -> str:
     """What lies on the device and is no whole set of files, and what of ours still runs."""
-    script = f"ls {REMOTE_ROOT} | grep -vE '^[0-9a-f]{{64}}$'; ls -l /proc/[0-9]*/exe 2>/dev/null | grep {REMOTE_ROOT}/"
+    script = (
+        f"ls {ANDROID_ROOT} | grep -vE '^[0-9a-f]{{64}}$'; ls -l /proc/[0-9]*/exe 2>/dev/null | grep {ANDROID_ROOT}/"
+    )
     return device.shell.run(script).stdout.decode()
 
 
@@ -131,8 +133,8 @@ def test_a_board_that_is_rebooted_inside_is_met_again(device: AdbDevice, tiny: A
 def test_a_board_that_freezes_and_thaws_is_gone_on_with(
     booted: Board, device: AdbDevice, tiny: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adb_shell, "CLEAN_UP_S", 1.0)
-    monkeypatch.setattr(adb_shell, "PING_S", 1.0)
+    monkeypatch.setattr(remote_shell, "CLEAN_UP_S", 1.0)
+    monkeypatch.setattr(remote_shell, "PING_S", 1.0)
     pid = booted.pid
 
     def freeze() -> None:
@@ -171,7 +173,7 @@ def test_a_runner_that_is_killed_inside_the_board_fails_its_case_alone(device: A
 
 def test_a_full_disk_on_the_board_fails_the_cases_that_must_be_pushed(device: AdbDevice, tiny: Artifact) -> None:
     device.clean()
-    filler = REMOTE_ROOT.parent / "filler"
+    filler = ANDROID_ROOT.parent / "filler"
     free_kib = int(device.shell.run(f"df -k {filler.parent}").stdout.split()[-3])
     device.shell.run(f"fallocate -l {free_kib - 3000}k {filler}")
     try:

@@ -29,8 +29,7 @@ from hypothesis import strategies as st
 from programs import HEARS_CTRL_C, PATIENCE_S
 
 from device import errors, runner_call, wire
-from device.adb import cache, server
-from device.adb import shell as adb_shell
+from device.adb import server
 from device.adb.device import AdbDevice
 from device.adb.server import Server
 from device.errors import (
@@ -46,6 +45,8 @@ from device.errors import (
 from device.lock import DeviceLock
 from device.probe import ABI_OF_MACHINE
 from device.records import Bundle, DeviceInfo, RunRequest
+from device.remote import cache
+from device.remote import shell as remote_shell
 from device.statuses import EXIT_STATUSES, STATUSES
 from device.timeouts import Timeouts
 from export.artifact import Artifact
@@ -99,8 +100,8 @@ def phone(adb: FakeAdb) -> AdbDevice:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits seconds for a device's answer waits one."""
-    monkeypatch.setattr(adb_shell, "PING_S", 1.0)
-    monkeypatch.setattr(adb_shell, "CLEAN_UP_S", 1.0)
+    monkeypatch.setattr(remote_shell, "PING_S", 1.0)
+    monkeypatch.setattr(remote_shell, "CLEAN_UP_S", 1.0)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """What is kept on a device for the next run: each set of files in a folder named after its content.
 
-So a second push of the same bytes is no push. All lies below REMOTE_ROOT; nothing outside is touched. What has not been
-used for long goes.
+So a second push of the same bytes is no push. All lies below one folder, the root; nothing outside is touched. What has
+not been used for long goes.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from device.adb import shell as adb_shell
-from device.adb.shell import Shell
 from device.device import OnBytes
 from device.errors import DeviceUnavailable, NoSpace, PushCorrupted, PushFailed
 from device.records import RunRequest
+from device.remote import shell as remote_shell
+from device.remote.shell import Shell
 from device.timeouts import Timeouts
 from toolchain.figures import size
 from toolchain.files import File
 
-REMOTE_ROOT = PurePosixPath("/data/local/tmp/tenpass")
+#: The root where there is Android's folder for what a developer puts on a device.
+ANDROID_ROOT = PurePosixPath("/data/local/tmp/tenpass")
 
 #: What is kept on a device for the next run. A choice: both runtimes with all networks take about half a gigabyte.
 CACHE_MAX_AGE_S = 30 * 24 * 3600
@@ -38,12 +39,21 @@ _USED = ".used"  # in each folder: when it was last used, in seconds since 1970 
 
 
 class FileCache:
-    """The cache on one device, which messages call `name`. `hash_tool` is the one of HASH_TOOLS that it has."""
+    """The cache in the folder `root` of one device, which messages call `name`.
 
-    def __init__(self, shell: Shell, name: str, hash_tool: str | None, timeouts: Timeouts) -> None:
+    `root` is a path without any sign that a shell takes for more than itself. `hash_tool` is the one of HASH_TOOLS that
+    the device has.
+    """
+
+    def __init__(self, shell: Shell, name: str, root: PurePosixPath, hash_tool: str | None, timeouts: Timeouts) -> None:
+        self.root = root
         self._shell, self._name, self._hash_tool, self._timeouts = shell, name, hash_tool, timeouts
         self._used: set[str] = set()
         self._has_grown = False
+
+    def folder_of(self, files: tuple[File, ...]) -> PurePosixPath:
+        """The folder on the device for these files."""
+        return self.root / digest_of(files)
 
     def push(self, request: RunRequest, on_bytes: OnBytes) -> int:
         """Carries over what the request needs and the device lacks; returns the bytes that moved.
@@ -60,7 +70,7 @@ class FileCache:
 
     def clean(self) -> None:
         """Removes all that this program has ever put on the device, and nothing else."""
-        self._shell.output_of(f"rm -rf {REMOTE_ROOT}", f"{self._name}: {REMOTE_ROOT} cannot be removed")
+        self._shell.output_of(f"rm -rf {self.root}", f"{self._name}: {self.root} cannot be removed")
 
     def tidy(self) -> None:
         """Keeps what is left on the device bounded in age and size; what this run has used stays."""
@@ -83,13 +93,13 @@ class FileCache:
         folders = {digest_of(files): files for files in sets}
         look = f'test -d $name && echo $name && echo {int(time.time())} > "$name/{_USED}"'
         present = self._shell.ask(
-            f"cd {REMOTE_ROOT} 2>/dev/null && for name in {' '.join(folders)}; do {look}; done"
+            f"cd {self.root} 2>/dev/null && for name in {' '.join(folders)}; do {look}; done"
         ).split()
         return [files for name, files in folders.items() if name not in present]
 
     def _push_set(self, files: tuple[File, ...], on_bytes: OnBytes) -> int:
         """Carries the files over, checks what arrived, and only then gives their folder its name."""
-        folder = folder_of(files)
+        folder = self.folder_of(files)
         partial = folder.with_name(f"{folder.name}.partial-{uuid.uuid4().hex[:8]}")
         size_bytes = sum(file.size_bytes for file in files)
         self._require_room(size_bytes)
@@ -118,13 +128,13 @@ class FileCache:
             self._shell.output_of(f"{used} && sync && {named} && sync", f"{self._name}: cannot name {folder}")
         finally:
             with contextlib.suppress(DeviceUnavailable):
-                self._shell.run(f"rm -rf {partial}", timeout_s=adb_shell.CLEAN_UP_S)
+                self._shell.run(f"rm -rf {partial}", timeout_s=remote_shell.CLEAN_UP_S)
         return size_bytes
 
     def _push_file(self, file: File, target: PurePosixPath, on_bytes: OnBytes) -> None:
         def content() -> Iterator[bytes]:
             with file.path.open("rb") as stream:
-                while data := stream.read(adb_shell.PACKET_BYTES):
+                while data := stream.read(remote_shell.PACKET_BYTES):
                     yield data
                     on_bytes(len(data))
 
@@ -153,13 +163,13 @@ class FileCache:
         if free_bytes < size_bytes + headroom_bytes:
             raise NoSpace(
                 f"{self._name}: {size(size_bytes)} must be pushed and {size(free_bytes)} are free; make "
-                f"room on the device (--clean-device removes what this and earlier runs left in {REMOTE_ROOT})"
+                f"room on the device (--clean-device removes what this and earlier runs left in {self.root})"
             )
 
     def free_bytes(self) -> int | None:
         """What is free where files go; None when the device does not tell. Raises PushFailed where they can't go."""
         answer = self._shell.output_of(
-            f"mkdir -p {REMOTE_ROOT} && df -k {REMOTE_ROOT}", f"{self._name}: cannot make {REMOTE_ROOT}"
+            f"mkdir -p {self.root} && df -k {self.root}", f"{self._name}: cannot make {self.root}"
         )
         fields = answer.decode(errors="replace").split()
         # The last line is "device blocks used available use% mount"; a long device name breaks it in two.
@@ -169,7 +179,7 @@ class FileCache:
     def _cached(self) -> list[_Cached]:
         """What this run does not use, oldest use first. The device's words are not trusted: only our names count."""
         # /dev/null as well: of a single file, grep would not tell the name.
-        listing = self._shell.ask(f"cd {REMOTE_ROOT} && {{ du -sk -- *; grep . */{_USED} /dev/null; }} 2>/dev/null")
+        listing = self._shell.ask(f"cd {self.root} && {{ du -sk -- *; grep . */{_USED} /dev/null; }} 2>/dev/null")
         sizes = re.findall(r"^(\d{1,12})\s+([0-9a-f]{64})$", listing, re.MULTILINE | re.ASCII)
         used = dict(
             re.findall(rf"^([0-9a-f]{{64}})/{re.escape(_USED)}:(\d{{1,12}})$", listing, re.MULTILINE | re.ASCII)
@@ -188,7 +198,7 @@ class FileCache:
 
     def _remove(self, sets: list[_Cached]) -> None:
         if sets:
-            self._shell.run(f"rm -rf {' '.join(str(REMOTE_ROOT / one.name) for one in sets)}")
+            self._shell.run(f"rm -rf {' '.join(str(self.root / one.name) for one in sets)}")
 
 
 @dataclass(frozen=True)
@@ -223,11 +233,6 @@ def digest_of(files: tuple[File, ...]) -> str:
     """A hexadecimal digest of exactly these names with exactly these bytes."""
     listing = "\n".join(sorted(f"{file.sha256} {file.name!a}" for file in files))
     return hashlib.sha256(listing.encode()).hexdigest()
-
-
-def folder_of(files: tuple[File, ...]) -> PurePosixPath:
-    """The folder on the device for these files."""
-    return REMOTE_ROOT / digest_of(files)
 
 
 def _hexdigest(file: File, algorithm: str) -> str:

@@ -1,0 +1,1 @@
+"""Devices over ssh: an address, commands by the system's OpenSSH client, a device."""
