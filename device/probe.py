@@ -44,8 +44,9 @@ say meminfo; head -n 5 /proc/meminfo 2>/dev/null
 if [ -z "$(getprop ro.tenpass.clock 2>/dev/null)" ]; then
   for p in EMULATORS_PROPERTIES; do say "prop $p"; getprop "$p" 2>/dev/null; done
 fi
+say page; grep -m 1 '^KernelPageSize:' /proc/self/smaps 2>/dev/null
 say os; grep '^PRETTY_NAME=' /etc/os-release 2>/dev/null
-say tree; tr '\000' ' ' < /proc/device-tree/model 2>/dev/null
+say tree; cat /proc/device-tree/model 2>/dev/null
 echo; say cpus; cd /sys/devices/system/cpu && grep . present cpu[0-9]*/cpufreq/cpuinfo_max_freq \
     cpu[0-9]*/regs/identification/midr_el1 cpufreq/policy*/related_cpus cpufreq/policy*/cpuinfo_max_freq 2>/dev/null
 say end
@@ -181,6 +182,7 @@ def info(answer: str, *, serial: str, kind: Kind) -> DeviceInfo:
         ram_bytes=_meminfo(sections.get("meminfo", ""), "MemTotal"),
         os=f"{system}, {kernel}" if system else kernel,
         machine=machine,
+        page_bytes=_page_bytes(_text(sections, "page")),
     )
 
 
@@ -250,7 +252,7 @@ def _sections(answer: str, serial: str) -> dict[str, str]:
 
 
 def _text(sections: dict[str, str], name: str) -> str | None:
-    return sections.get(name, "").strip() or None
+    return sections.get(name, "").strip(" \t\r\n\0") or None  # a device tree's texts end in a NUL
 
 
 def _number(text: str | None) -> int | None:
@@ -313,6 +315,12 @@ def _part_name(implementer: int | None, part: int) -> str:
 
 def _meminfo(answer: str, key: str) -> int | None:
     found = re.search(rf"^(?:/proc/meminfo:)?{key}:\s*(\d+) kB", answer, re.MULTILINE)
+    return int(found.group(1)) * 1024 if found else None
+
+
+def _page_bytes(line: str | None) -> int | None:
+    """From a line of /proc/self/smaps, which every kernel has: Android 7 has no getconf."""
+    found = re.fullmatch(r"KernelPageSize:\s+(4|16|64) kB", line or "")
     return int(found.group(1)) * 1024 if found else None
 
 

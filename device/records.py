@@ -34,7 +34,8 @@ class DeviceInfo:
     """What a device is: facts that do not change during a run.
 
     `machine` is the kernel's (`uname -m`), which a 32-bit system on a 64-bit core contradicts. `cache_model` says which
-    caches an emulator simulates for its counts, None where nothing is simulated.
+    caches an emulator simulates for its counts, None where nothing is simulated. `page_bytes` are the kernel's pages:
+    4096, as a rule, and 16384 on some new phones, where what is aligned for less does not start.
     """
 
     serial: str
@@ -48,6 +49,7 @@ class DeviceInfo:
     os: str
     machine: str = "?"
     cache_model: str | None = None
+    page_bytes: int | None = None
 
     def is_same_as(self, other: DeviceInfo) -> bool:
         """Whether both tell of one device. What a kernel leaves of the memory differs a little from boot to boot."""

@@ -27,7 +27,7 @@ class UnknownBoard(BoardUnavailable):
 class BoardDefinition:
     """A board as `boards.toml` describes it. `architecture` is Debian's name, `abi` Android's.
 
-    `caches` are those that are simulated when it counts; None where it cannot count.
+    `caches` are those that are simulated when it counts; None where it cannot count. `page_bytes` are its kernel's.
     """
 
     name: str
@@ -40,6 +40,7 @@ class BoardDefinition:
     clock: Clock
     description: str
     caches: Caches | None = None
+    page_bytes: int = 4096
 
 
 def definitions() -> dict[str, BoardDefinition]:

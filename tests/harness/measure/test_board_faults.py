@@ -121,7 +121,7 @@ def test_a_board_that_dies_during_a_push_has_nothing_half_pushed_when_it_is_back
 def test_a_board_that_is_rebooted_inside_is_met_again(device: AdbDevice, tiny: Artifact) -> None:
     def reboot() -> None:
         with pytest.raises(DeviceUnavailable):
-            device.shell.run("reboot -f", timeout_s=10)
+            device.shell.run("su root reboot -f", timeout_s=10)
 
     records = measured(device, ExportedNetwork(tiny), plan=PATIENT, on_event=once(first_pass, reboot))
     assert records[0].status in LOST
@@ -205,7 +205,7 @@ def test_a_run_that_is_terminated_leaves_no_runner_on_the_board(
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        while process.poll() is None and "tenpass-onnxruntime" not in device.shell.run("ps").stdout.decode():
+        while process.poll() is None and "tenpass-onnxruntime" not in device.shell.run("ps -A").stdout.decode():
             time.sleep(0.2)
         process.send_signal(signal.SIGTERM)
         _, stderr = process.communicate(timeout=PATIENCE_S)
