@@ -1,8 +1,8 @@
 """Android's userland as far as a board has it, made of Debian's programs: what lies where, and how they start there.
 
 A program of Debian's names its loader below /lib, which a phone lacks: it is given another name in the program's own
-bytes. Libraries are found by glibc's cache, as they lie in none of its folders. Two small programs are compiled here:
-a library that makes adbd start the shell where Android has it, and su.
+bytes, and the sshd the PATH of Android's shell. Libraries are found by glibc's cache, as they lie in none of its
+folders. Two small programs are compiled here: a library that makes adbd start the shell where Android has it, and su.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from toolchain import compile as compiling
 from toolchain.compile import Toolchain
+from toolchain.errors import BuildError
 
 _HERE = Path(__file__).parent
 _INIT, _GETPROP = _HERE / "services.sh", _HERE / "getprop.sh"
@@ -36,6 +37,15 @@ touch true truncate tty ulimit umount uname uniq unix2dos unlink unshare uptime 
 vmstat watch wc which whoami xargs xxd yes zcat
 """
 COMMANDS = tuple(_TOYBOX.split())
+
+#: Where commands are looked for, as on Android 7; services.sh has it for adbd.
+PATH = "/sbin:/vendor/bin:/system/sbin:/system/bin:/system/xbin"
+_SSHD = "system/xbin/dropbear"
+#: What Debian's gives to who logs in, as root or another user.
+_SSHD_PATHS = (
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games",
+)
 
 _USERS = """\
 root:x:0:0:root:/:/system/bin/sh
@@ -64,10 +74,12 @@ def tree(chain: Toolchain, packages: Iterable[Path]) -> Tree:
     for folder in packages:
         programs |= {name: path.read_bytes() for name, path in _programs(folder)}
         libraries |= {path.name: path.read_bytes() for path in _libraries(folder, chain.triplet)}
+    for was in _SSHD_PATHS:
+        programs[_SSHD] = _renamed(programs[_SSHD], was, PATH)
     programs["system/xbin/su"] = _compiled(chain, _SU)
     libraries["libshell_of_adbd.so"] = _compiled(chain, _SHELL_OF_ADBD, "-shared", "-fPIC")
     files = {
-        **{name: _with_loader(program, chain.loader, f"/{loader}") for name, program in programs.items()},
+        **{name: _renamed(program, f"/lib/{chain.loader}", f"/{loader}") for name, program in programs.items()},
         loader: libraries.pop(chain.loader),
         **{f"{lib}/{name}": content for name, content in libraries.items()},
         "init": _INIT.read_bytes(),
@@ -77,6 +89,7 @@ def tree(chain: Toolchain, packages: Iterable[Path]) -> Tree:
         "system/etc/hosts": b"127.0.0.1 localhost\n",
         "system/etc/ld.so.cache": _library_cache(is_64_bit, {name: f"/{lib}/{name}" for name in libraries}),
         "system/etc/passwd": _USERS.encode(),
+        "system/etc/shells": b"/system/bin/sh\n",  # whom the sshd lets in
     }
     links = {"etc": "/system/etc", **{f"system/bin/{command}": "toybox" for command in COMMANDS}}
     return Tree(files, links, ("data", "dev", "proc", "sys"), frozenset({"system/xbin/su"}))
@@ -86,6 +99,8 @@ def _programs(folder: Path) -> Iterator[tuple[str, Path]]:
     """Where each program of a package is to lie, and where it is."""
     for name, source in (
         ("system/bin/adbd", "usr/lib/android-sdk/platform-tools/adbd"),
+        (_SSHD, "usr/sbin/dropbear"),
+        ("system/xbin/dropbearkey", "usr/bin/dropbearkey"),
         ("system/bin/sh", "usr/bin/mksh"),
         ("system/bin/toybox", "usr/bin/toybox"),
     ):
@@ -101,12 +116,12 @@ def _libraries(folder: Path, triplet: str) -> Iterator[Path]:
                 yield path
 
 
-def _with_loader(program: bytes, name: str, path: str) -> bytes:
-    """The program, which starts with the loader at `path` in place of Debian's, whose path is no shorter."""
-    was = f"/lib/{name}\0".encode()
-    if program.count(was) != 1 or len(path) >= len(was):
-        raise ValueError(f"the program does not name /lib/{name} once")
-    return program.replace(was, path.encode().ljust(len(was), b"\0"))
+def _renamed(program: bytes, was: str, now: str) -> bytes:
+    """The program with another text, no longer than it was, in the place of one that it has once."""
+    old, new = was.encode() + b"\0", now.encode() + b"\0"
+    if program.count(old) != 1 or len(new) > len(old):
+        raise BuildError(f"a program of the boards does not have {was!r} once, with room for {now!r}")
+    return program.replace(old, new.ljust(len(old), b"\0"))
 
 
 def _compiled(chain: Toolchain, source: Path, *options: str) -> bytes:

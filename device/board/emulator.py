@@ -6,16 +6,18 @@ import contextlib
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from device import lifeline, loopback
 from device.board import image as board_image
+from device.board import ssh
 from device.board.definitions import BoardDefinition, BoardUnavailable, definitions
 from device.board.disk import Slot
 from device.board.tools import program_path
 from toolchain import emulator as emulators
 from toolchain.errors import ToolchainError
 
-_ADBD_PORT = 5555  # in the guest
+_ADBD_PORT, _SSHD_PORT = 5555, 22  # in the guest
 _PORT_TAKEN = b"Could not set up host forwarding rule"
 
 #: Debian's architecture -> emulator and machine. Without highmem=off a 32-bit kernel does not find its PCI window.
@@ -42,36 +44,46 @@ def plugin(described: BoardDefinition, step: Callable[[str], None]) -> Path:
         raise BoardUnavailable(f"the board {described.name} cannot count: {error}") from error
 
 
+class Ports(NamedTuple):
+    """Where a board's daemons are reached, on this machine's loopback."""
+
+    adbd: int
+    sshd: int
+
+
 def start(
     described: BoardDefinition, image: board_image.Image, slot: Slot, plugin: Path | None
-) -> tuple[subprocess.Popen[bytes], int]:
-    """Start the emulator on a free port; another one when somebody was faster to take it."""
+) -> tuple[subprocess.Popen[bytes], Ports]:
+    """Start the emulator on free ports; others when somebody was faster to take one."""
+    key = ssh.client_key().public
     slot.counts_path.unlink(missing_ok=True)  # it is made when the first run starts
     for _attempt in range(5):
-        port = loopback.free_port()
+        ports = Ports(loopback.free_port(), loopback.free_port())
         slot.log_path.write_bytes(b"")
-        command = _command(described, image, slot, port) + _counting(described, slot, plugin)
+        command = _command(described, image, slot, ports, key) + _counting(described, slot, plugin)
         process = lifeline.spawn(command, log=slot.log_path, keep_open=(slot.lock,))
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=0.2)  # a taken port shows at once
         if process.returncode is None or _PORT_TAKEN not in slot.log_path.read_bytes():
-            return process, port
+            return process, ports
     raise BoardUnavailable(f"no free port was found for the board on {loopback.HOST} in five attempts")
 
 
-def _command(described: BoardDefinition, image: board_image.Image, slot: Slot, port: int) -> list[str]:
+def _command(described: BoardDefinition, image: board_image.Image, slot: Slot, ports: Ports, key: str) -> list[str]:
     emulator, machine = MACHINES[described.architecture]
     deterministic = ["-icount", "shift=0,sleep=on,align=off"] if described.clock == "instructions" else []
     # norandmaps: a program has the same addresses in each run, and so the same alignments and cache sets.
     kernel = (
         "console=ttyAMA0 quiet panic=-1 cryptomgr.notests transparent_hugepage=never maxcpus=1 norandmaps"
-        f" tenpass.board={described.name} tenpass.clock={described.clock} tenpass.cpu={described.cpu}"
+        f" tenpass.board={described.name} tenpass.clock={described.clock} tenpass.cpu={described.cpu} tenpass.key={key}"
     )
+    forwarded = zip(ports, (_ADBD_PORT, _SSHD_PORT), strict=True)
+    forwards = "".join(f",hostfwd=tcp:{loopback.HOST}:{port}-:{guest}" for port, guest in forwarded)
     return [
         *(program_path(emulator, "qemu-system-arm"), "-M", machine, "-cpu", described.cpu),
         *("-smp", str(described.cores), "-m", f"{described.ram_bytes >> 20}M", *deterministic),
         *("-kernel", str(image.kernel), "-initrd", str(image.initramfs), "-append", kernel),
-        *("-netdev", f"user,id=net,restrict=on,ipv6=off,hostfwd=tcp:{loopback.HOST}:{port}-:{_ADBD_PORT}"),
+        *("-netdev", f"user,id=net,restrict=on,ipv6=off{forwards}"),
         *("-device", "virtio-net-device,netdev=net"),
         *("-drive", f"if=none,id=data,format=raw,file={_escaped(slot.disk)}"),
         *("-device", "virtio-blk-device,drive=data"),

@@ -1,8 +1,8 @@
 """What a board boots: a Debian kernel and an initramfs with what a phone has as /, made without root.
 
-That is Android's tree with mksh as its shell, toybox as its commands, and the real adbd (android.py). It lies in a
-folder of the initramfs, which the first process makes the root; what that process needs itself (busybox, modules) lies
-outside.
+That is Android's tree with mksh as its shell, toybox as its commands, the real adbd, and an sshd beside it
+(android.py). It lies in a folder of the initramfs, which the first process makes the root; what that process needs
+itself (busybox, modules) lies outside.
 
     python -m device.board.image        build the images of both architectures, with pages of 4 KB
 
@@ -64,14 +64,16 @@ ADBD_PACKAGES = (
     "libzstd1",
     "zlib1g",
 )
-#: The shell and its commands, and of the libraries they need what adbd does not.
-SHELL_PACKAGES = ("libcrypt1", "mksh", "toybox")
+#: An sshd (dropbear), and the packages of the libraries that it needs and adbd does not.
+SSHD_PACKAGES = ("dropbear-bin", "libcrypt1", "libgmp10", "libtomcrypt1", "libtommath1")
+#: The shell and its commands; they need no other libraries.
+SHELL_PACKAGES = ("mksh", "toybox")
 
 #: Which suite each architecture's parts are pinned from. The 32-bit ones are not trixie's because the mirror's
 #: armhf index did not match trixie's signature when they were pinned, so nothing vouched for those packages.
 #: Once `apt-get update` accepts it: write trixie here and in the lock, then `python -m toolchain.debian --update-lock`.
 KERNEL_SUITES = {"armhf": "bookworm", "arm64": "trixie"}
-ADBD_SUITES = {"armhf": "forky", "arm64": "trixie"}
+DAEMON_SUITES = {"armhf": "forky", "arm64": "trixie"}
 SHELL_SUITE = "trixie"
 
 #: Kernel modules for the network and the data disk; those they depend on are added.
@@ -98,8 +100,8 @@ def packages(arch: str, page_bytes: int = _USUAL_PAGE_BYTES) -> list[tuple[str, 
     """The (package, arch, suite) that an image is made of."""
     kernel = KERNELS[arch][page_bytes]
     system = [(package, arch, KERNEL_SUITES[arch]) for package in (kernel, "busybox-static")]
-    android = [(package, arch, ADBD_SUITES[arch]) for package in ADBD_PACKAGES]
-    return system + android + [(package, arch, SHELL_SUITE) for package in SHELL_PACKAGES]
+    daemons = [(package, arch, DAEMON_SUITES[arch]) for package in ADBD_PACKAGES + SSHD_PACKAGES]
+    return system + daemons + [(package, arch, SHELL_SUITE) for package in SHELL_PACKAGES]
 
 
 def image(arch: str, page_bytes: int = _USUAL_PAGE_BYTES, on_step: Callable[[str], None] = lambda _step: None) -> Image:

@@ -19,7 +19,7 @@ from device.adb import server as adb_server
 from device.adb.private import private_server
 from device.adb.server import Attached, Server
 from device.adb.shell import Shell
-from device.board import disk, emulator
+from device.board import disk, emulator, ssh
 from device.board.definitions import BoardDefinition, BoardUnavailable, definition
 from device.board.disk import Slot
 from device.board.image import Image, image
@@ -34,8 +34,8 @@ _ADB_ANSWERS_S = 5.0  # the private adb server, which is at hand
 class Board:
     """A board that is up: an adb device `serial` at the private adb server `adb_server`.
 
-    `log_path` is its console's, `counts_path` where the emulator's counts go (see `CountingDevice`); None when it does
-    not count. Making one boots it, within `limit_s`.
+    `ssh` says how to reach its sshd. `log_path` is its console's, `counts_path` where the emulator's counts go (see
+    `CountingDevice`); None when it does not count. Making one boots it, within `limit_s`.
     """
 
     def __init__(
@@ -102,10 +102,11 @@ class Board:
 
     def _start(self, deadline: Deadline) -> None:
         """Starts the emulator and waits for adb to reach it. When it fails, no emulator stays."""
-        self._emulator, port = emulator.start(self.definition, self._image, self._slot, self._plugin)
-        self.serial = f"{loopback.HOST}:{port}"
+        self._emulator, ports = emulator.start(self.definition, self._image, self._slot, self._plugin)
+        self.serial = f"{loopback.HOST}:{ports.adbd}"
         try:
             self._wait_for_adb(deadline)
+            self.ssh = ssh.note(self._slot, ports.sshd)
         except BaseException:
             lifeline.end(self._emulator)
             raise

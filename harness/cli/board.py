@@ -1,4 +1,4 @@
-"""Boots an emulated board and leaves it up for `adb connect`, until Ctrl-C. Default: the first of --list.
+"""Boots an emulated board and leaves it up for adb and ssh, until Ctrl-C. Default: the first of --list.
 
 Exit codes: 0; 2 there is no board of that name; 3 it does not boot, or has ended by itself.
 """
@@ -54,6 +54,7 @@ def _wait(board: Board) -> None:
         f"{described.title} is up: Linux {board.kernel_version}, {described.abi}; {_CLOCKS[described.clock]}.\n"
         f"    adb connect {board.serial}\n"
         f"    python -m harness.run --device {board.serial}\n"
+        f"    ssh -F {os.path.relpath(board.ssh.config)} {board.ssh.host}\n"
         f"Its console is in {os.path.relpath(board.log_path)}. Ctrl-C switches it off."
     )
     try:

@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner
 from programs import PATIENCE_S
 
-from device.board import android, definitions, disk, emulator, lifecycle
+from device.board import android, definitions, disk, emulator, lifecycle, ssh
 from device.board import image as board_image
 from harness.cli.board import main
 from toolchain import debian, seal
@@ -185,7 +185,7 @@ def test_the_shell_sees_what_a_phones_sees_and_nothing_else(phone: lifecycle.Boa
         assert shell(phone, f"test -e {gone} || echo none") == "none"
     programs = set(shell(phone, "cd /system/bin; ls -A").split())
     assert programs == {"adbd", "getprop", "linker", "sh", "toybox", *android.COMMANDS}
-    assert shell(phone, "ls -A /system/xbin") == "su"
+    assert shell(phone, "ls -A /system/xbin").split() == ["dropbear", "dropbearkey", "su"]
     assert "busybox" not in shell(phone, "cat /system/bin/toybox | strings")
     # All that it is told there is works.
     told = set(shell(phone, "toybox").split())
@@ -229,6 +229,28 @@ def test_the_clock_counts_instructions(phone: lifecycle.Board) -> None:
 def test_a_board_listens_on_loopback_only(phone: lifecycle.Board) -> None:
     assert listening(int(phone.serial.rpartition(":")[2])) == LOOPBACK
     assert listening(phone.adb_server.port) == LOOPBACK
+
+
+@pytest.mark.board
+def test_a_boards_sshd_lets_in_the_key_of_this_checkout_and_nobody_else(phone: lifecycle.Board, tmp_path: Path) -> None:
+    def over_ssh(*options: str, command: str = "id -un; pwd") -> subprocess.CompletedProcess[str]:
+        host = phone.ssh.host
+        argv = ["ssh", "-F", str(phone.ssh.config), "-o", "BatchMode=yes", "-n", *options, host, command]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+
+    port = int(re.findall(r"Port (\d+)", phone.ssh.config.read_text())[0])
+    assert listening(port) == LOOPBACK
+    assert (ssh.client_key().private.stat().st_mode & 0o777) == 0o600
+    assert over_ssh().stdout.split() == ["shell", "/"]
+    assert over_ssh("-l", "root").stdout.split() == ["root", "/"]
+    for command in ("id", "ls -A / /system/*", "echo $PATH; ulimit -r", "cat /proc/mounts"):
+        assert over_ssh(command=command).stdout.strip() == shell(phone, command)
+    stranger, config = tmp_path / "key", tmp_path / "config"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(stranger)], check=True)
+    config.write_text(phone.ssh.config.read_text().replace(str(ssh.client_key().private), str(stranger)))
+    assert "Permission denied (publickey)" in over_ssh("-F", str(config)).stderr
+    config.write_text(phone.ssh.config.read_text().replace(".known_hosts", ".unknown"))
+    assert "Host key verification failed" in over_ssh("-F", str(config)).stderr
 
 
 @pytest.mark.board
