@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from device.errors import DeviceError
-from device.records import Core, DeviceInfo
+from device.records import DeviceInfo
 
 WORDS = ("little", "mid", "big", "all")
 
@@ -26,8 +26,8 @@ IN_ORDER_PARTS = frozenset(
     f"Cortex-{name}" for name in ("A5", "A7", "A8", "A32", "A34", "A35", "A53", "A55", "A510", "A520")
 )
 
-#: What makes a core's kind: part and highest clock (kHz), None where unknown.
-_Kind = tuple[str | None, int | None]
+#: What makes a core's kind: part, highest clock (kHz), and, where no clock is told, its capacity; None where unknown.
+_Kind = tuple[str | None, int | None, int | None]
 
 
 class NoSuchCpu(DeviceError):
@@ -38,7 +38,7 @@ class NoSuchCpu(DeviceError):
 
 @dataclass(frozen=True)
 class Cluster:
-    """Cores of one part and one highest clock.
+    """Cores of one part and one speed.
 
     `name` is little, mid or big; None: all cores are alike, or the device does not tell which are faster.
     """
@@ -60,17 +60,24 @@ def clusters(info: DeviceInfo) -> tuple[Cluster, ...]:
     one.
     """
     groups: dict[_Kind, list[int]] = {}
-    for core in sorted(info.cores, key=lambda core: (core.part is None) + (core.max_khz is None)):
-        fitting = [kind for kind in groups if _fits(core, kind)]
-        groups.setdefault(fitting[0] if len(fitting) == 1 else (core.part, core.max_khz), []).append(core.index)
-    ordered = sorted(groups, key=lambda kind: (not _in_order(kind), kind[1] or 0, min(groups[kind])))
+    by_clock = any(core.max_khz for core in info.cores)
+    kinds = {core.index: (core.part, core.max_khz, None if by_clock else core.capacity) for core in info.cores}
+    for index in sorted(kinds, key=lambda index: kinds[index].count(None)):
+        fitting = [kind for kind in groups if _fits(kinds[index], kind)]
+        groups.setdefault(fitting[0] if len(fitting) == 1 else kinds[index], []).append(index)
+    ordered = sorted(groups, key=lambda kind: (not _in_order(kind), _speed(kind) or 0, min(groups[kind])))
     names = _names(ordered)
-    return tuple(Cluster(name, tuple(sorted(groups[kind])), *kind) for name, kind in zip(names, ordered, strict=True))
+    return tuple(
+        Cluster(name, tuple(sorted(groups[kind])), kind[0], kind[1]) for name, kind in zip(names, ordered, strict=True)
+    )
 
 
-def _fits(core: Core, kind: _Kind) -> bool:
-    facts = zip((core.part, core.max_khz), kind, strict=True)
-    return all(here is None or there is None or here == there for here, there in facts)
+def _fits(one: _Kind, kind: _Kind) -> bool:
+    return all(here is None or there is None or here == there for here, there in zip(one, kind, strict=True))
+
+
+def _speed(kind: _Kind) -> int | None:
+    return kind[1] or kind[2]
 
 
 def _in_order(kind: _Kind) -> bool:
@@ -79,7 +86,7 @@ def _in_order(kind: _Kind) -> bool:
 
 def _names(ordered: list[_Kind]) -> list[str | None]:
     are_known = all(
-        len(alike) < 2 or all(khz is not None for _, khz in alike)  # noqa: PLR2004
+        len(alike) < 2 or all(_speed(kind) is not None for kind in alike)  # noqa: PLR2004
         for alike in ([kind for kind in ordered if _in_order(kind) is which] for which in (True, False))
     )
     if len(ordered) < 2 or not are_known:  # noqa: PLR2004

@@ -48,7 +48,8 @@ say page; grep -m 1 '^KernelPageSize:' /proc/self/smaps 2>/dev/null
 say os; grep '^PRETTY_NAME=' /etc/os-release 2>/dev/null
 say tree; cat /proc/device-tree/model 2>/dev/null
 echo; say cpus; cd /sys/devices/system/cpu && grep . present cpu[0-9]*/cpufreq/cpuinfo_max_freq \
-    cpu[0-9]*/regs/identification/midr_el1 cpufreq/policy*/related_cpus cpufreq/policy*/cpuinfo_max_freq 2>/dev/null
+    cpu[0-9]*/regs/identification/midr_el1 cpufreq/policy*/related_cpus cpufreq/policy*/cpuinfo_max_freq \
+    cpu[0-9]*/cpu_capacity 2>/dev/null
 say end
 """.replace("EMULATORS_PROPERTIES", " ".join(emulators.PROPERTIES))
 )
@@ -287,8 +288,11 @@ def _cores(sections: dict[str, str]) -> tuple[Core, ...]:
     for policy, khz in re.findall(r"^cpufreq/policy(\d+)/cpuinfo_max_freq:(\d+)$", answer, re.MULTILINE):
         for index in policies.get(policy, "").split():
             max_khz.setdefault(int(index), khz)
+    capacity = _per_cpu("cpu_capacity", answer)
     present = sorted({*_cpus("present", answer), *parts})
-    return tuple(Core(index, parts.get(index), _number(max_khz.get(index))) for index in present)
+    return tuple(
+        Core(index, parts.get(index), _number(max_khz.get(index)), _number(capacity.get(index))) for index in present
+    )
 
 
 def _parts(cpuinfo: str) -> dict[int, str | None]:
