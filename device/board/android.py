@@ -23,8 +23,8 @@ _INIT, _GETPROP = _HERE / "services.sh", _HERE / "getprop.sh"
 _SHELL_OF_ADBD, _SU = _HERE / "shell_of_adbd.cpp", _HERE / "su.cpp"
 SOURCES = (Path(__file__), _INIT, _GETPROP, _SHELL_OF_ADBD, _SU)
 
-#: What Android links to toybox, of what Debian's has as well (AOSP, external/toybox, Android.bp). Not what it lacks: a
-#: board has no more than a phone.
+#: What Android links to toybox, of what Debian's has as well (AOSP, external/toybox, Android.bp), and reboot, which is a
+#: program of its own there. No more: what works on a board is to work on a phone.
 _TOYBOX = """
 base64 basename blockdev cal cat chattr chgrp chmod chown chroot chrt cksum clear cmp comm cp cpio cut date devmem df
 dirname dmesg dos2unix du echo egrep env expand fallocate false fgrep file find flock fmt free getconf grep groups
