@@ -19,7 +19,7 @@ from pathlib import Path
 from device.errors import BundleError
 from device.records import Bundle
 from toolchain import compile as compiling
-from toolchain import simd
+from toolchain import elf, simd
 from toolchain.compile import TOOLCHAINS, Toolchain
 from toolchain.errors import ToolchainError
 from toolchain.files import FileIdentity, describe
@@ -87,6 +87,21 @@ def command(bundle: Bundle, folder: str = ".") -> list[str]:
     """How the bundle's runner is started when its files lie in `folder`; the runner's own options follow."""
     loader = TOOLCHAINS[bundle.abi].loader
     return [f"{folder}/{loader}", "--library-path", folder, f"{folder}/{bundle.runner}"]
+
+
+def require_page_size(bundle: Bundle, page_bytes: int | None) -> None:
+    """Raises BundleError for a bundle that cannot start on a kernel with pages of this size (None: nobody knows)."""
+    if page_bytes is None:
+        return
+    made_for = [(elf.largest_page_bytes(file.path) or page_bytes, file.name) for file in bundle.files]
+    too_small = sorted((largest_bytes, name) for largest_bytes, name in made_for if largest_bytes < page_bytes)
+    if too_small:
+        largest_bytes, name = too_small[0]
+        others = f" and {len(too_small) - 1} other files are" if len(too_small) > 1 else " is"
+        raise BundleError(
+            f"the runner with {bundle.runtime} for {bundle.abi} cannot start on a device with pages of "
+            f"{page_bytes >> 10} KB: its {name}{others} made for pages of at most {largest_bytes >> 10} KB"
+        )
 
 
 def _recipe(chain: Toolchain, wanted: Build) -> str:

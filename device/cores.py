@@ -14,15 +14,15 @@ from dataclasses import dataclass
 
 from device import parts
 from device.errors import DeviceError
-from device.records import Core, DeviceInfo
+from device.records import DeviceInfo
 
 WORDS = ("little", "mid", "big", "all")
 
 #: The runner takes and tells a mask of 64 bits (PROTOCOL.md).
 MAX_CPU = 63
 
-#: What makes a core's kind: part and highest clock (kHz), None where unknown.
-_Kind = tuple[str | None, int | None]
+#: What makes a core's kind: part, highest clock (kHz), and, where no clock is told, its capacity; None where unknown.
+_Kind = tuple[str | None, int | None, int | None]
 
 
 class NoSuchCpu(DeviceError):
@@ -33,7 +33,7 @@ class NoSuchCpu(DeviceError):
 
 @dataclass(frozen=True)
 class Cluster:
-    """Cores of one part and one highest clock.
+    """Cores of one part and one speed.
 
     `name` is little, mid or big; None: all cores are alike, or the device does not tell which are faster.
     """
@@ -55,20 +55,27 @@ def clusters(info: DeviceInfo) -> tuple[Cluster, ...]:
     one; one of which nothing is known is not: the big cores of a phone at rest are switched off, and tell nothing.
     """
     groups: dict[_Kind, list[int]] = {}
-    for core in sorted(info.cores, key=lambda core: (core.part is None) + (core.max_khz is None)):
-        nothing_known = core.part is None and core.max_khz is None
-        fitting = [] if nothing_known else [kind for kind in groups if _fits(core, kind)]
-        groups.setdefault(fitting[0] if len(fitting) == 1 else (core.part, core.max_khz), []).append(core.index)
-    ordered = sorted(groups, key=lambda kind: (not _in_order(kind), kind[1] or 0, min(groups[kind])))
+    by_clock = any(core.max_khz for core in info.cores)
+    kinds = {core.index: (core.part, core.max_khz, None if by_clock else core.capacity) for core in info.cores}
+    for index in sorted(kinds, key=lambda index: kinds[index].count(None)):
+        kind = kinds[index]
+        fitting = [other for other in groups if any(kind) and _fits(kind, other)]
+        groups.setdefault(fitting[0] if len(fitting) == 1 else kind, []).append(index)
+    ordered = sorted(groups, key=lambda kind: (not _in_order(kind), _speed(kind) or 0, min(groups[kind])))
     names = _names(ordered)
     if names[:1] == [None]:
         ordered.sort(key=lambda kind: min(groups[kind]))
-    return tuple(Cluster(name, tuple(sorted(groups[kind])), *kind) for name, kind in zip(names, ordered, strict=True))
+    return tuple(
+        Cluster(name, tuple(sorted(groups[kind])), kind[0], kind[1]) for name, kind in zip(names, ordered, strict=True)
+    )
 
 
-def _fits(core: Core, kind: _Kind) -> bool:
-    facts = zip((core.part, core.max_khz), kind, strict=True)
-    return all(here is None or there is None or here == there for here, there in facts)
+def _fits(one: _Kind, kind: _Kind) -> bool:
+    return all(here is None or there is None or here == there for here, there in zip(one, kind, strict=True))
+
+
+def _speed(kind: _Kind) -> int | None:
+    return kind[1] or kind[2]
 
 
 def _in_order(kind: _Kind) -> bool:
@@ -82,13 +89,13 @@ def _names(ordered: list[_Kind]) -> list[str | None]:
 
 
 def _order_is_known(kinds: list[_Kind]) -> bool:
-    """Kinds that issue in order, and those that do not, are ordered by their clocks among themselves. One that may be
-    either must be clocked higher than all that issue in order."""
+    """Kinds that issue in order, and those that do not, are ordered by clock (or capacity) among themselves. One
+    that may be either must be faster than all that issue in order."""
     strange = [kind for kind in kinds if not parts.is_known(kind[0])]
-    apart = [[kind for kind in kinds if _in_order(kind) is which] for which in (True, False)]
-    most_khz = max((khz or 0 for _, khz in apart[0]), default=0)
-    clocks_known = all(len(alike) < 2 or all(khz is not None for _, khz in alike) for alike in apart)  # noqa: PLR2004
-    return clocks_known and all(khz is not None and khz > most_khz for _, khz in strange)
+    apart = [[_speed(kind) for kind in kinds if _in_order(kind) is which] for which in (True, False)]
+    most = max((speed or 0 for speed in apart[0]), default=0)
+    speeds_known = all(len(alike) < 2 or None not in alike for alike in apart)  # noqa: PLR2004
+    return speeds_known and all((_speed(kind) or 0) > most for kind in strange)
 
 
 def cluster_of(cpu: int, among: tuple[Cluster, ...]) -> Cluster | None:

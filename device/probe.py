@@ -51,10 +51,11 @@ if [ -z "$(getprop ro.tenpass.clock 2>/dev/null)" ]; then
   say virtual; cat /sys/devices/system/clocksource/clocksource0/available_clocksource \
     /sys/class/ptp/ptp*/clock_name 2>/dev/null
 fi
+say page; grep -m 1 '^KernelPageSize:' /proc/self/smaps 2>/dev/null
 say os; grep '^PRETTY_NAME=' /etc/os-release 2>/dev/null
-say tree; tr '\000' ' ' < /proc/device-tree/model 2>/dev/null
+say tree; cat /proc/device-tree/model 2>/dev/null
 echo; say cpus; cd /sys/devices/system/cpu && grep . present cpu[0-9]*/cpufreq/cpuinfo_max_freq \
-    cpu[0-9]*/cpufreq/related_cpus cpu[0-9]*/regs/identification/midr_el1 \
+    cpu[0-9]*/cpufreq/related_cpus cpu[0-9]*/regs/identification/midr_el1 cpu[0-9]*/cpu_capacity \
     cpufreq/policy*/related_cpus cpufreq/policy*/cpuinfo_max_freq 2>/dev/null
 say end
 """.replace("EMULATORS_PROPERTIES", " ".join((*_CHIP_PROPERTIES, *emulators.PROPERTIES)))
@@ -169,6 +170,7 @@ def info(answer: str, *, serial: str, kind: Kind) -> DeviceInfo:
         ram_bytes=_meminfo(sections.get("meminfo", ""), "MemTotal"),
         os=f"{system}, {kernel}" if system else kernel,
         machine=machine,
+        page_bytes=_page_bytes(_text(sections, "page")),
     )
 
 
@@ -244,7 +246,7 @@ def _sections(answer: str, serial: str) -> dict[str, str]:
 
 
 def _text(sections: dict[str, str], name: str) -> str | None:
-    return sections.get(name, "").strip() or None
+    return sections.get(name, "").strip(" \t\r\n\0") or None  # a device tree's texts end in a NUL
 
 
 def _number(text: str | None) -> int | None:
@@ -297,7 +299,10 @@ def _cores(sections: dict[str, str]) -> tuple[Core, ...]:
         if re.fullmatch("0x[0-9a-f]{8,16}", text) and found.get(index) is None:
             midr = int(text, 16)  # MIDR_EL1: implementer in bits 31 to 24, part number in bits 15 to 4
             found[index] = parts.name_of(midr >> 24 & 0xFF, midr >> 4 & 0xFFF)
-    return tuple(Core(index, found.get(index), _number(max_khz.get(index))) for index in present)
+    capacity = _per_cpu("cpu_capacity", answer)
+    return tuple(
+        Core(index, found.get(index), _number(max_khz.get(index)), _number(capacity.get(index))) for index in present
+    )
 
 
 def _parts(cpuinfo: str) -> tuple[dict[int, str | None], str | None]:
@@ -325,6 +330,12 @@ def _parts(cpuinfo: str) -> tuple[dict[int, str | None], str | None]:
 
 def _meminfo(answer: str, key: str) -> int | None:
     found = re.search(rf"^(?:/proc/meminfo:)?{key}:\s*(\d+) kB", answer, re.MULTILINE)
+    return int(found.group(1)) * 1024 if found else None
+
+
+def _page_bytes(line: str | None) -> int | None:
+    """From a line of /proc/self/smaps, which every kernel has: Android 7 has no getconf."""
+    found = re.fullmatch(r"KernelPageSize:\s+(4|16|64) kB", line or "")
     return int(found.group(1)) * 1024 if found else None
 
 

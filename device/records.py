@@ -24,11 +24,18 @@ _RAM_DIFFERS = 0.01  # a choice: less than any two sizes of memory that are sold
 
 @dataclass(frozen=True)
 class Core:
-    """One CPU core: its part ("Cortex-A7"), and its highest clock."""
+    """One CPU core: its part ("Cortex-A7"), its highest clock, and what the kernel takes it to be worth beside the
+    fastest, which is 1024 (cpu_capacity)."""
 
     index: int
     part: str | None
     max_khz: int | None
+    capacity: int | None = None
+
+    def may_be(self, other: Core) -> bool:
+        """Whether nothing that both tell differs: a core that is switched off tells less."""
+        facts = zip((self.part, self.max_khz, self.capacity), (other.part, other.max_khz, other.capacity), strict=True)
+        return self.index == other.index and all(None in pair or pair[0] == pair[1] for pair in facts)
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,8 @@ class DeviceInfo:
     """What a device is: facts that do not change during a run.
 
     `machine` is the kernel's (`uname -m`), which a 32-bit system on a 64-bit core contradicts. `cache_model` says which
-    caches an emulator simulates for its counts, None where nothing is simulated.
+    caches an emulator simulates for its counts, None where nothing is simulated. `page_bytes` are the kernel's pages:
+    4096, as a rule, and 16384 on some new phones, where what is aligned for less does not start.
     """
 
     serial: str
@@ -50,12 +58,15 @@ class DeviceInfo:
     os: str
     machine: str = "?"
     cache_model: str | None = None
+    page_bytes: int | None = None
 
     def is_same_as(self, other: DeviceInfo) -> bool:
-        """Whether both tell of one device. What a kernel leaves of the memory differs a little from boot to boot."""
+        """Whether both tell of one device. What a kernel leaves of the memory differs a little from boot to boot, and a
+        core may be switched off now and then."""
         mine, others = self.ram_bytes, other.ram_bytes
         alike = mine == others or (mine and others and abs(mine - others) < mine * _RAM_DIFFERS)
-        return bool(alike) and replace(self, ram_bytes=others) == other
+        same_cores = len(self.cores) == len(other.cores) and all(map(Core.may_be, self.cores, other.cores))
+        return bool(alike) and same_cores and replace(self, ram_bytes=others, cores=other.cores) == other
 
 
 @dataclass(frozen=True)

@@ -252,5 +252,5 @@ def _make_stub(chain: Toolchain, path: Path, objects: list[str], versions: list[
         source.write_text("".join(f"char {name}[{_STUB_OBJECT_BYTES}];\n" for name in objects))
         script.write_text("".join(f"{version} {{}};\n" for version in versions))
         command = [f"{chain.triplet}-g++", "-x", "c", "-shared", "-nostdlib", "-fPIC", "-s", f"-Wl,-soname,{path.name}"]
-        command += [f"-Wl,--version-script,{script}"] if versions else []
+        command += [*compiling.PAGE_FLAGS, *([f"-Wl,--version-script,{script}"] if versions else [])]
         compiling.output([*command, str(source), "-o", str(path)])

@@ -32,6 +32,9 @@ HEADERS = ("libcli11-dev", "nlohmann-json3-dev", "doctest-dev", "libonnxruntime-
 _HEADERS_ARCH = "amd64"
 _TIMEOUT_S = 900
 
+#: So that what is linked starts on kernels with pages of 4, 16 and 64 KB alike.
+PAGE_FLAGS = ("-Wl,-z,max-page-size=65536",)
+
 
 @dataclass(frozen=True)
 class Toolchain:

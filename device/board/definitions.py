@@ -27,7 +27,8 @@ class UnknownBoard(BoardUnavailable):
 class BoardDefinition:
     """A board as `boards.toml` describes it. `architecture` is Debian's name, `abi` Android's.
 
-    `caches` are those that are simulated when it counts; None where it cannot count.
+    `caches` are those that are simulated when it counts; None where it cannot count. `page_bytes` are its kernel's.
+    `capacities` say how fast each core is for its kernel, the fastest 1024; None: all are alike.
     """
 
     name: str
@@ -40,6 +41,8 @@ class BoardDefinition:
     clock: Clock
     description: str
     caches: Caches | None = None
+    page_bytes: int = 4096
+    capacities: tuple[int, ...] | None = None
 
 
 def definitions() -> dict[str, BoardDefinition]:
@@ -48,9 +51,20 @@ def definitions() -> dict[str, BoardDefinition]:
     return {name: _definition(name, **fields) for name, fields in described.items()}
 
 
-def _definition(name: str, *, caches: dict[str, dict[str, Any]] | None = None, **fields: Any) -> BoardDefinition:
+def _definition(
+    name: str,
+    *,
+    caches: dict[str, dict[str, Any]] | None = None,
+    capacities: list[int] | None = None,
+    **fields: Any,
+) -> BoardDefinition:
     levels = {level: Cache(**geometry) for level, geometry in (caches or {}).items()}
-    return BoardDefinition(name=name, caches=Caches(**levels) if levels else None, **fields)
+    return BoardDefinition(
+        name=name,
+        caches=Caches(**levels) if levels else None,
+        capacities=tuple(capacities) if capacities else None,
+        **fields,
+    )
 
 
 def definition(name: str) -> BoardDefinition:

@@ -46,7 +46,18 @@ def described(name: str) -> DeviceInfo:
     """What is known of this board before it boots. Raises DeviceUnavailable for a board that there is not."""
     board = definition(name.partition("@")[0].removeprefix(PREFIX))
     cores = tuple(Core(index, None, None) for index in range(board.cores))
-    return DeviceInfo(name, "board", board.clock, board.title, None, board.abi, cores, board.ram_bytes, "Linux")
+    return DeviceInfo(
+        serial=name,
+        kind="board",
+        clock=board.clock,
+        model=board.title,
+        soc=None,
+        abi=board.abi,
+        cores=cores,
+        ram_bytes=board.ram_bytes,
+        os="Linux",
+        page_bytes=board.page_bytes,
+    )
 
 
 def listed_boards() -> Iterator[tuple[str, str]]:

@@ -31,6 +31,7 @@ class Slot:
     disk: Path
     log_path: Path
     counts_path: Path
+    tree_path: Path
     lock: int
     closed: bool = False
 
@@ -49,7 +50,8 @@ class Slot:
                 os.close(lock)
                 continue
             console, counts = logs / f"{slot_name}.log", logs / f"{slot_name}.counts.jsonl"
-            slot = cls(number, folder / f"{slot_name}.img", console, counts, lock)
+            tree = folder / f"{slot_name}.dtb"
+            slot = cls(number, folder / f"{slot_name}.img", console, counts, tree, lock)
             try:
                 prepare(slot.disk)
             except BaseException:

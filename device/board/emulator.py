@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from device import lifeline, loopback
+from device.board import device_tree, ssh
 from device.board import image as board_image
-from device.board import ssh
 from device.board.chips import Chip
 from device.board.definitions import BoardDefinition, BoardUnavailable, definitions
 from device.board.disk import Slot
@@ -19,6 +19,7 @@ from toolchain import emulator as emulators
 from toolchain.errors import ToolchainError
 
 _ADBD_PORT, _SSHD_PORT = 5555, 22  # in the guest
+_TREE_S = 60.0  # for what takes a tenth of a second
 _PORT_TAKEN = b"Could not set up host forwarding rule"
 
 #: Debian's architecture -> emulator and machine. Without highmem=off a 32-bit kernel does not find its PCI window.
@@ -58,10 +59,11 @@ def start(
     """Start the emulator on free ports; others when somebody was faster to take one."""
     key = ssh.client_key().public
     slot.counts_path.unlink(missing_ok=True)  # it is made when the first run starts
+    tree = _device_tree(described, slot)
     for _attempt in range(5):
         ports = Ports(loopback.free_port(), loopback.free_port())
         slot.log_path.write_bytes(b"")
-        command = _command(described, image, slot, ports, key) + _counting(described, slot, plugin, chip)
+        command = _command(described, image, slot, ports, key) + _counting(described, slot, plugin, chip) + tree
         process = lifeline.spawn(command, log=slot.log_path, keep_open=(slot.lock,))
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=0.2)  # a taken port shows at once
@@ -71,7 +73,6 @@ def start(
 
 
 def _command(described: BoardDefinition, image: board_image.Image, slot: Slot, ports: Ports, key: str) -> list[str]:
-    emulator, machine = MACHINES[described.architecture]
     deterministic = ["-icount", "shift=0,sleep=on,align=off"] if described.clock == "instructions" else []
     # norandmaps: a program has the same addresses in each run, and so the same alignments and cache sets.
     kernel = (
@@ -81,16 +82,47 @@ def _command(described: BoardDefinition, image: board_image.Image, slot: Slot, p
     forwarded = zip(ports, (_ADBD_PORT, _SSHD_PORT), strict=True)
     forwards = "".join(f",hostfwd=tcp:{loopback.HOST}:{port}-:{guest}" for port, guest in forwarded)
     return [
-        *(program_path(emulator, "qemu-system-arm"), "-M", machine, "-cpu", described.cpu),
-        *("-smp", str(described.cores), "-m", f"{described.ram_bytes >> 20}M", *deterministic),
+        *_machine(described),
+        *deterministic,
         *("-kernel", str(image.kernel), "-initrd", str(image.initramfs), "-append", kernel),
         *("-netdev", f"user,id=net,restrict=on,ipv6=off{forwards}"),
         *("-device", "virtio-net-device,netdev=net"),
         *("-drive", f"if=none,id=data,format=raw,file={_escaped(slot.disk)}"),
         *("-device", "virtio-blk-device,drive=data"),
-        *("-nodefaults", "-no-user-config", "-display", "none", "-monitor", "none", "-no-reboot"),
-        *("-serial", "stdio"),
+        *("-no-user-config", "-monitor", "none", "-no-reboot", "-serial", "stdio"),
     ]
+
+
+def _machine(described: BoardDefinition, more: str = "") -> list[str]:
+    """The emulator with this board's machine, to whose properties `more` is added."""
+    emulator, machine = MACHINES[described.architecture]
+    clusters = len(set(described.capacities or (None,)))
+    topology = f",sockets=1,clusters={clusters},cores={described.cores // clusters},threads=1" if clusters > 1 else ""
+    return [
+        *(program_path(emulator, "qemu-system-arm"), "-M", machine + more, "-cpu", described.cpu),
+        *("-smp", f"{described.cores}{topology}", "-m", f"{described.ram_bytes >> 20}M"),
+        *("-nodefaults", "-display", "none"),
+    ]
+
+
+def _device_tree(described: BoardDefinition, slot: Slot) -> list[str]:
+    """The emulator's options for a device tree with the cores' capacities; none where all are alike.
+
+    Raises BoardUnavailable when the emulator does not say which tree its machine has.
+    """
+    if described.capacities is None:
+        return []
+    slot.tree_path.unlink(missing_ok=True)
+    command = _machine(described, f",dumpdtb={_escaped(slot.tree_path)}")
+    try:
+        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=_TREE_S)
+        tree = device_tree.with_capacities(slot.tree_path.read_bytes(), described.capacities)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise BoardUnavailable(
+            f"the board {described.name}: {command[0]} does not tell its device tree: {error}"
+        ) from None
+    slot.tree_path.write_bytes(tree)
+    return ["-dtb", str(slot.tree_path)]
 
 
 def _counting(described: BoardDefinition, slot: Slot, plugin: Path | None, chip: Chip | None) -> list[str]:

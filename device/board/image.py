@@ -1,9 +1,13 @@
-"""What a board boots: a Debian kernel and an initramfs with busybox, the real adbd and an sshd, made without root.
+"""What a board boots: a Debian kernel and an initramfs with what a phone has as /, made without root.
 
-    python -m device.board.image        build the images of both architectures
+That is Android's tree with mksh as its shell, toybox as its commands, the real adbd, and an sshd beside it
+(android.py). It lies in a folder of the initramfs, which the first process makes the root; what that process needs
+itself (busybox, modules) lies outside.
 
-An image lies in build/boards/<arch>/<recipe>/; the recipe is a hash over all that goes in (pinned packages,
-the scripts, this file), so that an image that is there, with the files that were put there, is up to date.
+    python -m device.board.image        build the images of both architectures, with pages of 4 KB
+
+An image lies in build/boards/<arch>-<size of pages>/<recipe>/; the recipe is a hash over all that goes in (pinned
+packages, the scripts, this file), so that an image that is there, with the files that were put there, is up to date.
 """
 
 from __future__ import annotations
@@ -22,21 +26,24 @@ from pathlib import Path
 
 import click
 
+from device.board import android
 from device.errors import DeviceUnavailable
 from toolchain import compile as compiling
 from toolchain import debian, seal
+from toolchain.compile import Toolchain
 from toolchain.errors import ToolchainError
 from toolchain.paths import BOARDS
 
 FOLDER = BOARDS
-_HERE = Path(__file__).parent
-_INIT = _HERE / "init.sh"
-_GETPROP = _HERE / "getprop.sh"
+_INIT = Path(__file__).with_name("init.sh")
 
-#: What a board needs of each architecture besides adbd's libraries.
-KERNELS = {"armhf": "linux-image-armmp-lpae", "arm64": "linux-image-arm64"}
+#: The kernels of each architecture by the size of their pages.
+KERNELS = {
+    "armhf": {4096: "linux-image-armmp-lpae"},
+    "arm64": {4096: "linux-image-arm64", 16384: "linux-image-arm64-16k"},
+}
+_USUAL_PAGE_BYTES = 4096
 ABIS = {"armhf": "armeabi-v7a", "arm64": "arm64-v8a"}
-_TRIPLETS = {"armhf": "arm-linux-gnueabihf", "arm64": "aarch64-linux-gnu"}
 
 #: adbd, and the packages of the libraries it needs (its NEEDED entries, followed to the end).
 ADBD_PACKAGES = (
@@ -57,18 +64,17 @@ ADBD_PACKAGES = (
     "libzstd1",
     "zlib1g",
 )
-
 #: An sshd (dropbear), and the packages of the libraries that it needs and adbd does not.
 SSHD_PACKAGES = ("dropbear-bin", "libcrypt1", "libgmp10", "libtomcrypt1", "libtommath1")
-
-#: The programs that are taken from these packages.
-_PROGRAMS = ("usr/lib/android-sdk/platform-tools/adbd", "usr/sbin/dropbear", "usr/bin/dropbearkey")
+#: The shell and its commands; they need no other libraries.
+SHELL_PACKAGES = ("mksh", "toybox")
 
 #: Which suite each architecture's parts are pinned from. The 32-bit ones are not trixie's because the mirror's
 #: armhf index did not match trixie's signature when they were pinned, so nothing vouched for those packages.
 #: Once `apt-get update` accepts it: write trixie here and in the lock, then `python -m toolchain.debian --update-lock`.
 KERNEL_SUITES = {"armhf": "bookworm", "arm64": "trixie"}
 DAEMON_SUITES = {"armhf": "forky", "arm64": "trixie"}
+SHELL_SUITE = "trixie"
 
 #: Kernel modules for the network and the data disk; those they depend on are added.
 MODULES = ("virtio_mmio", "virtio_net", "virtio_blk", "ext4")
@@ -90,39 +96,46 @@ class Image:
     kernel_version: str
 
 
-def packages(arch: str) -> list[tuple[str, str, str]]:
+def packages(arch: str, page_bytes: int = _USUAL_PAGE_BYTES) -> list[tuple[str, str, str]]:
     """The (package, arch, suite) that an image is made of."""
-    system = [(package, arch, KERNEL_SUITES[arch]) for package in (KERNELS[arch], "busybox-static")]
-    return system + [(package, arch, DAEMON_SUITES[arch]) for package in ADBD_PACKAGES + SSHD_PACKAGES]
+    kernel = KERNELS[arch][page_bytes]
+    system = [(package, arch, KERNEL_SUITES[arch]) for package in (kernel, "busybox-static")]
+    daemons = [(package, arch, DAEMON_SUITES[arch]) for package in ADBD_PACKAGES + SSHD_PACKAGES]
+    return system + daemons + [(package, arch, SHELL_SUITE) for package in SHELL_PACKAGES]
 
 
-def image(arch: str, on_step: Callable[[str], None] | None = None) -> Image:
+def image(arch: str, page_bytes: int = _USUAL_PAGE_BYTES, on_step: Callable[[str], None] = lambda _step: None) -> Image:
     """The image for "armhf" or "arm64"; built first where need be. Raises DeviceUnavailable."""
     try:
-        folder = FOLDER / arch / _recipe(arch)
+        folder = _folder(arch, page_bytes)
         if not seal.intact(folder):
-            with compiling.locked(FOLDER / f"{arch}.lock"):
-                folder = _built(arch, on_step or (lambda _step: None))
+            with compiling.locked(folder.parent.with_suffix(".lock")):
+                folder = _built(arch, page_bytes, on_step)
     except ToolchainError as error:
         raise ImageError(str(error)) from error
     version = (folder / "kernel-version").read_text().strip()
     return Image(arch, folder / "vmlinuz", folder / "initramfs", version)
 
 
-def _recipe(arch: str) -> str:
+def _folder(arch: str, page_bytes: int) -> Path:
     digest = hashlib.sha256()
-    for file in (Path(__file__), _INIT, _GETPROP):
+    for file in (Path(__file__), _INIT, *android.SOURCES):
         digest.update(file.read_bytes())
-    for package in packages(arch):
+    digest.update(compiling.compiler_version(_toolchain(arch)).encode())
+    for package in packages(arch, page_bytes):
         digest.update(debian.pin_in_force(*package).sha256.encode())
-    return digest.hexdigest()[:16]
+    return FOLDER / f"{arch}-{page_bytes >> 10}k" / digest.hexdigest()[:16]
 
 
-def _built(arch: str, on_step: Callable[[str], None]) -> Path:
+def _toolchain(arch: str) -> Toolchain:
+    return compiling.toolchain(ABIS[arch])
+
+
+def _built(arch: str, page_bytes: int, on_step: Callable[[str], None]) -> Path:
     """The folder of an image that is as it was made; only one process may be here."""
     on_step(f"fetching the parts of the {arch} board")
-    kernel, busybox, *daemons = debian.ensure(packages(arch))
-    folder = FOLDER / arch / _recipe(arch)  # known only now: the mirror may have had a replacement only
+    kernel, busybox, *userland = debian.ensure(packages(arch, page_bytes))
+    folder = _folder(arch, page_bytes)  # known only now: the mirror may have had a replacement only
     if seal.intact(folder):  # another process made it meanwhile
         return folder
     on_step(f"building the {arch} board's image")
@@ -133,7 +146,7 @@ def _built(arch: str, on_step: Callable[[str], None]) -> Path:
         vmlinuz = next((kernel / "boot").glob("vmlinuz-*"))
         shutil.copyfile(vmlinuz, content / "vmlinuz")
         (content / "kernel-version").write_text(vmlinuz.name.removeprefix("vmlinuz-") + "\n")
-        (content / "initramfs").write_bytes(_initramfs(arch, kernel, busybox, daemons))
+        (content / "initramfs").write_bytes(_initramfs(arch, kernel, busybox, userland))
         seal.seal(content)
         if folder.exists():
             folder.rename(Path(scratch, "old"))
@@ -157,55 +170,27 @@ class _Entry:
     device: tuple[int, int] = (0, 0)
 
 
-def _initramfs(arch: str, kernel: Path, busybox: Path, daemons: list[Path]) -> bytes:
+def _initramfs(arch: str, kernel: Path, busybox: Path, userland: list[Path]) -> bytes:
     """The archive's bytes: the same for the same parts. Not compressed: unpacking costs emulated seconds."""
     modules = dict(_modules(kernel))
+    phone = android.tree(_toolchain(arch), userland)
     files = {
         "init": _INIT.read_bytes(),
-        "usr/bin/busybox": next(path for path in busybox.glob("**/bin/busybox")).read_bytes(),
-        "usr/bin/getprop": _GETPROP.read_bytes(),
-        "etc/abi": f"{ABIS[arch]}\n".encode(),
-        "etc/os-release": b'PRETTY_NAME="tenpass board"\n',
-        "etc/passwd": b"root:x:0:0:root:/root:/bin/sh\nshell:x:2000:2000:shell:/data/local/tmp:/bin/sh\n",
-        "etc/group": b"root:x:0:\nshell:x:2000:\n",
-        "etc/shells": b"/bin/sh\n",
-        "etc/hosts": b"127.0.0.1 localhost\n",
+        "bin/busybox": next(path for path in busybox.glob("**/bin/busybox")).read_bytes(),
         "modules/order": "".join(f"{name}\n" for name in modules).encode(),
         **{f"modules/{name}": content for name, content in modules.items()},
-        **dict(_with_libraries(_TRIPLETS[arch], daemons)),
+        **{f"android/{path}": content for path, content in phone.files.items()},
     }
-    links = {
-        "bin": "usr/bin",
-        "sbin": "usr/sbin",
-        "lib": "usr/lib",
-        "system/bin": "../usr/bin",
-        "usr/bin/sh": "busybox",
-    }
+    links = {f"android/{path}": target for path, target in phone.links.items()}
     folders = {str(parent) for path in (*files, *links) for parent in Path(path).parents}
-    folders |= {"dev", "proc", "sys", "tmp", "data", "root", "run", "usr/sbin"}
+    folders |= {f"android/{folder}" for folder in phone.folders}
     entries = [_Entry(folder, stat.S_IFDIR | 0o755) for folder in folders - {"."}]
-    entries += [_Entry(path, stat.S_IFREG | 0o755, content) for path, content in files.items()]
+    for path, content in files.items():
+        setuid = stat.S_ISUID if path.removeprefix("android/") in phone.setuid else 0
+        entries.append(_Entry(path, stat.S_IFREG | 0o755 | setuid, content))
     entries += [_Entry(path, stat.S_IFLNK | 0o777, target.encode()) for path, target in links.items()]
-    entries.append(_Entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1)))
+    entries.append(_Entry("android/dev/console", stat.S_IFCHR | 0o600, device=(5, 1)))
     return _cpio(sorted(entries, key=lambda entry: entry.path))
-
-
-def _with_libraries(triplet: str, packages: list[Path]) -> Iterator[tuple[str, bytes]]:
-    """adbd, the sshd, the loader, and the shared libraries of the packages under the names they are asked for by."""
-    for folder in packages:
-        for name in _PROGRAMS:
-            yield from _program(folder, name)
-        for where in (f"usr/lib/{triplet}/android", f"usr/lib/{triplet}", "usr/lib"):
-            for path in sorted((folder / where).glob("*.so.*")):
-                if path.suffix[1:].isdigit() and path.stem.endswith(".so"):  # libz.so.1, not libz.so.1.3.1
-                    yield from _program(folder, f"{where}/{path.name}")
-
-
-def _program(folder: Path, name: str) -> Iterator[tuple[str, bytes]]:
-    """The file's name and bytes, links followed within the package; nothing where the package lacks it."""
-    path = folder / name
-    if path.is_file():
-        yield name, path.read_bytes()
 
 
 def _modules(kernel: Path) -> Iterator[tuple[str, bytes]]:

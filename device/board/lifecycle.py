@@ -161,7 +161,7 @@ def boot(
     """
     described = definition(name)
     plugin = emulator.plugin(described, on_step) if count else None
-    built = image(described.architecture, on_step)
+    built = image(described.architecture, described.page_bytes, on_step)
     limit_s = _boot_timeout_s() if timeout_s is None else timeout_s
     on_step(f"booting {described.title}")
     slot = Slot.take(described.name)

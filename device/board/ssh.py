@@ -60,7 +60,7 @@ def note(slot: Slot, port: int) -> Access:
     facts = {
         "HostName": loopback.HOST,
         "Port": f"{port}",
-        "User": "root",
+        "User": "shell",
         "IdentityFile": _quoted(_FOLDER / "id_ed25519"),
         "IdentitiesOnly": "yes",
         "IdentityAgent": "none",

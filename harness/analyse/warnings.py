@@ -340,7 +340,9 @@ def _affinity_lost(record: Record, measured: Measurement, _: Limits) -> Iterator
     outside = [index for index, sample in enumerate(measured.samples) if _is_outside(sample.cpu, asked)]
     if measured.cpu_mask and measured.cpu_mask != asked:  # a mask of 0: CPUs above those that the runner tells
         given = as_ranges(cpus_of(measured.cpu_mask))
-        yield made("affinity_lost", f"{wanted}, the kernel let the run have {given}")
+        seen = f"{wanted}, the kernel let the run have {given}"
+        seen += f"; {_passes(outside)} ended elsewhere" if outside else ""
+        yield made("affinity_lost", seen, _some(outside, measured))
     elif outside:
         yield made("affinity_lost", f"{wanted}, {_passes(outside)} ended elsewhere", _some(outside, measured))
 

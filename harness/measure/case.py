@@ -12,6 +12,7 @@ from pathlib import Path
 from time import monotonic_ns
 
 from device import wire
+from device.bundle import require_page_size
 from device.cores import cpu_mask
 from device.device import Device
 from device.errors import DeviceError, HostDiskFull
@@ -120,6 +121,7 @@ def measure(
             scratch = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="tenpass-", ignore_cleanup_errors=True))
             phases.enter("prepare")
             request, bundle = network.prepare(one.case, device.info, Path(scratch) / "output")
+            require_page_size(request.bundle, device.info.page_bytes)
             request = _complete(request, one, device, run)
             record = replace(record, bundle=bundle)
             phases.enter("push")

@@ -14,7 +14,13 @@ from harness.record.plan import Plan
 _START_NEW = "start a new run for that"
 
 #: What the fields of a DeviceInfo are called, where their names do not say it.
-_WHAT = {"ram_bytes": "size of memory", "os": "operating system", "cache_model": "model of caches", "abi": "ABI"}
+_WHAT = {
+    "ram_bytes": "size of memory",
+    "os": "operating system",
+    "cache_model": "model of caches",
+    "abi": "ABI",
+    "page_bytes": "size of pages",
+}
 
 #: What of two plans must be the same, and what it is called. What differs between any two runs (time, commit) is not.
 _OF_A_PLAN = {

@@ -26,6 +26,8 @@ MOST_IN_TITLE = 4  # a choice: of more devices the title says how many
 #: A choice: with more answers the bars below each are folded away, so that Table 6 is not far.
 MOST_OPEN_CARDS = 4
 
+_USUAL_PAGE_BYTES = 4096  # nothing is said of them
+
 #: What has to be said of times that are not hardware's.
 NOT_HARDWARE: dict[Clock, doc.Text] = {
     "instructions": doc.words(
@@ -218,7 +220,8 @@ def _described(device: DeviceInfo) -> str:
     runs = [(part or "unknown core", len(list(of))) for part, of in itertools.groupby(it.part for it in device.cores)]
     cores = ", ".join(part if count == 1 else f"{count} x {part}" for part, count in runs)
     ram = f"{significant(device.ram_bytes / 2**20)} MiB" if device.ram_bytes else "memory unknown"
-    return f"{device.model} ({device.abi}; {cores}; {ram}; {device.os})"
+    pages = f"; pages of {device.page_bytes >> 10} KB" if device.page_bytes not in (None, _USUAL_PAGE_BYTES) else ""
+    return f"{device.model} ({device.abi}; {cores}; {ram}; {device.os}{pages})"
 
 
 def _order(plan: Plan) -> str:

@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner
 from programs import PATIENCE_S
 
-from device.board import definitions, disk, emulator, lifecycle, ssh
+from device.board import android, definitions, disk, emulator, lifecycle, ssh
 from device.board import image as board_image
 from harness.cli.board import main
 from toolchain import debian, seal
@@ -86,7 +86,7 @@ def test_the_default_board_is_the_papers_phone_in_cores_memory_and_abi() -> None
 @pytest.mark.parametrize("described", definitions.definitions().values(), ids=lambda described: described.name)
 def test_only_a_single_core_has_a_clock_that_counts_instructions(described: definitions.BoardDefinition) -> None:
     assert (described.clock == "instructions") == (described.cores == 1)
-    assert described.architecture in board_image.KERNELS
+    assert described.page_bytes in board_image.KERNELS[described.architecture]
     assert board_image.ABIS[described.architecture] == described.abi
 
 
@@ -178,6 +178,39 @@ def test_a_board_answers_over_adb_as_the_phone_it_stands_for(phone: lifecycle.Bo
 
 
 @pytest.mark.board
+def test_the_shell_sees_what_a_phones_sees_and_nothing_else(phone: lifecycle.Board) -> None:
+    assert shell(phone, "ls -A /").split() == ["data", "dev", "etc", "init", "proc", "sys", "system"]
+    assert shell(phone, "ls -A /system").split() == ["bin", "build.prop", "etc", "lib", "xbin"]
+    for gone in ("/bin", "/usr", "/tmp", "/lib", "/sbin", "/var", "/root", "/run", "/home"):  # noqa: S108
+        assert shell(phone, f"test -e {gone} || echo none") == "none"
+    programs = set(shell(phone, "cd /system/bin; ls -A").split())
+    assert programs == {"adbd", "getprop", "linker", "sh", "toybox", *android.COMMANDS}
+    assert shell(phone, "ls -A /system/xbin").split() == ["dropbear", "dropbearkey", "su"]
+    assert "busybox" not in shell(phone, "cat /system/bin/toybox | strings")
+    assert set(android.COMMANDS) <= set(shell(phone, "toybox").split())
+    assert "MIRBSD KSH" in shell(phone, "echo $KSH_VERSION")
+
+
+@pytest.mark.board
+def test_the_shell_is_whom_a_phones_is(phone: lifecycle.Board) -> None:
+    assert shell(phone, "id") == "uid=2000(shell) gid=2000(shell) groups=2000(shell)"
+    assert shell(phone, "stat -c '%A %U %G' /data /data/local /data/local/tmp").splitlines() == [
+        "drwxrwx--x system system",
+        "drwxr-x--x root root",
+        "drwxrwx--x shell shell",
+    ]
+    assert shell(phone, "echo $0; pwd; echo $HOME $SHELL $ANDROID_ROOT $ANDROID_DATA").splitlines() == [
+        "/system/bin/sh",
+        "/",
+        "/ /system/bin/sh /system /data",
+    ]
+    assert "/system/bin" in shell(phone, "echo $PATH").split(":")
+    assert "denied" in shell(phone, "ls /data 2>&1 || true")
+    assert "denied" in shell(phone, "echo x 2>&1 >/system/x || true")
+    assert shell(phone, "su root id -u; su 2000 id -u").split() == ["0", "2000"]
+
+
+@pytest.mark.board
 def test_who_attaches_to_a_board_by_serial_learns_that_its_time_is_modelled(phone: lifecycle.Board) -> None:
     assert shell(phone, "getprop ro.tenpass.clock") == "instructions"
 
@@ -198,15 +231,17 @@ def test_a_board_listens_on_loopback_only(phone: lifecycle.Board) -> None:
 
 @pytest.mark.board
 def test_a_boards_sshd_lets_in_the_key_of_this_checkout_and_nobody_else(phone: lifecycle.Board, tmp_path: Path) -> None:
-    def over_ssh(*options: str) -> subprocess.CompletedProcess[str]:
+    def over_ssh(*options: str, command: str = "id -un; pwd") -> subprocess.CompletedProcess[str]:
         host = phone.ssh.host
-        argv = ["ssh", "-F", str(phone.ssh.config), "-o", "BatchMode=yes", "-n", *options, host, "id -un; pwd"]
+        argv = ["ssh", "-F", str(phone.ssh.config), "-o", "BatchMode=yes", "-n", *options, host, command]
         return subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
     assert listening(phone.ssh.port) == LOOPBACK
     assert (ssh.client_key().private.stat().st_mode & 0o777) == 0o600
-    assert over_ssh().stdout.split() == ["root", "/root"]
-    assert over_ssh("-l", "shell").stdout.split() == ["shell", "/data/local/tmp"]
+    assert over_ssh().stdout.split() == ["shell", "/"]
+    assert over_ssh("-l", "root").stdout.split() == ["root", "/"]
+    for command in ("id", "ls -A / /system/*", "echo $PATH; ulimit -r", "cat /proc/mounts"):
+        assert over_ssh(command=command).stdout.strip() == shell(phone, command)
     stranger, config = tmp_path / "key", tmp_path / "config"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(stranger)], check=True)
     config.write_text(phone.ssh.config.read_text().replace(str(ssh.client_key().private), str(stranger)))
@@ -224,7 +259,8 @@ def test_a_board_cannot_reach_this_machine_nor_a_network(phone: lifecycle.Board)
         assert answer != "status 0"
         with pytest.raises(TimeoutError):
             server.accept()
-    assert shell(phone, "route -n | grep -c '^0.0.0.0' || true") == "0"
+    routes = shell(phone, "cat /proc/net/route").splitlines()[1:]
+    assert all(line.split()[1] != "00000000" for line in routes)
 
 
 @pytest.mark.board

@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import struct
 import subprocess
 import zipfile
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from device import bundle as bundles
 from device.errors import BundleError
@@ -18,10 +21,10 @@ from device.records import Bundle
 from harness.cli.bundles import main
 from harness.record.runtimes import NULL, RUNTIMES, build_bundle, get
 from toolchain import compile as compiling
-from toolchain import wheels, xnnpack
+from toolchain import elf, wheels, xnnpack
 from toolchain.compile import TOOLCHAINS
 from toolchain.errors import BuildError
-from toolchain.files import File
+from toolchain.files import File, local_file
 
 ABIS = list(TOOLCHAINS)
 MACHINE = {"armeabi-v7a": "ARM", "arm64-v8a": "AArch64", "x86_64": "Advanced Micro Devices X86-64"}
@@ -50,6 +53,51 @@ def needed(file: File) -> set[str]:
 
 
 # --- what is in a bundle ------------------------------------------------------------------------------
+
+
+def test_what_we_build_starts_on_pages_of_up_to_64_kb_and_a_64_bit_arm_bundle_whole(built: Bundle) -> None:
+    largest = {file.name: elf.largest_page_bytes(file.path) for file in built.files}
+    told = {
+        file.name: min(int(line.split()[-1], 16) for line in readelf("-l", file).splitlines() if " LOAD " in line)
+        for file in built.files
+    }
+    assert largest == told  # as readelf has it
+    assert {largest[built.runner], largest["libtenpass_clc.so"]} == {64 * 1024}
+    if built.abi == "arm64-v8a":
+        bundles.require_page_size(built, 64 * 1024)
+
+
+@pytest.mark.parametrize("bits", [32, 64])
+@given(segments=st.lists(st.tuples(st.integers(0, 7), st.integers(12, 16)), max_size=6), page=st.integers(12, 16))
+def test_a_bundle_is_refused_where_a_segment_is_aligned_for_less_than_the_devices_pages(
+    bits: int, segments: list[tuple[int, int]], page: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("bundle")
+    (folder / "library.so").write_bytes(an_elf(bits, [(kind, 1 << align) for kind, align in segments]))
+    (folder / "notes.txt").write_text("no ELF file, and fit for any device")
+    made = Bundle("arm64-v8a", "onnxruntime", "1", "runner", tuple(map(local_file, folder.iterdir())))
+    aligned = [align for kind, align in segments if kind == LOAD]
+    if min(aligned, default=16) >= page:
+        bundles.require_page_size(made, 1 << page)
+    else:
+        page_kib, aligned_kib = 1 << page - 10, 1 << min(aligned) - 10
+        why = f"pages of {page_kib} KB: its library.so is made for pages of at most {aligned_kib} KB"
+        with pytest.raises(BundleError, match=why):
+            bundles.require_page_size(made, 1 << page)
+    bundles.require_page_size(made, None)
+
+
+LOAD = 1
+
+
+def an_elf(bits: int, segments: list[tuple[int, int]]) -> bytes:
+    """The header of an ELF file and its table of segments, each a type and an alignment (elf(5))."""
+    entry = struct.Struct("<I44xQ" if bits == 64 else "<I24xI")
+    ident = b"\x7fELF" + bytes([bits // 32, 1, 1]) + bytes(9)
+    rest = "<HHIQQQIHHHHHH" if bits == 64 else "<HHIIIIIHHHHHH"
+    fields = (3, 0, 1, 0, 64, 0, 0, 64, entry.size, len(segments), 0, 0, 0)
+    header = (ident + struct.pack(rest, *fields)).ljust(64, b"\0")
+    return header + b"".join(entry.pack(*segment) for segment in segments)
 
 
 def test_a_bundle_holds_all_that_any_of_its_parts_needs(built: Bundle) -> None:

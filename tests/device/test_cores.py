@@ -60,6 +60,22 @@ def test_a_core_that_issues_in_order_is_the_little_one_at_any_clock(khz: int | N
     ]
 
 
+def test_where_no_clock_is_told_the_kernels_capacities_tell_which_cores_are_faster() -> None:
+    def with_capacities(*capacities: int | None) -> DeviceInfo:
+        cores = tuple(Core(index, "Cortex-A53", None, one) for index, one in enumerate(capacities))
+        return replace(BOARD, cores=cores)
+
+    assert named(with_capacities(446, 446, 1024, 1024)) == [("little", (0, 1)), ("big", (2, 3))]
+    assert named(with_capacities(1024, 700, 700, 446)) == [("little", (3,)), ("mid", (1, 2)), ("big", (0,))]
+    assert named(with_capacities(1024, 1024)) == [(None, (0, 1))]
+    assert named(with_capacities(446, None, 1024, None)) == [(None, (1, 3)), (None, (0,)), (None, (2,))]
+
+
+def test_capacities_are_not_asked_where_clocks_are_told() -> None:
+    cores = tuple(Core(index, "Cortex-A55", 1_800_000, one) for index, one in enumerate((400, 410, 420, 430)))
+    assert named(replace(BOARD, cores=cores)) == [(None, (0, 1, 2, 3))]
+
+
 def test_where_nothing_tells_which_cores_are_faster_none_is_called_so() -> None:
     assert named(UNTOLD) == [(None, (0, 1, 2, 3)), (None, (4, 5, 6, 7))]
 

@@ -104,6 +104,9 @@ def read_from(phone: dict[str, Any]) -> dict[str, Any]:
     if not tells_abi(phone):
         del facts["abi"]
         facts["model"] = None if info.model == "aarch64" else info.model
+    if "ro.build.version.release" not in phone.get("properties", {}) and "os" not in phone:
+        # the source does not say what runs there
+        del facts["kind"]
     return {name: fact for name, fact in facts.items() if fact is not None and fact not in ({}, [])}
 
 

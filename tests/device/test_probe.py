@@ -165,6 +165,41 @@ def zones(**temperatures: str) -> str:
     return "\n".join([*numbered, "/sys/devices/system/cpu/present:0"])
 
 
+@pytest.mark.parametrize(
+    ("line", "page_bytes"),
+    [
+        ("KernelPageSize:        4 kB", 4096),
+        ("KernelPageSize:       16 kB", 16384),
+        ("KernelPageSize:       64 kB", 65536),
+        ("", None),
+        ("KernelPageSize:        0 kB", None),
+        ("grep: /proc/self/smaps: Permission denied", None),
+    ],
+)
+def test_the_size_of_pages_is_the_kernels_word_and_unknown_without_it(line: str, page_bytes: int | None) -> None:
+    answer = PHONE.replace("@@ os\n", f"@@ page\n{line}\n@@ os\n")
+    assert probe.info(answer, serial="ABC", kind="phone").page_bytes == page_bytes
+    assert probe.info(PHONE, serial="ABC", kind="phone").page_bytes is None
+
+
+def test_a_device_tree_ends_its_texts_in_a_zero_byte() -> None:
+    answer = PHONE.replace("BLU Advance 5.2\n", "").replace("@@ tree\n", "@@ tree\nRaspberry Pi 4 Model B\0")
+    assert probe.info(answer, serial="ABC", kind="phone").model == "Raspberry Pi 4 Model B"
+
+
+def test_a_core_that_is_switched_off_does_not_make_a_device_another_one() -> None:
+    info = probe.info(PHONE, serial="ABC", kind="phone")
+    asleep = PHONE.replace("\nprocessor\t: 1\nCPU implementer\t: 0x41\nCPU part\t: 0xc07\n", "")
+    other = probe.info(PHONE.replace("0xc07", "0xd03"), serial="ABC", kind="phone")
+    fewer = probe.info(asleep.replace("present:0-1", "present:0"), serial="ABC", kind="phone")
+    found = probe.info(asleep, serial="ABC", kind="phone")
+    assert found.cores[1].part is None
+    assert info.is_same_as(found)
+    assert found.is_same_as(info)
+    assert not info.is_same_as(other)
+    assert not info.is_same_as(fewer)
+
+
 def test_a_phone_is_described_by_its_properties_and_cores() -> None:
     info = probe.info(PHONE, serial="ABC", kind="phone")
     assert (info.kind, info.clock, info.abi, info.soc) == ("phone", "wall", "armeabi-v7a", "mt6580")

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,15 +22,19 @@ from device.adb.device import AdbDevice
 from device.board import devices as board_devices
 from device.board import lifecycle
 from device.board.lifecycle import Board
+from device.cores import clusters
 from device.errors import DeviceUnavailable
 from device.records import RunRequest
 from device.remote import shell as remote_shell
 from device.remote.cache import ANDROID_ROOT
 from device.timeouts import Timeouts
 from export.artifact import Artifact
+from harness.analyse.warnings import warnings_of
 from harness.measure.networks import ExportedNetwork
 from harness.record import journal
+from harness.record.case import Case
 from harness.record.errors import EXIT_CASE_FAILED
+from harness.record.plan import Limits, sequential
 
 pytestmark = pytest.mark.board
 
@@ -123,7 +128,7 @@ def test_a_board_that_dies_during_a_push_has_nothing_half_pushed_when_it_is_back
 def test_a_board_that_is_rebooted_inside_is_met_again(device: AdbDevice, tiny: Artifact) -> None:
     def reboot() -> None:
         with pytest.raises(DeviceUnavailable):
-            device.shell.run("reboot -f", timeout_s=10)
+            device.shell.run("su root reboot -f", timeout_s=10)
 
     records = measured(device, ExportedNetwork(tiny), plan=PATIENT, on_event=once(first_pass, reboot))
     assert records[0].status in LOST
@@ -207,7 +212,7 @@ def test_a_run_that_is_terminated_leaves_no_runner_on_the_board(
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        while process.poll() is None and "tenpass-onnxruntime" not in device.shell.run("ps").stdout.decode():
+        while process.poll() is None and "tenpass-onnxruntime" not in device.shell.run("ps -A -o ARGS").stdout.decode():
             time.sleep(0.2)
         process.send_signal(signal.SIGTERM)
         _, stderr = process.communicate(timeout=PATIENCE_S)
@@ -216,3 +221,61 @@ def test_a_run_that_is_terminated_leaves_no_runner_on_the_board(
     assert journal.read(out) == []
     assert left(device) == ""
     assert booted.alive()
+
+
+def test_a_core_that_goes_away_and_comes_back_in_mid_run_marks_the_passes_that_ran_elsewhere(tiny: Artifact) -> None:
+    """Two clusters, told by the board's device tree. The second case has the last core to itself."""
+    cases = (
+        Case("clcnet-tiny", "onnxruntime", cpus="big", passes=2),
+        Case("clcnet-tiny", "onnxruntime", cpus="3", passes=60),
+    )
+    began, switched = [], []
+
+    def switch(event: wire.Event) -> None:
+        """The last core goes after the second case's first pass, and comes back after the first elsewhere."""
+        if isinstance(event, wire.Hello):
+            began.append(event)
+        if isinstance(event, wire.PassEnded) and event.phase == "timed" and len(began) == 2:
+            online = int(event.cpu != 3)
+            if switched == [0] * online:
+                switched.append(online)
+                line = f"su root sh -c 'echo {online} > /sys/devices/system/cpu/cpu3/online'"
+                device.shell.output_of(line, "the core cannot be switched")
+
+    with lifecycle.boot("big-little") as board:
+        device = board_devices.device_of("board:big-little", board, PATIENT.timeouts)
+        assert isinstance(device, AdbDevice)
+        found = [(cluster.name, cluster.cpus) for cluster in clusters(device.info)]
+        assert found == [("little", (0, 1)), ("big", (2, 3))]
+        plan = replace(PATIENT, cases=cases, order=sequential(cases, 1))
+        records = measured(device, ExportedNetwork(tiny), plan=plan, on_event=switch)
+    assert told(records) == [(0, 1, "ok"), (1, 1, "ok")]
+    assert switched == [0, 1]
+    big, last = (record.measurement for record in records)
+    assert big is not None
+    assert last is not None
+    assert big.cpu_mask == 0b1100
+    assert {one.cpu for one in big.samples} <= {2, 3}
+    (warning,) = (one for one in warnings_of(records[1], Limits()) if one.kind == "affinity_lost")
+    assert warning.samples == tuple(index for index, one in enumerate(last.samples) if one.cpu != 3)
+    assert 0 < len(warning.samples) < len(last.samples)
+
+
+@pytest.mark.long  # its kernel is fetched when it is first asked for
+def test_a_board_with_pages_of_16_kb_runs_what_is_aligned_for_them_and_is_given_nothing_else(tiny: Artifact) -> None:
+    with lifecycle.boot("cortex-a76-16k") as board:
+        device = board_devices.device_of("board:cortex-a76-16k", board, PATIENT.timeouts)
+        assert device.info.page_bytes == 16384
+        cases = (
+            Case("clcnet-tiny", "onnxruntime", passes=2),
+            Case("clcnet-tiny", "onnxruntime", abi="armeabi-v7a", passes=2),
+        )
+        plan = replace(PATIENT, cases=cases, order=sequential(cases, 1))
+        pushed: list[int] = []
+        assert isinstance(device, AdbDevice)
+        records = measured(device, ExportedNetwork(tiny), plan=plan, on_bytes=pushed.append)
+    assert told(records) == [(0, 1, "ok"), (1, 1, "no_bundle")]
+    assert records[0].check is not None
+    assert records[0].check.passed
+    assert sum(pushed) == records[0].pushed_bytes
+    assert "pages of 16 KB: its ld-linux-armhf.so.3 and" in (records[1].error or "")

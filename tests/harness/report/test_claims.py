@@ -286,3 +286,10 @@ def test_a_card_without_a_winner_has_no_best_bar() -> None:
     [cards] = sections._in_short(rows_of(pair(0.5, PHONE)), rows_of(pair(0.5, PHONE)))
     assert isinstance(cards, Cards)
     assert [bar.is_best for bar in cards.cards[0].bars] == [True, False]
+
+
+@pytest.mark.parametrize(("page_bytes", "told"), [(None, False), (4096, False), (16384, True), (65536, True)])
+def test_a_devices_pages_are_told_where_they_are_not_the_usual_ones(page_bytes: int | None, told: bool) -> None:
+    line = sections._described(replace(BOARD, page_bytes=page_bytes))
+    assert (f"; pages of {(page_bytes or 0) >> 10} KB)" in line) == told
+    assert ("pages" in line) == told
