@@ -197,7 +197,7 @@ _REASONS: tuple[tuple[str, type[DeviceError], str], ...] = (
     (
         r"Could not resolve hostname",
         DeviceLost,
-        "the name {host} is not known ({said}); see how it is spelled, give an address, or add a Host to ~/.ssh/config",
+        "the name {host} is not known ({said}); see its spelling, give an address, or add a Host to ~/.ssh/config",
     ),
     (
         r"Connection refused",

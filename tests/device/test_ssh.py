@@ -463,7 +463,7 @@ def nonsense(sshd: Sshd) -> None:
     ("spoil", "status", "words"),
     [
         (refused, "device_lost", r"nothing listens on its port \(.*refused\); start its sshd"),
-        (unresolved, "device_lost", r"the name board is not known \(.*\); see how it is spelled"),
+        (unresolved, "device_lost", r"the name board is not known \(.*\); see its spelling"),
         (
             changed,
             "device_unavailable",
