@@ -39,10 +39,12 @@ if [ "$(id -u)" -ne 0 ]; then
   as_root="sudo"
 fi
 # A test starts the program by itself, on loopback: this machine is not to be reachable because it was installed.
+units=/etc/systemd/system
 case " $missing " in *" openssh-server "*)
-  [ -d /etc/systemd/system ] && for unit in ssh.service ssh.socket; do
-    [ -e "/etc/systemd/system/$unit" ] || [ -L "/etc/systemd/system/$unit" ] ||
-      $as_root ln -s /dev/null "/etc/systemd/system/$unit"
+  for unit in ssh.service ssh.socket; do
+    if [ -d "$units" ] && [ ! -L "$units/$unit" ] && [ ! -e "$units/$unit" ]; then
+      $as_root ln -s /dev/null "$units/$unit"
+    fi
   done
   echo "setup: the service of openssh-server stays off (\`systemctl unmask ssh.service ssh.socket\` allows it)"
   ;;
