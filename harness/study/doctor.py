@@ -242,6 +242,12 @@ def _abi(info: DeviceInfo) -> Check:
     return Check("ABI", "ok", f"{built[0]}{machine}")
 
 
+def _pages(seen: Seen) -> Check | None:
+    """A runner that cannot start on such pages is refused before it is pushed: that is seen under the runner."""
+    size_bytes = seen.info.page_bytes
+    return None if size_bytes is None else Check("page size", "ok", f"{size_bytes >> 10} KB")
+
+
 def _room(free_bytes: int | None) -> Check:
     """Raises NoSpace when there is none for any run."""
     if free_bytes is None:
@@ -387,6 +393,7 @@ def _load(seen: Seen) -> Check | None:
 
 
 CONDITIONS: tuple[Callable[[Seen], Check | None], ...] = (
+    _pages,
     _neon,
     _cores,
     _clocks,

@@ -68,7 +68,7 @@ def test_where_no_clock_is_told_the_kernels_capacities_tell_which_cores_are_fast
     assert named(with_capacities(446, 446, 1024, 1024)) == [("little", (0, 1)), ("big", (2, 3))]
     assert named(with_capacities(1024, 700, 700, 446)) == [("little", (3,)), ("mid", (1, 2)), ("big", (0,))]
     assert named(with_capacities(1024, 1024)) == [(None, (0, 1))]
-    assert named(with_capacities(446, None, 1024, None)) == [(None, (1, 3)), (None, (0,)), (None, (2,))]
+    assert named(with_capacities(446, None, 1024, None)) == [(None, (0,)), (None, (1, 3)), (None, (2,))]
 
 
 def test_capacities_are_not_asked_where_clocks_are_told() -> None:
