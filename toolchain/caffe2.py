@@ -106,11 +106,6 @@ def cmake_settings(abi: str) -> dict[str, str]:
     }
 
 
-def native_abi() -> str:
-    """The ABI of the machine that this runs on."""
-    return compiling.native().abi
-
-
 def program(source: Path) -> Path:
     """The program of one C++ file that uses Caffe2, compiled for this machine.
 

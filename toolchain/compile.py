@@ -43,6 +43,11 @@ class Toolchain:
     machine: str  # as `uname -m` has it
     loader: str
 
+    @property
+    def is_native(self) -> bool:
+        """Whether it makes programs for the machine that this runs on."""
+        return self.machine == platform.machine()
+
 
 TOOLCHAINS = {
     chain.abi: chain
@@ -63,9 +68,9 @@ def toolchain(abi: str) -> Toolchain:
 
 
 def native() -> Toolchain:
-    """The toolchain of the machine that this runs on."""
+    """The toolchain of the machine that this runs on. Raises BuildError for a machine that nothing is built for."""
     for chain in TOOLCHAINS.values():
-        if chain.machine == platform.machine():
+        if chain.is_native:
             return chain
     machines = ", ".join(chain.machine for chain in TOOLCHAINS.values())
     raise BuildError(f"there is no bundle for this machine ({platform.machine()}); there are {machines}")
@@ -75,7 +80,7 @@ def compiler_version(chain: Toolchain) -> str:
     """One line. Raises BuildError when the compiler is not installed."""
     compiler = f"{chain.triplet}-g++"
     if shutil.which(compiler) is None:
-        package = "g++" if chain.machine == platform.machine() else f"g++-{chain.triplet.replace('_', '-')}"
+        package = "g++" if chain.is_native else f"g++-{chain.triplet.replace('_', '-')}"
         raise BuildError(
             f"{compiler} is not installed; `make setup` installs it (Debian package {package}), "
             f"and ABI {chain.abi} needs it"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import re
 import shutil
 import signal
@@ -44,7 +43,6 @@ from device.errors import (
     ServerGone,
 )
 from device.lock import DeviceLock
-from device.probe import ABI_OF_MACHINE
 from device.records import Bundle, DeviceInfo, RunRequest
 from device.statuses import EXIT_STATUSES, STATUSES
 from device.timeouts import Timeouts
@@ -59,10 +57,11 @@ from harness.record.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXI
 from harness.record.plan import Limits, Plan
 from harness.record.record import SCHEMA_VERSION, MeasuredBundle, Record
 from harness.run import main
+from toolchain import compile as compiling
 from toolchain.files import local_file
 from toolchain.tensors import InputTensor
 
-MACHINE_ABI = ABI_OF_MACHINE[platform.machine()]
+MACHINE_ABI = compiling.native().abi
 PATIENT = Timeouts(reconnect_s=PATIENCE_S)
 IMPATIENT = replace(PATIENT, reconnect_s=1)
 #: So long that who waits for it to pass is found out.
