@@ -1,7 +1,9 @@
-"""Androids that run on no device of their own, by what their properties say.
+"""Systems that run on no device of their own: their time is not a phone's, nor a board's.
 
-Emulators, virtual machines and containers for other machines: their time is not a phone's. `ro.build.characteristics`
-is not asked: Samsung's Galaxy S8 says `phone,emulator` there, and so do generic system images on real phones.
+Androids are told by their properties: emulators, virtual machines and containers for other machines.
+`ro.build.characteristics` is not asked: Samsung's Galaxy S8 says `phone,emulator` there, and so do generic system
+images on real phones. Programs that are translated one by one (qemu-user, Rosetta) are told by the kernel, which is of
+another architecture than they are.
 """
 
 from __future__ import annotations
@@ -46,3 +48,24 @@ def is_one(properties: Mapping[str, str]) -> bool:
         or any(_PRODUCT.search(properties[name]) for name in _PRODUCT_PROPERTIES)
         or any(properties[name] for name in _SERVICES)
     )
+
+
+#: What tells a kernel's architecture, whatever `uname` says to a translated program: /proc/sys/kernel/arch (Linux 6.1
+#: and newer), the CPUs' modalias, and the words of /proc/cpuinfo that are one architecture's own.
+_OF_KERNELS = {
+    "x86": re.compile(r"^/proc/sys/kernel/arch:(x86_64|i.86)$|^modalias:cpu:type:x86\b|^vendor_id\s*:", re.MULTILINE),
+    "arm": re.compile(
+        r"^/proc/sys/kernel/arch:(aarch64|armv\w+)$|^modalias:cpu:type:(aarch64|armv\w+)|^CPU implementer\s*:",
+        re.MULTILINE,
+    ),
+}
+
+#: MIDR_EL1's implementer "reserved for software use" (Arm Architecture Reference Manual): QEMU's `max`.
+_SOFTWARE = re.compile(r"^CPU implementer\s*:\s*0x0+$", re.MULTILINE)
+
+
+def translates(abi: str, cpus: str, cpuinfo: str) -> bool:
+    """Whether programs of this ABI are an emulator's there, by what the kernel says of its CPUs and /proc/cpuinfo."""
+    own = "x86" if abi.startswith("x86") else "arm"
+    others = (told.search(f"{cpus}\n{cpuinfo}") for name, told in _OF_KERNELS.items() if name != own)
+    return any(others) or _SOFTWARE.search(cpuinfo) is not None

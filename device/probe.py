@@ -14,6 +14,7 @@ from device.cores import cpu_list
 from device.errors import DeviceError
 from device.records import Clock, Core, DeviceInfo, DeviceState, Kind
 from device.thermal import ThermalZones, is_plausible
+from toolchain.compile import TOOLCHAINS
 
 _MARK = "@@"
 
@@ -47,7 +48,8 @@ fi
 say os; grep '^PRETTY_NAME=' /etc/os-release 2>/dev/null
 say tree; tr '\000' ' ' < /proc/device-tree/model 2>/dev/null
 echo; say cpus; cd /sys/devices/system/cpu && grep . present cpu[0-9]*/cpufreq/cpuinfo_max_freq \
-    cpu[0-9]*/regs/identification/midr_el1 cpufreq/policy*/related_cpus cpufreq/policy*/cpuinfo_max_freq 2>/dev/null
+    cpu[0-9]*/regs/identification/midr_el1 cpufreq/policy*/related_cpus cpufreq/policy*/cpuinfo_max_freq \
+    modalias /proc/sys/kernel/arch 2>/dev/null
 say end
 """.replace("EMULATORS_PROPERTIES", " ".join(emulators.PROPERTIES))
 )
@@ -92,19 +94,32 @@ ARM_PARTS = {
     0xD09: "Cortex-A73",
     0xD0A: "Cortex-A75",
     0xD0B: "Cortex-A76",
+    0xD0C: "Neoverse-N1",
     0xD0D: "Cortex-A77",
+    0xD40: "Neoverse-V1",
     0xD41: "Cortex-A78",
     0xD44: "Cortex-X1",
     0xD46: "Cortex-A510",
     0xD47: "Cortex-A710",
     0xD48: "Cortex-X2",
+    0xD49: "Neoverse-N2",
     0xD4D: "Cortex-A715",
     0xD4E: "Cortex-X3",
+    0xD4F: "Neoverse-V2",
     0xD80: "Cortex-A520",
     0xD81: "Cortex-A720",
     0xD82: "Cortex-X4",
+    0xD84: "Neoverse-V3",
     0xD85: "Cortex-X925",
     0xD87: "Cortex-A725",
+    0xD8E: "Neoverse-N3",
+}
+
+#: Cores of others: implementer and part (Linux, arch/arm64/include/asm/cputype.h).
+OTHERS_PARTS: dict[tuple[int | None, int], str] = {
+    (0x6D, 0xD49): "Azure Cobalt 100",
+    (0xC0, 0xAC3): "AmpereOne",
+    (0xC0, 0xAC4): "AmpereOne A",
 }
 
 #: android.os.Temperature's types. Those of the battery current limiter (6 to 8) are no temperatures.
@@ -131,13 +146,8 @@ _BATTERY_CURRENT_LIMITER = (6, 7, 8)
 
 _CHARGING = "2"  # android.os.BatteryManager.BATTERY_STATUS_CHARGING
 
-#: `uname -m` -> Android's name for the ABI.
-ABI_OF_MACHINE = {
-    "armv7l": "armeabi-v7a",
-    "armv8l": "armeabi-v7a",
-    "aarch64": "arm64-v8a",
-    "x86_64": "x86_64",
-}
+#: `uname -m` -> Android's name for the ABI. armv8l: what a 64-bit kernel tells 32-bit programs.
+ABI_OF_MACHINE = {chain.machine: chain.abi for chain in TOOLCHAINS.values()} | {"armv8l": "armeabi-v7a"}
 
 
 #: ABI of a device -> the ABIs of programs that its kernel runs, its own first.
@@ -147,7 +157,8 @@ RUNS = {"armeabi-v7a": ("armeabi-v7a",), "arm64-v8a": ("arm64-v8a", "armeabi-v7a
 def info(answer: str, *, serial: str, kind: Kind) -> DeviceInfo:
     """The facts in the answer to INFO_SCRIPT.
 
-    A device that says it is an emulator is a board, whatever `kind` was assumed, and its clock says so.
+    A device that says it is an emulator is a board, whatever `kind` was assumed, and its clock says so. This machine
+    stays the host where an emulator translates its programs, but for the clock.
     Raises DeviceError for an answer that is cut short or names an unknown machine.
     """
     sections = _sections(answer, serial)
@@ -160,24 +171,28 @@ def info(answer: str, *, serial: str, kind: Kind) -> DeviceInfo:
     declared = _text(sections, "prop ro.tenpass.clock")
     if declared == "instructions":
         clock = "instructions"
-    elif declared or emulators.is_one({name: _text(sections, f"prop {name}") or "" for name in emulators.PROPERTIES}):
+    elif (
+        declared
+        or emulators.is_one({name: _text(sections, f"prop {name}") or "" for name in emulators.PROPERTIES})
+        or emulators.translates(abi, sections.get("cpus", ""), sections.get("cpuinfo", ""))
+    ):
         clock = "emulated"
     android = _text(sections, "prop ro.build.version.release")
     pretty = re.search(r'PRETTY_NAME="?([^"\n]+)', sections.get("os", ""))
     is_board = clock != "wall"
     system = f"Android {android}" if android and not is_board else pretty.group(1) if pretty else None
     kernel = _text(sections, "kernel") or "?"
-    x86_name = re.search(r"^model name\s*:\s*(.+)$", sections.get("cpuinfo", ""), re.MULTILINE)
+    cores = _cores(sections)
     return DeviceInfo(
         serial=serial,
-        kind="board" if is_board else kind,
+        kind="board" if is_board and kind != "host" else kind,
         clock=clock,
         model=_text(sections, "prop ro.product.model")
         or _text(sections, "tree")
-        or (x86_name.group(1) if x86_name else machine),
+        or next((core.part for core in cores if core.part), machine),
         soc=_text(sections, "prop ro.soc.model") or _text(sections, "prop ro.board.platform"),
         abi=abi,
-        cores=_cores(sections),
+        cores=cores,
         ram_bytes=_meminfo(sections.get("meminfo", ""), "MemTotal"),
         os=f"{system}, {kernel}" if system else kernel,
         machine=machine,
@@ -308,7 +323,7 @@ def _parts(cpuinfo: str) -> dict[int, str | None]:
 def _part_name(implementer: int | None, part: int) -> str:
     arm = 0x41
     unnamed = f"part {part:#x} of {'?' if implementer is None else f'{implementer:#x}'}"
-    return ARM_PARTS.get(part, unnamed) if implementer == arm else unnamed
+    return ARM_PARTS.get(part, unnamed) if implementer == arm else OTHERS_PARTS.get((implementer, part), unnamed)
 
 
 def _meminfo(answer: str, key: str) -> int | None:

@@ -59,7 +59,8 @@ class Ranking:
     @property
     def measured_on(self) -> str:
         device = self.fastest.record.device
-        return "hardware, of a computer" if device.kind == "host" else MEANING_OF_TIME[device.clock]
+        is_pc = device.kind == "host" and device.clock == "wall" and not device.abi.startswith("arm")
+        return "hardware, of a computer" if is_pc else MEANING_OF_TIME[device.clock]
 
 
 def rankings(table: Sequence[Row]) -> list[Ranking]:
