@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from commands import run
 from fake_adb import PHONE, FakeAdb, Faults, serving
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -56,7 +56,6 @@ from harness.record.case import Case
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXIT_OK
 from harness.record.plan import Limits, Plan
 from harness.record.record import SCHEMA_VERSION, MeasuredBundle, Record
-from harness.run import main
 from toolchain import compile as compiling
 from toolchain.files import local_file
 from toolchain.tensors import InputTensor
@@ -576,12 +575,6 @@ def test_a_journal_that_cannot_be_written_ends_the_run_with_one_line_and_keeps_w
 
 
 # --- one user per device
-
-
-def run(*arguments: str) -> Result:
-    result = CliRunner().invoke(main, list(arguments))
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
 
 
 def test_a_device_in_use_is_refused_at_once_and_the_line_says_who_has_it(adb: FakeAdb, tmp_path: Path) -> None:
