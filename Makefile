@@ -87,5 +87,5 @@ $(VENV)/.installed: pyproject.toml constraints.txt setup/debian-packages.txt
 	@echo "setup: Python packages into $(VENV) (constraints.txt)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt setuptools pbr
-	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-build-isolation --editable '.[dev,farm]'
+	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-build-isolation --use-pep517 --editable '.[dev,farm]'
 	@touch $@
