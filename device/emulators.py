@@ -50,22 +50,20 @@ def is_one(properties: Mapping[str, str]) -> bool:
     )
 
 
-#: What tells a kernel's architecture, whatever `uname` says to a translated program: /proc/sys/kernel/arch (Linux 6.1
-#: and newer), the CPUs' modalias, and the words of /proc/cpuinfo that are one architecture's own.
+#: What tells a kernel's architecture, whatever `uname` says to a translated program: the text of /proc/sys/kernel/arch
+#: (Linux 6.1 and newer), and the words of /proc/cpuinfo that are one architecture's own.
 _OF_KERNELS = {
-    "x86": re.compile(r"^/proc/sys/kernel/arch:(x86_64|i.86)$|^modalias:cpu:type:x86\b|^vendor_id\s*:", re.MULTILINE),
-    "arm": re.compile(
-        r"^/proc/sys/kernel/arch:(aarch64|armv\w+)$|^modalias:cpu:type:(aarch64|armv\w+)|^CPU implementer\s*:",
-        re.MULTILINE,
-    ),
+    "x86": re.compile(r"\A(x86_64|i.86)$|^vendor_id\s*:", re.MULTILINE),
+    "arm": re.compile(r"\A(aarch64|arm\w+)$|^CPU implementer\s*:", re.MULTILINE),
 }
 
 #: MIDR_EL1's implementer "reserved for software use" (Arm Architecture Reference Manual): QEMU's `max`.
 _SOFTWARE = re.compile(r"^CPU implementer\s*:\s*0x0+$", re.MULTILINE)
 
 
-def translates(abi: str, cpus: str, cpuinfo: str) -> bool:
-    """Whether programs of this ABI are an emulator's there, by what the kernel says of its CPUs and /proc/cpuinfo."""
+def translates(abi: str, architecture: str, cpuinfo: str) -> bool:
+    """Whether programs of this ABI are an emulator's on a machine of these /proc/sys/kernel/arch and /proc/cpuinfo."""
     own = "x86" if abi.startswith("x86") else "arm"
-    others = (told.search(f"{cpus}\n{cpuinfo}") for name, told in _OF_KERNELS.items() if name != own)
+    told = f"{architecture.strip()}\n{cpuinfo}"
+    others = (is_told.search(told) for name, is_told in _OF_KERNELS.items() if name != own)
     return any(others) or _SOFTWARE.search(cpuinfo) is not None

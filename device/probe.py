@@ -44,12 +44,12 @@ say cpuinfo; cat /proc/cpuinfo 2>/dev/null
 say meminfo; head -n 5 /proc/meminfo 2>/dev/null
 if [ -z "$(getprop ro.tenpass.clock 2>/dev/null)" ]; then
   for p in EMULATORS_PROPERTIES; do say "prop $p"; getprop "$p" 2>/dev/null; done
+  say architecture; cat /proc/sys/kernel/arch 2>/dev/null
 fi
 say os; grep '^PRETTY_NAME=' /etc/os-release 2>/dev/null
 say tree; tr '\000' ' ' < /proc/device-tree/model 2>/dev/null
 echo; say cpus; cd /sys/devices/system/cpu && grep . present cpu[0-9]*/cpufreq/cpuinfo_max_freq \
-    cpu[0-9]*/regs/identification/midr_el1 cpufreq/policy*/related_cpus cpufreq/policy*/cpuinfo_max_freq \
-    modalias /proc/sys/kernel/arch 2>/dev/null
+    cpu[0-9]*/regs/identification/midr_el1 cpufreq/policy*/related_cpus cpufreq/policy*/cpuinfo_max_freq 2>/dev/null
 say end
 """.replace("EMULATORS_PROPERTIES", " ".join(emulators.PROPERTIES))
 )
@@ -94,32 +94,19 @@ ARM_PARTS = {
     0xD09: "Cortex-A73",
     0xD0A: "Cortex-A75",
     0xD0B: "Cortex-A76",
-    0xD0C: "Neoverse-N1",
     0xD0D: "Cortex-A77",
-    0xD40: "Neoverse-V1",
     0xD41: "Cortex-A78",
     0xD44: "Cortex-X1",
     0xD46: "Cortex-A510",
     0xD47: "Cortex-A710",
     0xD48: "Cortex-X2",
-    0xD49: "Neoverse-N2",
     0xD4D: "Cortex-A715",
     0xD4E: "Cortex-X3",
-    0xD4F: "Neoverse-V2",
     0xD80: "Cortex-A520",
     0xD81: "Cortex-A720",
     0xD82: "Cortex-X4",
-    0xD84: "Neoverse-V3",
     0xD85: "Cortex-X925",
     0xD87: "Cortex-A725",
-    0xD8E: "Neoverse-N3",
-}
-
-#: Cores of others: implementer and part (Linux, arch/arm64/include/asm/cputype.h).
-OTHERS_PARTS: dict[tuple[int | None, int], str] = {
-    (0x6D, 0xD49): "Azure Cobalt 100",
-    (0xC0, 0xAC3): "AmpereOne",
-    (0xC0, 0xAC4): "AmpereOne A",
 }
 
 #: android.os.Temperature's types. Those of the battery current limiter (6 to 8) are no temperatures.
@@ -174,7 +161,7 @@ def info(answer: str, *, serial: str, kind: Kind) -> DeviceInfo:
     elif (
         declared
         or emulators.is_one({name: _text(sections, f"prop {name}") or "" for name in emulators.PROPERTIES})
-        or emulators.translates(abi, sections.get("cpus", ""), sections.get("cpuinfo", ""))
+        or emulators.translates(abi, sections.get("architecture", ""), sections.get("cpuinfo", ""))
     ):
         clock = "emulated"
     android = _text(sections, "prop ro.build.version.release")
@@ -323,7 +310,7 @@ def _parts(cpuinfo: str) -> dict[int, str | None]:
 def _part_name(implementer: int | None, part: int) -> str:
     arm = 0x41
     unnamed = f"part {part:#x} of {'?' if implementer is None else f'{implementer:#x}'}"
-    return ARM_PARTS.get(part, unnamed) if implementer == arm else OTHERS_PARTS.get((implementer, part), unnamed)
+    return ARM_PARTS.get(part, unnamed) if implementer == arm else unnamed
 
 
 def _meminfo(answer: str, key: str) -> int | None:
