@@ -186,19 +186,14 @@ def _collect(chain: Toolchain, folder: Path) -> None:
 
 def _closure(chain: Toolchain, offered: dict[str, Path]) -> tuple[dict[str, Path], list[str]]:
     """What ROOT needs, and that needs in turn: those of `offered`, and the names of those that are not."""
-    real: dict[str, Path] = {}
     missing: set[str] = set()
-    waiting = [ROOT]
-    while waiting:
-        name = waiting.pop()
-        if name in real or _COMPILERS_OWN.fullmatch(name):
-            continue
-        if name in offered:
-            real[name] = offered[name]
-            waiting += compiling.needed(chain, offered[name])
-        else:
+
+    def find(name: str) -> Path | None:
+        if name not in offered and not _COMPILERS_OWN.fullmatch(name):
             missing.add(name)
-    return real, sorted(missing)
+        return None if _COMPILERS_OWN.fullmatch(name) else offered.get(name)
+
+    return compiling.closure(chain, {ROOT: offered[ROOT]}, find), sorted(missing)
 
 
 def _compilers(chain: Toolchain, libraries: Iterable[Path]) -> list[str]:

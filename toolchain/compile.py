@@ -13,7 +13,7 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,6 +171,18 @@ def needed(chain: Toolchain, binary: Path) -> list[str]:
     """The libraries that a binary names as NEEDED."""
     dynamic = output([f"{chain.triplet}-readelf", "--wide", "--dynamic", str(binary)])
     return re.findall(r"\(NEEDED\).*\[(.+)\]", dynamic)
+
+
+def closure(chain: Toolchain, roots: Mapping[str, Path], find: Callable[[str], Path | None]) -> dict[str, Path]:
+    """`roots`, the libraries that they need, and those in turn, by name: as `find` gives them; None leaves one out."""
+    found = dict(roots)
+    waiting = list(roots.values())
+    while waiting:
+        for name in needed(chain, waiting.pop()):
+            if name not in found and (path := find(name)):
+                found[name] = path
+                waiting.append(path)
+    return found
 
 
 def strip(chain: Toolchain, binary: Path) -> None:
