@@ -86,6 +86,6 @@ $(VENV)/.installed: pyproject.toml constraints.txt setup/debian-packages.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("setup: Python 3.11 or newer is needed, this is " + sys.version)'
 	@echo "setup: Python packages into $(VENV) (constraints.txt)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt setuptools
-	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-build-isolation --editable '.[dev,farm]'
+	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt setuptools pbr
+	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-build-isolation --use-pep517 --editable '.[dev,farm]'
 	@touch $@

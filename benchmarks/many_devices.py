@@ -22,12 +22,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from device import wire
-from device.probe import ABI_OF_MACHINE
 from export.artifact import Artifact
 from export.pipeline import export_model
 from harness.record.runtimes import build_bundle
 from models import registry
 from tests.fake_adb import Faults, serving
+from toolchain import compile as compiling
 from toolchain.paths import EXPORTS, REPOSITORY
 
 MODEL = "clcnet-tiny"
@@ -36,7 +36,7 @@ PASSES, WARMUP = 10, 1
 
 def sleeping_runner(artifact: Artifact, sleep_s: float) -> str:
     """A shell script that says what a runner says (device/runner/PROTOCOL.md), and sleeps where that computes."""
-    abi = ABI_OF_MACHINE[os.uname().machine]
+    abi = compiling.native().abi
     used = build_bundle(abi)
     none = {"cpu_ns": None, "wait_ns": None, "cpu": None, "khz": None, "millicelsius": None, "counters": None}
 

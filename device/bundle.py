@@ -11,7 +11,6 @@ import hashlib
 import inspect
 import json
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from toolchain import compile as compiling
 from toolchain import elf, simd
 from toolchain.compile import TOOLCHAINS, Toolchain
 from toolchain.errors import ToolchainError
-from toolchain.files import FileIdentity, describe
+from toolchain.files import FileIdentity, describe, replacing
 from toolchain.paths import BUILD
 
 FOLDER = BUILD / "bundles"
@@ -146,13 +145,10 @@ def _assemble(chain: Toolchain, wanted: Build, recipe: str, folder: Path, on_ste
     on_step(f"{folder.name}: compiling the runner with {chain.triplet}-g++")
     runner = compiling.engine(chain, wanted.engine, wanted.settings(chain.abi))
     on_step(f"{folder.name}: collecting its libraries")
-    parts = _closure(chain, {wanted.runner: runner, **libraries})
+    parts = compiling.closure(chain, {wanted.runner: runner, **libraries}, lambda name: compiling.library(chain, name))
     parts.setdefault(chain.loader, compiling.library(chain, chain.loader))  # or that of the libc that came along
-    for left in FOLDER.glob(f".{folder.name}-*"):  # by a build that was killed; we hold the lock
-        shutil.rmtree(left)
-    with tempfile.TemporaryDirectory(dir=FOLDER, prefix=f".{folder.name}-") as scratch:
-        new = Path(scratch, "new")
-        new.mkdir()
+    with replacing(folder) as workspace:
+        (new := workspace / "new").mkdir()
         for name, path in parts.items():
             _put(chain, path, new / name, is_program=name in (chain.loader, wanted.runner))
         features = [one for name in wanted.computes for one in simd.features(chain, libraries[name])]
@@ -168,21 +164,6 @@ def _assemble(chain: Toolchain, wanted: Build, recipe: str, folder: Path, on_ste
             "files": [asdict(describe(new / name)) for name in sorted(parts)],
         }
         (new / INDEX).write_text(json.dumps(index, indent=2) + "\n")
-        if folder.exists():
-            folder.rename(Path(scratch, "old"))
-        new.rename(folder)
-
-
-def _closure(chain: Toolchain, roots: dict[str, Path]) -> dict[str, Path]:
-    """`roots` and every library that they need, and those need, from the compiler's own."""
-    parts = dict(roots)
-    waiting = list(roots.values())
-    while waiting:
-        for name in compiling.needed(chain, waiting.pop()):
-            if name not in parts:
-                parts[name] = compiling.library(chain, name)
-                waiting.append(parts[name])
-    return parts
 
 
 def _put(chain: Toolchain, source: Path, target: Path, *, is_program: bool) -> None:

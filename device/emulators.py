@@ -1,8 +1,10 @@
-"""Systems that run on no device of their own: Androids by what their properties say, other Linux by its machine.
+"""Systems that run on no device of their own: their time is not a phone's, nor a board's.
 
-Emulators, virtual machines and containers for other machines: their time is not a phone's. A Linux that a hypervisor
-has run by the CPU itself counts as hardware: its nanoseconds are. `ro.build.characteristics`
-is not asked: Samsung's Galaxy S8 says `phone,emulator` there, and so do generic system images on real phones.
+Androids are told by their properties: emulators, virtual machines and containers for other machines.
+`ro.build.characteristics` is not asked: Samsung's Galaxy S8 says `phone,emulator` there, and so do generic system
+images on real phones. Other Linux is told by its machine; one that a hypervisor has run by the CPU itself counts as
+hardware, for its nanoseconds are. Programs that are translated one by one (qemu-user, Rosetta) are told by the kernel,
+which is of another architecture than they are.
 """
 
 from __future__ import annotations
@@ -65,3 +67,22 @@ def is_one_of_linux(*, cpuinfo: str, compatible: str, dmi: str, virtual: str) ->
     """Whether these words of a Linux (/proc/cpuinfo, LINUX_SECTIONS) are an emulator's."""
     is_qemu = _QEMU_TREE.search(compatible) or _QEMU_DMI.search(dmi) or _QEMU_CPU.search(cpuinfo)
     return bool(is_qemu) and not _KVM.search(virtual)
+
+
+#: What tells a kernel's architecture, whatever `uname` says to a translated program: the text of /proc/sys/kernel/arch
+#: (Linux 6.1 and newer), and the words of /proc/cpuinfo that are one architecture's own.
+_OF_KERNELS = {
+    "x86": re.compile(r"\A(x86_64|i.86)$|^vendor_id\s*:", re.MULTILINE),
+    "arm": re.compile(r"\A(aarch64|arm\w+)$|^CPU implementer\s*:", re.MULTILINE),
+}
+
+#: MIDR_EL1's implementer "reserved for software use" (Arm Architecture Reference Manual): QEMU's `max`.
+_SOFTWARE = re.compile(r"^CPU implementer\s*:\s*0x0+$", re.MULTILINE)
+
+
+def translates(abi: str, architecture: str, cpuinfo: str) -> bool:
+    """Whether programs of this ABI are an emulator's on a machine of these /proc/sys/kernel/arch and /proc/cpuinfo."""
+    own = "x86" if abi.startswith("x86") else "arm"
+    told = f"{architecture.strip()}\n{cpuinfo}"
+    others = (is_told.search(told) for name, is_told in _OF_KERNELS.items() if name != own)
+    return any(others) or _SOFTWARE.search(cpuinfo) is not None

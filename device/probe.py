@@ -14,6 +14,7 @@ from device.cores import cpu_list
 from device.errors import DeviceError
 from device.records import Clock, Core, DeviceInfo, DeviceState, Kind
 from device.thermal import ThermalZones, is_plausible, is_temperature
+from toolchain.compile import TOOLCHAINS
 
 _MARK = "@@"
 
@@ -50,6 +51,7 @@ if [ -z "$(getprop ro.tenpass.clock 2>/dev/null)" ]; then
   say dmi; cat /sys/class/dmi/id/sys_vendor /sys/class/dmi/id/product_name 2>/dev/null
   say virtual; cat /sys/devices/system/clocksource/clocksource0/available_clocksource \
     /sys/class/ptp/ptp*/clock_name 2>/dev/null
+  say architecture; cat /proc/sys/kernel/arch 2>/dev/null
 fi
 say page; grep -m 1 '^KernelPageSize:' /proc/self/smaps 2>/dev/null
 say os; grep '^PRETTY_NAME=' /etc/os-release 2>/dev/null
@@ -115,13 +117,8 @@ _NO_CHIP = re.compile(r"exynos5?|universal|unknown|default|none|n/?a|0", re.IGNO
 
 _CHARGING = "2"  # android.os.BatteryManager.BATTERY_STATUS_CHARGING
 
-#: `uname -m` -> Android's name for the ABI.
-ABI_OF_MACHINE = {
-    "armv7l": "armeabi-v7a",
-    "armv8l": "armeabi-v7a",
-    "aarch64": "arm64-v8a",
-    "x86_64": "x86_64",
-}
+#: `uname -m` -> Android's name for the ABI. armv8l: what a 64-bit kernel tells 32-bit programs.
+ABI_OF_MACHINE = {chain.machine: chain.abi for chain in TOOLCHAINS.values()} | {"armv8l": "armeabi-v7a"}
 
 
 #: ABI of a device -> the ABIs of programs that its kernel runs, its own first.
@@ -131,8 +128,8 @@ RUNS = {"armeabi-v7a": ("armeabi-v7a",), "arm64-v8a": ("arm64-v8a", "armeabi-v7a
 def info(answer: str, *, serial: str, kind: Kind) -> DeviceInfo:
     """The facts in the answer to INFO_SCRIPT.
 
-    Of what is not this machine, one that is an emulator is of the kind board, and its clock says so; one that is no
-    Android, of the kind linux.
+    Of what is not this machine, an emulator is of the kind board, and what is no Android of the kind linux.
+    This machine stays the host. Of what an emulator runs, or translates, the clock says so.
     Raises DeviceError for an answer that is cut short or names an unknown machine.
     """
     sections = _sections(answer, serial)
@@ -148,7 +145,7 @@ def info(answer: str, *, serial: str, kind: Kind) -> DeviceInfo:
     declared = _text(sections, "prop ro.tenpass.clock")
     if declared == "instructions":
         clock = "instructions"
-    elif declared or _is_emulator(sections):
+    elif declared or _is_emulator(sections, abi):
         clock = "emulated"
     android = _text(sections, "prop ro.build.version.release")
     pretty = re.search(r'PRETTY_NAME="?([^"\n]+)', sections.get("os", ""))
@@ -156,17 +153,18 @@ def info(answer: str, *, serial: str, kind: Kind) -> DeviceInfo:
     system = f"Android {android}" if android and not is_board else pretty.group(1) if pretty else None
     if kind != "host":
         kind = "board" if is_board else "phone" if android else "linux"
-    x86_name = re.search(r"^model name\s*:\s*(.+)$", sections.get("cpuinfo", ""), re.MULTILINE)
+    cores = _cores(sections)
+    alike = {core.part for core in cores}
     return DeviceInfo(
         serial=serial,
         kind=kind,
         clock=clock,
         model=_text(sections, "prop ro.product.model")
         or _text(sections, "tree")
-        or (x86_name.group(1) if x86_name else machine),
+        or ((alike.pop() if len(alike) == 1 else None) or machine),
         soc=_chip(sections),
         abi=abi,
-        cores=_cores(sections),
+        cores=cores,
         ram_bytes=_meminfo(sections.get("meminfo", ""), "MemTotal"),
         os=f"{system}, {kernel}" if system else kernel,
         machine=machine,
@@ -174,10 +172,11 @@ def info(answer: str, *, serial: str, kind: Kind) -> DeviceInfo:
     )
 
 
-def _is_emulator(sections: dict[str, str]) -> bool:
+def _is_emulator(sections: dict[str, str], abi: str) -> bool:
     properties = {name: _text(sections, f"prop {name}") or "" for name in emulators.PROPERTIES}
     of_linux = {name: sections.get(name, "") for name in ("cpuinfo", *emulators.LINUX_SECTIONS)}
-    return emulators.is_one(properties) or emulators.is_one_of_linux(**of_linux)
+    is_translated = emulators.translates(abi, sections.get("architecture", ""), sections.get("cpuinfo", ""))
+    return is_translated or emulators.is_one(properties) or emulators.is_one_of_linux(**of_linux)
 
 
 @dataclass(frozen=True)

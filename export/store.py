@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
-import tempfile
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from shutil import rmtree
 from typing import TYPE_CHECKING
 
 from export.artifact import Artifact, ExportError, read_artifact, write_manifest
+from toolchain.compile import locked
+from toolchain.files import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,7 +24,8 @@ def stored(
     anew: bool = False,
     keeps_old: bool = False,
 ) -> Artifact:
-    """The artifact of `name` in `folder`: the one there if it has this recipe, else what `make` makes of a workspace.
+    """The artifact of `name` in `folder`: the one there if it has this recipe, else what `make` puts into a workspace's
+    folder `new`.
 
     `anew` makes it in any case. Any number of processes may ask for one folder at once. When `make` raises
     ExportError, nothing new is there, and what was there before stays, but no longer counts as up to date, unless
@@ -38,7 +38,7 @@ def stored(
     if artifact := present():
         return artifact
     try:
-        with _turn(folder) as workspace:
+        with locked(folder.parent / f".{folder.name}.lock"), replacing(folder) as workspace:
             if artifact := present():  # another process made it while this one waited
                 return artifact
             try:
@@ -48,9 +48,6 @@ def stored(
                     _outdate(folder)
                 raise
             write_manifest(artifact)
-            if folder.exists():
-                folder.rename(workspace / "old")
-            artifact.folder.rename(folder)
     except OSError as error:
         where = str(error.filename or folder)
         raise ExportError(f"{name}: cannot write {where!r}: {error.strerror or error}") from error
@@ -83,19 +80,3 @@ def _outdate(folder: Path) -> None:
         write_manifest(replace(read_artifact(folder), recipe_sha256=""))
     except ExportError:
         return  # none there, or a damaged one, which counts for nothing
-
-
-@contextmanager
-def _turn(folder: Path) -> Iterator[Path]:
-    """Waits until no other process writes `folder`; gives a workspace beside it that is gone afterwards.
-
-    Raises OSError.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{folder.name}.work-"
-    with (folder.parent / f".{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # ends with the process, however that ends
-        for abandoned in folder.parent.glob(f"{prefix}*"):  # by a process that was killed
-            rmtree(abandoned, ignore_errors=True)
-        with tempfile.TemporaryDirectory(prefix=prefix, dir=folder.parent) as workspace:
-            yield Path(workspace)

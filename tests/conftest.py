@@ -13,6 +13,7 @@ from typing import Any
 import fake_adb
 import pytest
 import real_sshd
+from fake_adb import FakeAdb, serving
 from hypothesis import settings
 from real_sshd import Sshd
 
@@ -142,6 +143,16 @@ def without_one_interlace(tiny: Artifact, tmp_path_factory: pytest.TempPathFacto
     model = folder / tiny.model_files[0].name
     to_onnx(network, spec.input_shape, model)
     return replace(tiny, folder=folder, model_files=(describe(model),))
+
+
+@pytest.fixture
+def adb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAdb]:
+    """An adb server with nothing attached, the one that is asked where none is named."""
+    with serving(tmp_path / "device", {}) as fake:
+        fake.root.mkdir()
+        monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(fake.port))
+        monkeypatch.delenv("ANDROID_SERIAL", raising=False)
+        yield fake
 
 
 @pytest.fixture

@@ -25,11 +25,12 @@ OTHER_COMMANDS = (
     'echo "PIP_CACHE_DIR=$GITHUB_WORKSPACE/build/pip" >> "$GITHUB_ENV"',
     "rm -rf results/farm-before",
     "cp -r ",
+    'cat results/ci/report.md >> "$GITHUB_STEP_SUMMARY"',
 )
 
 #: What may stand where in an expression (GitHub's table "Context availability"): of a step's own keys all of these may.
 IN_A_STEP = {"github", "vars", "runner"}
-IN_A_JOB = {"env": {"github", "vars"}, "if": {"github", "vars"}}
+IN_A_JOB = {"env": {"github", "vars"}, "if": {"github", "vars"}, "name": {"matrix"}, "runs-on": {"matrix"}}
 IN_A_WORKFLOW = {"concurrency": {"github", "vars"}}
 #: Contexts whose paths are the host's, wherever the job runs (github.com/actions/runner/issues/2058).
 PATHS_OF_THE_HOST = ("github.workspace", "runner.workspace", "runner.temp", "runner.tool_cache", "github.action_path")
@@ -52,10 +53,10 @@ def commands(path: Path) -> list[str]:
     return [line for step in steps(path) for line in step.get("run", "").splitlines() if line]
 
 
-def made(path: Path, target: str) -> dict[str, str]:
-    """The variables that the workflow gives to this target of make."""
-    (line,) = (line for line in commands(path) if line.startswith(f"make {target}"))
-    return dict(word.split("=", 1) for word in shlex.split(line)[2:])
+def made(path: Path, target: str) -> list[dict[str, str]]:
+    """The variables that the workflow gives to this target of make, each time that it is made."""
+    lines = [line for line in commands(path) if line.startswith(f"make {target}")]
+    return [dict(word.split("=", 1) for word in shlex.split(line)[2:]) for line in lines]
 
 
 def expressions(value: object) -> list[str]:
@@ -149,22 +150,22 @@ def test_every_command_is_a_target_of_make_or_prepares_a_bare_machine(path: Path
 @benching
 def test_options_that_are_handed_to_the_benchmark_are_options_it_has(path: Path) -> None:
     known = {name for option in bench.params for name in option.opts}
-    given = [word for word in shlex.split(made(path, "bench")["ARGS"]) if word.startswith("--")]
-    assert given
-    assert set(given) <= known
+    for variables in made(path, "bench"):
+        given = [word for word in shlex.split(variables["ARGS"]) if word.startswith("--")]
+        assert given
+        assert set(given) <= known
 
 
 @benching
 def test_the_outcome_is_compared_shown_and_kept(path: Path) -> None:
-    out = re.search(r"--out (\S+)", made(path, "bench")["ARGS"])
-    assert out is not None
-    compared = made(path, "compare")
-    assert compared["NEW"] == out[1]
+    [out] = {word for each in made(path, "bench") for word in re.findall(r"--out (\S+)", each["ARGS"])}
+    [compared] = made(path, "compare")
+    assert compared["NEW"] == out
     assert "--markdown $GITHUB_STEP_SUMMARY" in compared["ARGS"]
     assert "--junit " in compared["ARGS"]
     (kept,) = (step for step in steps(path) if "upload-artifact" in step.get("uses", ""))
     assert kept["if"] == "${{ !cancelled() }}", "a failed run's report is the one that is needed"
-    as_expressions = out[1].replace("$GITHUB_RUN_ID", "${{ github.run_id }}")
+    as_expressions = out.replace("$GITHUB_RUN_ID", "${{ github.run_id }}")
     as_expressions = as_expressions.replace("$GITHUB_RUN_ATTEMPT", "${{ github.run_attempt }}")
     assert as_expressions in kept["with"]["path"].split("\n")
 
@@ -174,8 +175,27 @@ def test_the_baseline_is_measured_as_ci_measures() -> None:
     documented = re.search(r'^    make bench ARGS="(.*)"$', text, re.MULTILINE)
     assert documented is not None
     (ci, *_) = WORKFLOWS
-    assert documented[1] == made(ci, "bench")["ARGS"].replace("results/ci", "results/baseline")
+    assert documented[1] == made(ci, "bench")[0]["ARGS"].replace("results/ci", "results/baseline")
     assert "BASE ?= results/baseline\n" in MAKEFILE
+
+
+def test_an_arm64_machine_runs_the_same_tests_and_is_measured_itself() -> None:
+    """What counts instructions is compared with the baseline where that was made; what hardware took is shown."""
+    [job] = content(WORKFLOWS[0])["jobs"].values()
+    assert job["strategy"] == {"fail-fast": False, "matrix": {"machine": ["ubuntu-latest", "ubuntu-24.04-arm"]}}
+    assert job["runs-on"] == "${{ matrix.machine }}"
+    conditions = {step["run"]: step.get("if", "") for step in job["steps"] if "run" in step}
+    assert conditions["make test"] == ""
+    architectures = {
+        line: re.findall(r"runner\.arch == '(\w+)'", condition)
+        for line, condition in conditions.items()
+        if line.startswith(("make bench", "make compare", "cat "))
+    }
+    for line, where in architectures.items():
+        assert where == (["X64"] if "board:" in line or "compare" in line else ["ARM64"]), line
+    assert any("--device host " in line for line in architectures)
+    (kept,) = (step for step in job["steps"] if "upload-artifact" in step.get("uses", ""))
+    assert "${{ runner.arch }}" in kept["with"]["name"], "both keep their own"
 
 
 def test_only_a_baselines_records_are_kept_in_git() -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +21,7 @@ from toolchain import compile as compiling
 from toolchain import debian, seal
 from toolchain.compile import Toolchain
 from toolchain.debian import DebianError
+from toolchain.files import replacing
 from toolchain.paths import BUILD
 
 VERSION = "1.7.1"
@@ -106,11 +108,6 @@ def cmake_settings(abi: str) -> dict[str, str]:
     }
 
 
-def native_abi() -> str:
-    """The ABI of the machine that this runs on."""
-    return compiling.native().abi
-
-
 def program(source: Path) -> Path:
     """The program of one C++ file that uses Caffe2, compiled for this machine.
 
@@ -174,35 +171,29 @@ def _collect(chain: Toolchain, folder: Path) -> None:
     compilers = [compiling.library(chain, name) for name in _compilers(chain, real.values())]
     objects = _undefined_objects(chain, [*real.values(), *compilers])
     versions = _versions_wanted(chain, real.values())
-    with tempfile.TemporaryDirectory(dir=FOLDER, prefix=".collecting-") as scratch:
-        new = Path(scratch, "new")
-        new.mkdir()
+    with replacing(folder) as workspace:
+        (new := workspace / "new").mkdir()
         for name, path in real.items():
             # as the way leads from the folder's final place: the tree can be moved
             (new / name).symlink_to(os.path.relpath(path.resolve(), folder))
         for name in missing:
             _make_stub(chain, new / name, objects, versions.get(name, []))
         seal.seal(new)
-        for index, outdated in enumerate(FOLDER.glob(f"{chain.abi}-*")):
-            outdated.rename(Path(scratch, f"old-{index}"))
-        new.rename(folder)
+    for other in FOLDER.glob(f"{chain.abi}-*"):
+        if other != folder:
+            shutil.rmtree(other)  # outdated
 
 
 def _closure(chain: Toolchain, offered: dict[str, Path]) -> tuple[dict[str, Path], list[str]]:
     """What ROOT needs, and that needs in turn: those of `offered`, and the names of those that are not."""
-    real: dict[str, Path] = {}
     missing: set[str] = set()
-    waiting = [ROOT]
-    while waiting:
-        name = waiting.pop()
-        if name in real or _COMPILERS_OWN.fullmatch(name):
-            continue
-        if name in offered:
-            real[name] = offered[name]
-            waiting += compiling.needed(chain, offered[name])
-        else:
+
+    def find(name: str) -> Path | None:
+        if name not in offered and not _COMPILERS_OWN.fullmatch(name):
             missing.add(name)
-    return real, sorted(missing)
+        return None if _COMPILERS_OWN.fullmatch(name) else offered.get(name)
+
+    return compiling.closure(chain, {ROOT: offered[ROOT]}, find), sorted(missing)
 
 
 def _compilers(chain: Toolchain, libraries: Iterable[Path]) -> list[str]:

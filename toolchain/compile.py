@@ -13,7 +13,7 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,11 @@ class Toolchain:
     machine: str  # as `uname -m` has it
     loader: str
 
+    @property
+    def is_native(self) -> bool:
+        """Whether it makes programs for the machine that this runs on."""
+        return self.machine == platform.machine()
+
 
 TOOLCHAINS = {
     chain.abi: chain
@@ -66,9 +71,9 @@ def toolchain(abi: str) -> Toolchain:
 
 
 def native() -> Toolchain:
-    """The toolchain of the machine that this runs on."""
+    """The toolchain of the machine that this runs on. Raises BuildError for a machine that nothing is built for."""
     for chain in TOOLCHAINS.values():
-        if chain.machine == platform.machine():
+        if chain.is_native:
             return chain
     machines = ", ".join(chain.machine for chain in TOOLCHAINS.values())
     raise BuildError(f"there is no bundle for this machine ({platform.machine()}); there are {machines}")
@@ -78,7 +83,7 @@ def compiler_version(chain: Toolchain) -> str:
     """One line. Raises BuildError when the compiler is not installed."""
     compiler = f"{chain.triplet}-g++"
     if shutil.which(compiler) is None:
-        package = "g++" if chain.machine == platform.machine() else f"g++-{chain.triplet.replace('_', '-')}"
+        package = "g++" if chain.is_native else f"g++-{chain.triplet.replace('_', '-')}"
         raise BuildError(
             f"{compiler} is not installed; `make setup` installs it (Debian package {package}), "
             f"and ABI {chain.abi} needs it"
@@ -169,6 +174,18 @@ def needed(chain: Toolchain, binary: Path) -> list[str]:
     """The libraries that a binary names as NEEDED."""
     dynamic = output([f"{chain.triplet}-readelf", "--wide", "--dynamic", str(binary)])
     return re.findall(r"\(NEEDED\).*\[(.+)\]", dynamic)
+
+
+def closure(chain: Toolchain, roots: Mapping[str, Path], find: Callable[[str], Path | None]) -> dict[str, Path]:
+    """`roots`, the libraries that they need, and those in turn, by name: as `find` gives them; None leaves one out."""
+    found = dict(roots)
+    waiting = list(roots.values())
+    while waiting:
+        for name in needed(chain, waiting.pop()):
+            if name not in found and (path := find(name)):
+                found[name] = path
+                waiting.append(path)
+    return found
 
 
 def strip(chain: Toolchain, binary: Path) -> None:

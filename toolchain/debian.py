@@ -32,7 +32,7 @@ import click
 
 from toolchain import seal
 from toolchain.errors import ToolchainError
-from toolchain.files import file_sha256
+from toolchain.files import file_sha256, replacing
 from toolchain.paths import BUILD
 
 DEFAULT_SUITE = "trixie"
@@ -207,14 +207,10 @@ def _unpack(pin: Pin) -> None:
     """`dpkg-deb -x` into place in one step; the archive's sha256 is checked here, whoever put it there."""
     if file_sha256(_archive(pin)) != pin.sha256:
         raise DebianError(f"{_archive(pin)} is not {pin.name} {pin.version}: its sha256 differs; remove it")
-    folder = _folder(pin)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacking-") as scratch:
-        _run(["dpkg-deb", "-x", str(_archive(pin)), f"{scratch}/content"])
-        seal.seal(Path(scratch, "content"))
-        if folder.exists():
-            folder.rename(Path(scratch, "old"))
-        Path(scratch, "content").rename(folder)
+    with replacing(_folder(pin)) as workspace:
+        new = workspace / "new"
+        _run(["dpkg-deb", "-x", str(_archive(pin)), str(new)])
+        seal.seal(new)
 
 
 def _write(path: Path, content: object) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,3 +44,23 @@ def local_file(path: Path) -> File:
 def file_sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """A workspace beside `folder`; when the block ends, the folder `new` in it takes the place of `folder` at once.
+
+    Where there is no `new`, or the block raises, `folder` is as it was. One process at a time may be here: what is left
+    of others' workspaces for this folder, which were killed, is removed. Raises OSError.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{folder.name}.work-"
+    for abandoned in folder.parent.glob(f"{prefix}*"):
+        shutil.rmtree(abandoned, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=folder.parent) as scratch:
+        workspace = Path(scratch)
+        yield workspace
+        if (new := workspace / "new").exists():
+            if folder.exists():
+                folder.rename(workspace / "old")
+            new.rename(folder)

@@ -56,14 +56,7 @@ def libraries(abi: str) -> dict[str, Path]:
         for path in sorted(package.glob("**/lib/**/*.so*"))
         if path.is_file()
     }
-    found = {LIBRARY: _one(offered, _FILE)}
-    waiting = [found[LIBRARY]]
-    while waiting:
-        for name in compiling.needed(chain, waiting.pop()):
-            if name not in found:
-                found[name] = _one(offered, name)
-                waiting.append(found[name])
-    return found
+    return compiling.closure(chain, {LIBRARY: _one(offered, _FILE)}, lambda name: _one(offered, name))
 
 
 def recipe(abi: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from export.caffe2.operators import refusals
 from toolchain import caffe2
+from toolchain import compile as compiling
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,7 +90,7 @@ def run_caffe2(folder: Path, values: NDArray[np.float32]) -> NDArray[np.float32]
 
 def recipe() -> str:
     """A text that changes when Caffe2 or the converter does."""
-    return caffe2.recipe(caffe2.native_abi()) + " " + _CONVERTER.read_text(encoding="utf-8")
+    return caffe2.recipe(compiling.native().abi) + " " + _CONVERTER.read_text(encoding="utf-8")
 
 
 def _joined(shape: Sequence[int]) -> str:

@@ -59,7 +59,7 @@ class Ranking:
     @property
     def measured_on(self) -> str:
         device = self.fastest.record.device
-        is_computer = device.kind == "host" or (device.kind == "linux" and device.abi == "x86_64")
+        is_computer = device.kind in ("host", "linux") and not device.abi.startswith("arm")
         return "hardware, of a computer" if is_computer and device.clock == "wall" else MEANING_OF_TIME[device.clock]
 
 

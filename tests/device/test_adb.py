@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +12,14 @@ from fake_adb import FakeAdb, serving
 from device.adb.device import AdbDevice
 from device.adb.server import Server
 from device.errors import DeviceLost, DeviceUnavailable, NoSpace, PushFailed, RunnerFailed, RunTimedOut
-from device.probe import ABI_OF_MACHINE
 from device.records import RunRequest
 from device.wire import WireError
 from export.artifact import Artifact
 from harness.measure.networks import ExportedNetwork
+from toolchain import compile as compiling
 from toolchain.files import describe
 
-MACHINE_ABI = ABI_OF_MACHINE[platform.machine()]
+MACHINE_ABI = compiling.native().abi
 
 
 def ignore(_: object) -> None:

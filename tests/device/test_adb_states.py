@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
-from fake_adb import FakeAdb, Phone, serving
+from commands import run
+from fake_adb import FakeAdb, Phone
 from hypothesis import given
 from hypothesis import strategies as st
 from programs import PATIENCE_S
@@ -19,7 +18,6 @@ from device.adb.server import Attached, Server
 from device.errors import DeviceError, DeviceNotChosen, DeviceUnavailable
 from harness.record import journal
 from harness.record.errors import EXIT_DEVICE_UNAVAILABLE, EXIT_OK, EXIT_USAGE
-from harness.run import main
 
 SEE = "see [http://developer.android.com/tools/device.html]"
 CHEAP = "0123456789ABCDEF"
@@ -54,22 +52,6 @@ SERIALS = (
     "[fe80::1%eth0]:5555",
     "a device offline (3)",
 )
-
-
-def run(*arguments: str) -> Result:
-    result = CliRunner().invoke(main, list(arguments))
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
-
-
-@pytest.fixture
-def adb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAdb]:
-    """An adb server with nothing attached."""
-    with serving(tmp_path / "device", {}) as fake:
-        fake.root.mkdir()
-        monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(fake.port))
-        monkeypatch.delenv("ANDROID_SERIAL", raising=False)
-        yield fake
 
 
 @pytest.mark.parametrize("serial", ["R58M", SERIALS[4]], ids=["usb", "mdns"])

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from commands import run
 from fake_adb import FakeAdb, Faults, serving
 from programs import PATIENCE_S
 
@@ -23,16 +23,9 @@ from device.open import choose, described
 from harness.measure.device import Stop
 from harness.record import journal, plan
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXIT_OK, EXIT_USAGE
-from harness.run import main
 
 SHELF = [("shelf:3", "a made-up kind")]
 SERIALS = ("FIRST", "SECOND", "THIRD")
-
-
-def run(*arguments: str) -> Result:
-    result = CliRunner().invoke(main, list(arguments))
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
 
 
 @pytest.fixture

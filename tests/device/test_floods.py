@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import socket
 import stat
 import sys
@@ -20,15 +19,15 @@ from device.adb.server import Attached, Connection, Server
 from device.adb.shell import AdbShell
 from device.errors import DeviceError, DeviceLost, NoAnswer, RunnerCrashed
 from device.host import HostDevice
-from device.probe import ABI_OF_MACHINE
 from device.records import RunRequest
 from device.remote.shell import ShellFlooded
 from device.timeouts import Deadline
 from device.wire import WireError
 from export.artifact import Artifact
+from toolchain import compile as compiling
 from toolchain.files import describe
 
-MACHINE_ABI = ABI_OF_MACHINE[platform.machine()]
+MACHINE_ABI = compiling.native().abi
 
 
 @pytest.fixture

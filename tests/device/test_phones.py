@@ -103,7 +103,8 @@ def read_from(phone: dict[str, Any]) -> dict[str, Any]:
     }
     if not tells_abi(phone):
         del facts["abi"]
-        facts["model"] = None if info.model == "aarch64" else info.model
+    if "ro.product.model" not in phone.get("properties", {}) and not phone.get("tree"):
+        del facts["model"]  # it is called by its cores or its machine
     if "ro.build.version.release" not in phone.get("properties", {}) and "os" not in phone:
         # the source does not say what runs there
         del facts["kind"]

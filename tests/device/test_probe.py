@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import platform
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,7 +13,8 @@ from hypothesis import strategies as st
 from device import emulators, probe
 from device.errors import DeviceError
 from device.host import HostDevice
-from device.records import DeviceState
+from device.records import DeviceState, Kind
+from toolchain import compile as compiling
 
 PHONE = """\
 @@ machine
@@ -49,6 +52,44 @@ MemTotal:        1004068 kB
 @@ cpus
 present:0-1
 cpu0/cpufreq/cpuinfo_max_freq:1300000
+@@ end
+"""
+
+#: A Raspberry Pi 5 as the host, shortened: of its four cores two.
+RASPBERRY_PI = """\
+@@ machine
+aarch64
+@@ kernel
+Linux 6.12.34+rpt-rpi-2712
+@@ cpuinfo
+processor\t: 0
+BogoMIPS\t: 108.00
+Features\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp
+CPU implementer\t: 0x41
+CPU architecture: 8
+CPU variant\t: 0x4
+CPU part\t: 0xd0b
+CPU revision\t: 1
+
+processor\t: 1
+CPU implementer\t: 0x41
+CPU part\t: 0xd0b
+
+Revision\t: d04170
+Model\t\t: Raspberry Pi 5 Model B Rev 1.0
+@@ meminfo
+MemTotal:        8256528 kB
+@@ architecture
+aarch64
+@@ os
+PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"
+@@ tree
+Raspberry Pi 5 Model B Rev 1.0 \n\
+@@ cpus
+present:0-1
+cpu0/cpufreq/cpuinfo_max_freq:2400000
+cpu1/cpufreq/cpuinfo_max_freq:2400000
+cpu0/regs/identification/midr_el1:0x00000000414fd0b1
 @@ end
 """
 
@@ -345,6 +386,61 @@ def test_the_chip_is_what_tells_most_exactly_which_it_is(
     assert probe.info(answer, serial="ABC", kind="phone").soc == chip
 
 
+def test_an_arm_machine_is_hardware_as_the_host() -> None:
+    info = probe.info(RASPBERRY_PI, serial="host", kind="host")
+    assert (info.kind, info.clock, info.abi) == ("host", "wall", "arm64-v8a")
+    assert info.model == "Raspberry Pi 5 Model B Rev 1.0"
+    assert [(core.part, core.max_khz) for core in info.cores] == [("Cortex-A76", 2_400_000)] * 2
+
+
+@pytest.mark.parametrize(("implementer", "part"), [("0x41", "0xd07"), ("0x41", "0xd0b"), ("0x61", "0x000")])
+def test_a_server_without_a_device_tree_is_called_by_its_cores(implementer: str, part: str) -> None:
+    answer = RASPBERRY_PI.replace("0x41", implementer).replace("0xd0b", part).replace("cpu0/regs", "none")
+    answer = answer.replace("Raspberry Pi 5 Model B Rev 1.0 \n", "\n")
+    info = probe.info(answer, serial="host", kind="host")
+    assert (info.kind, info.clock, info.model) == ("host", "wall", info.cores[0].part)
+
+
+CPUINFO = {
+    "x86": "processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel name\t: AMD EPYC",
+    "arm": "processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd0b",
+    "none": "processor\t: 0",
+}
+KERNELS = [
+    ("x86", "x86_64", "none"),
+    ("x86", "x86_64", "x86"),
+    ("x86", "x86_64", "arm"),  # qemu-user 8.2 and newer makes up a /proc/cpuinfo
+    ("x86", "i686", "none"),
+    ("x86", "", "x86"),  # before Linux 6.1
+    ("arm", "aarch64", "none"),
+    ("arm", "armv7l", "arm"),
+    ("arm", "", "arm"),
+    ("arm", "aarch64", "x86"),  # Rosetta makes up one as well
+]
+
+
+@pytest.mark.parametrize("machine", ["armv7l", "armv8l", "aarch64", "x86_64"])
+@pytest.mark.parametrize(("kernel", "architecture", "cpuinfo"), KERNELS)
+@pytest.mark.parametrize("kind", ["host", "phone"])
+def test_a_program_that_is_translated_is_on_no_hardware(
+    kind: Kind, kernel: str, architecture: str, cpuinfo: str, machine: str
+) -> None:
+    said = {"machine": machine, "cpuinfo": CPUINFO[cpuinfo], "architecture": architecture, "cpus": "present:0"}
+    answer = "".join(f"@@ {name}\n{text}\n" for name, text in said.items()) + "@@ end\n"
+    info = probe.info(answer, serial="host", kind=kind)
+    own = {"x86_64": "x86"}.get(machine, "arm")
+    if {own} == {kernel, cpuinfo} - {"none"}:
+        assert (info.kind, info.clock) == ("host" if kind == "host" else "linux", "wall")
+    else:
+        assert (info.kind, info.clock) == ("host" if kind == "host" else "board", "emulated")
+
+
+def test_a_cpu_that_no_one_has_made_is_no_hardware() -> None:
+    """QEMU's `max`, in whatever machine: its implementer is the one that is reserved for software."""
+    info = probe.info(RASPBERRY_PI.replace("0x41", "0x00"), serial="host", kind="host")
+    assert (info.kind, info.clock) == ("host", "emulated")
+
+
 def test_a_machine_without_a_runner_is_refused_by_name() -> None:
     answer = PHONE.replace("armeabi-v7a\n", "").replace("armv7l", "mips")
     with pytest.raises(DeviceError, match="'mips'"):
@@ -510,6 +606,9 @@ def test_an_answer_that_is_cut_short_is_an_error(read) -> None:
 
 def test_this_machine_describes_itself() -> None:
     host = HostDevice()
-    assert (host.info.kind, host.info.clock) == ("host", "wall")
+    assert (host.info.kind, host.info.abi) == ("host", compiling.native().abi)
+    kernel = Path("/proc/sys/kernel/arch")
+    if kernel.exists():
+        assert host.info.clock == ("wall" if kernel.read_text().strip() == platform.machine() else "emulated")
     assert host.info.cores
     assert (host.state().free_ram_bytes or 0) > 0

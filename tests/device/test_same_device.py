@@ -5,12 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
-from fake_adb import FakeAdb, Faults, Phone, serving
+from commands import run
+from fake_adb import FakeAdb, Faults, Phone
 from programs import PATIENCE_S
 
 from device.adb.device import AdbDevice
@@ -22,7 +21,6 @@ from device.probe import Identity
 from device.timeouts import Timeouts
 from harness.record import journal, plan
 from harness.record.errors import EXIT_OK, EXIT_USAGE
-from harness.run import main
 
 MDNS = "adb-R58M-x1y2z3._adb-tls-connect._tcp"
 MDNS_AGAIN = "adb-R58M-x1y2z3 (2)._adb-tls-connect._tcp"
@@ -35,22 +33,6 @@ WAYS = (
     (MDNS, MDNS_AGAIN),
     ("usb:1-4", "192.168.1.7:5555"),
 )
-
-
-def run(*arguments: str) -> Result:
-    result = CliRunner().invoke(main, list(arguments))
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
-
-
-@pytest.fixture
-def adb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAdb]:
-    """An adb server with nothing attached."""
-    with serving(tmp_path / "device", {}) as fake:
-        fake.root.mkdir()
-        monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(fake.port))
-        monkeypatch.delenv("ANDROID_SERIAL", raising=False)
-        yield fake
 
 
 def attach(adb: FakeAdb, *names: str, boot_id: str = "first boot", serialno: str = "R58M") -> None:

@@ -28,6 +28,7 @@ from models import registry, weights
 from models.clcnet import Interlace
 from models.spec import ModelSpec
 from toolchain import caffe2
+from toolchain import compile as compiling
 from toolchain.compile import TOOLCHAINS
 from toolchain.debian import DebianError
 
@@ -517,7 +518,7 @@ def test_libraries_that_are_there_are_not_made_again(abi: str, monkeypatch: pyte
 
 
 def test_libraries_of_which_one_is_gone_are_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    abi = caffe2.native_abi()
+    abi = compiling.native().abi
     monkeypatch.setattr(caffe2, "FOLDER", tmp_path)
     found = caffe2.libraries(abi)
     gone = found["libc10.so.1.7"]

@@ -23,7 +23,7 @@ import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
-from click.testing import CliRunner, Result
+from commands import invoke
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -1117,12 +1117,6 @@ def test_whichever_interlace_is_missing_the_output_is_not_the_right_one(
 
 
 # The commands
-
-
-def invoke(command: Any, *arguments: str | Path) -> Result:
-    result = CliRunner().invoke(command, [str(argument) for argument in arguments])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
 
 
 def test_the_export_of_several_ways_has_a_row_for_each_and_format_that_can(tmp_path: Path) -> None:

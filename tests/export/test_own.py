@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from click.testing import CliRunner, Result
+from commands import run
 from onnx import TensorProto, helper, numpy_helper
 
 from export import verify
@@ -33,7 +33,6 @@ from harness.record import journal
 from harness.record import plan as plans
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE
 from harness.record.plan import Limits
-from harness.run import main
 from toolchain import compile as compiling
 from toolchain import xnnpack
 from toolchain.files import file_sha256
@@ -904,12 +903,6 @@ def test_sizes_and_inputs_go_to_the_model_they_name(tmp_path: Path) -> None:
     assert (one.dims, two.dims) == ({"sequence": 4}, {"sequence": 4, "batch": 3})
     assert (one.inputs, two.inputs) == (str(tmp_path / "given.npz"), None)
     assert one.inputs_sha256 == file_sha256(tmp_path / "given.npz")
-
-
-def run(*arguments: str | Path) -> Result:
-    result = CliRunner().invoke(main, [str(one) for one in arguments])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from click.testing import CliRunner, Result
-from fake_adb import FakeAdb, serving
+from click.testing import Result
+from commands import invoke, run
+from fake_adb import FakeAdb
 from programs import HEARS_CTRL_C, PATIENCE_S
 
 from device.adb import server
@@ -33,33 +33,16 @@ from harness.record.case import Case
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXIT_OK, EXIT_USAGE
 from harness.record.plan import CaseRound
 from harness.record.record import Record
-from harness.run import main
 from models import clcnet, registry, weights
 from toolchain import caffe2
 from toolchain.debian import DebianError
 from toolchain.files import describe
 
 
-def run(*arguments: str) -> Result:
-    result = CliRunner().invoke(main, list(arguments))
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
-
-
 def one_line(result: Result) -> str:
     """What stderr says, when it is one line."""
     assert result.stderr.count("\n") == 1, result.stderr
     return result.stderr
-
-
-@pytest.fixture
-def adb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAdb]:
-    """An adb server with nothing attached."""
-    with serving(tmp_path / "device", {}) as fake:
-        fake.root.mkdir()
-        monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(fake.port))
-        monkeypatch.delenv("ANDROID_SERIAL", raising=False)
-        yield fake
 
 
 # --- what it measures
@@ -112,7 +95,7 @@ def test_the_report_is_remade_from_the_records_alone(tmp_path: Path) -> None:
     made = {path.name: path.read_bytes() for path in out.iterdir() if path.name not in kept}
     for name in made:
         (out / name).unlink()
-    assert CliRunner().invoke(report_command, [str(out)]).exit_code == EXIT_OK
+    assert invoke(report_command, out).exit_code == EXIT_OK
     assert {path.name: path.read_bytes() for path in out.iterdir() if path.name not in kept} == made
 
 

@@ -9,6 +9,7 @@ from pages import EMULATED, in_precision, own_model, three_devices
 from synthetic import device, record, table6, throttled
 from synthetic_runs import PHONE, noisy, rounds
 
+from device.records import Clock
 from harness.analyse import ranking
 from harness.analyse.rows import table_rows
 from harness.record.plan import Limits
@@ -111,8 +112,17 @@ def test_own_models_are_compared_with_one_another_and_not_with_the_paper() -> No
     assert "MobileNet" not in text
 
 
-def test_a_computer_is_not_taken_for_an_arm_device() -> None:
-    assert "hardware, of a computer" in said([record("mobilenet", [5.0], on=device("wall", "host", "host"))])
+@pytest.mark.parametrize(
+    ("abi", "clock", "told"),
+    [
+        ("x86_64", "wall", "(hardware, of a computer)"),
+        ("arm64-v8a", "wall", "(hardware)"),
+        ("arm64-v8a", "emulated", "(an emulator (times mean nothing))"),
+        ("x86_64", "emulated", "(an emulator (times mean nothing))"),
+    ],
+)
+def test_a_computer_is_not_taken_for_an_arm_device(abi: str, clock: Clock, told: str) -> None:
+    assert told in said([record("mobilenet", [5.0], on=replace(device(clock, "host", "host"), abi=abi))])
 
 
 @pytest.mark.parametrize("status", ["crashed", "output_wrong"])

@@ -7,11 +7,12 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from click.testing import CliRunner, Result
+from commands import invoke
 from run_folders import write_run
 from synthetic import BOARD, STATE, device, record, table6
 from synthetic_runs import rounds, with_counters
@@ -29,10 +30,7 @@ from toolchain.paths import RESULTS
 HOST = device("wall", "host", "host")
 
 
-def run(*arguments: str | Path) -> Result:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
+run = partial(invoke, main)
 
 
 def compared(tmp_path: Path, base: Sequence[Record], new: Sequence[Record], **options: bool) -> Comparison:

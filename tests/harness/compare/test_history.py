@@ -6,11 +6,12 @@ import io
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from click.testing import CliRunner, Result
+from commands import invoke
 from run_folders import write_run
 from synthetic import BOARD, device, record
 from synthetic_runs import rounds
@@ -25,10 +26,7 @@ from harness.report import csv, markdown, terminal
 HOST = device("wall", "host", "host")
 
 
-def run(*arguments: str | Path) -> Result:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
+run = partial(invoke, main)
 
 
 def day(number: int) -> str:

@@ -16,7 +16,7 @@ from statistics import median
 
 import psutil
 import pytest
-from click.testing import CliRunner, Result
+from commands import run
 from fake_adb import FakeAdb, Faults, Phone, serving
 from programs import HEARS_CTRL_C, PATIENCE_S
 
@@ -26,16 +26,9 @@ from harness.farm import store
 from harness.record import journal, plan
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXIT_OK, EXIT_USAGE
 from harness.record.record import Record
-from harness.run import main
 
 BOARD = "board:cortex-a7"
 TINY = ("--models", "clcnet-tiny", "--passes", "3")
-
-
-def run(*arguments: str) -> Result:
-    result = CliRunner().invoke(main, list(arguments))
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
 
 
 class Server:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import commands
 import onnx
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from onnx import TensorProto, helper
 
 from harness.record import journal
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE
-from harness.run import main
 
 
 def run(*arguments: str | Path) -> Result:
-    result = CliRunner().invoke(main, ["--device", "host", "--passes", "1", *map(str, arguments)])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
+    return commands.run("--device", "host", "--passes", "1", *arguments)
 
 
 def network(path: Path, op: str = "Relu", size: str | int = "tokens") -> Path:

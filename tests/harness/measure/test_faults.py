@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import re
 import shutil
 import signal
@@ -22,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from commands import run
 from fake_adb import PHONE, FakeAdb, Faults, serving
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -43,7 +42,6 @@ from device.errors import (
     ServerGone,
 )
 from device.lock import DeviceLock
-from device.probe import ABI_OF_MACHINE
 from device.records import Bundle, DeviceInfo, RunRequest
 from device.remote import cache
 from device.remote import shell as remote_shell
@@ -59,11 +57,11 @@ from harness.record.case import Case
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXIT_OK
 from harness.record.plan import Limits, Plan
 from harness.record.record import SCHEMA_VERSION, MeasuredBundle, Record
-from harness.run import main
+from toolchain import compile as compiling
 from toolchain.files import local_file
 from toolchain.tensors import InputTensor
 
-MACHINE_ABI = ABI_OF_MACHINE[platform.machine()]
+MACHINE_ABI = compiling.native().abi
 PATIENT = Timeouts(reconnect_s=PATIENCE_S)
 IMPATIENT = replace(PATIENT, reconnect_s=1)
 #: So long that who waits for it to pass is found out.
@@ -578,12 +576,6 @@ def test_a_journal_that_cannot_be_written_ends_the_run_with_one_line_and_keeps_w
 
 
 # --- one user per device
-
-
-def run(*arguments: str) -> Result:
-    result = CliRunner().invoke(main, list(arguments))
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
 
 
 def test_a_device_in_use_is_refused_at_once_and_the_line_says_who_has_it(adb: FakeAdb, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from commands import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import record, table6
@@ -25,13 +25,6 @@ from harness.cli.run import RunOptions, run_command
 from harness.cli.where import Where
 from harness.record import journal, plan
 from harness.record.errors import EXIT_OK, EXIT_USAGE, UsageError
-from harness.run import main
-
-
-def run(*arguments: str) -> Result:
-    result = CliRunner().invoke(main, list(arguments))
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
 
 
 def cut(out: Path, lines: int, torn: str = "") -> None:
