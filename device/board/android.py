@@ -23,20 +23,27 @@ _INIT, _GETPROP = _HERE / "services.sh", _HERE / "getprop.sh"
 _SHELL_OF_ADBD, _SU = _HERE / "shell_of_adbd.cpp", _HERE / "su.cpp"
 SOURCES = (Path(__file__), _INIT, _GETPROP, _SHELL_OF_ADBD, _SU)
 
-#: What Android links to toybox, of what Debian's has as well (AOSP, external/toybox, Android.bp), and reboot, which is
-#: a program of its own there. No more: what works on a board is to work on a phone.
+#: What Android links to toybox, of what Debian's has as well (AOSP, external/toybox, Android.bp). No more: what works
+#: on a board is to work on a phone.
 _TOYBOX = """
 base64 basename blockdev cal cat chattr chgrp chmod chown chroot chrt cksum clear cmp comm cp cpio cut date devmem df
 dirname dmesg dos2unix du echo egrep env expand fallocate false fgrep file find flock fmt free getconf grep groups
 gunzip head hostname hwclock id ifconfig inotifyd insmod install ionice iorenice iotop kill killall ln logname losetup
 ls lsattr lsmod lspci lsusb md5sum microcom mkdir mkfifo mknod mkswap mktemp modinfo mount mountpoint mv nc netcat
 netstat nice nl nohup nproc nsenter od paste patch pgrep pidof pkill pmap printenv printf ps pwd pwdx readelf readlink
-realpath reboot renice rev rfkill rm rmdir rmmod sed seq setfattr setsid sha1sum sha224sum sha256sum sha384sum
-sha512sum sleep sort split stat strings swapoff swapon sync sysctl tac tail tar taskset tee test time timeout top
-touch true truncate tty ulimit umount uname uniq unix2dos unlink unshare uptime usleep uudecode uuencode uuidgen
-vmstat watch wc which whoami xargs xxd yes zcat
+realpath renice rev rfkill rm rmdir rmmod sed seq setfattr setsid sha1sum sha224sum sha256sum sha384sum sha512sum
+sleep sort split stat strings swapoff swapon sync sysctl tac tail tar taskset tee test time timeout top touch true
+truncate tty ulimit umount uname uniq unix2dos unlink unshare uptime usleep uudecode uuencode uuidgen vmstat watch wc
+which whoami xargs xxd yes zcat
 """
 COMMANDS = tuple(_TOYBOX.split())
+
+#: As on a phone, the shell's user may.
+_REBOOT = """\
+#!/system/bin/sh
+sync
+exec su root toybox reboot -f
+"""
 
 #: Where commands are looked for, as on Android 7; services.sh has it for adbd.
 PATH = "/sbin:/vendor/bin:/system/sbin:/system/bin:/system/xbin"
@@ -84,6 +91,7 @@ def tree(chain: Toolchain, packages: Iterable[Path]) -> Tree:
         **{f"{lib}/{name}": content for name, content in libraries.items()},
         "init": _INIT.read_bytes(),
         "system/bin/getprop": _GETPROP.read_bytes(),
+        "system/bin/reboot": _REBOOT.encode(),
         "system/build.prop": f"ro.product.cpu.abi={chain.abi}\nro.product.cpu.abilist={chain.abi}\n".encode(),
         "system/etc/group": _GROUPS.encode(),
         "system/etc/hosts": b"127.0.0.1 localhost\n",

@@ -184,7 +184,7 @@ def test_the_shell_sees_what_a_phones_sees_and_nothing_else(phone: lifecycle.Boa
     for gone in ("/bin", "/usr", "/tmp", "/lib", "/sbin", "/var", "/root", "/run", "/home"):  # noqa: S108
         assert shell(phone, f"test -e {gone} || echo none") == "none"
     programs = set(shell(phone, "cd /system/bin; ls -A").split())
-    assert programs == {"adbd", "getprop", "linker", "sh", "toybox", *android.COMMANDS}
+    assert programs == {"adbd", "getprop", "linker", "reboot", "sh", "toybox", *android.COMMANDS}
     assert shell(phone, "ls -A /system/xbin").split() == ["dropbear", "dropbearkey", "su"]
     assert "busybox" not in shell(phone, "cat /system/bin/toybox | strings")
     assert set(android.COMMANDS) <= set(shell(phone, "toybox").split())
