@@ -245,7 +245,7 @@ def test_a_run_killed_at_any_moment_is_whole_after_it_is_taken_up_again(tmp_path
     argv = [sys.executable, "-m", "harness.run", *options, "--seed", "7", "--out", str(whole)]
     subprocess.run(argv, check=True, capture_output=True)
     whole_s = time.monotonic() - began  # the moments are spread over all that a run does, its start included
-    out, killed = tmp_path / "cut", 0
+    out, killed, done = tmp_path / "cut", 0, 0
     arguments = [*options, "--seed", "7", "--out", str(out)]
     while killed < kills:
         argv = [sys.executable, "-m", "harness.run", *arguments]
@@ -258,7 +258,8 @@ def test_a_run_killed_at_any_moment_is_whole_after_it_is_taken_up_again(tmp_path
         if ended:
             assert process.returncode == EXIT_OK, errors
             assert kinds(out) == kinds(whole)
-            out = tmp_path / f"cut{killed}"
+            done += 1
+            out = tmp_path / f"cut{done}"
             arguments = [*options, "--seed", "7", "--out", str(out)]
         elif (out / plan.FILE_NAME).exists():
             arguments = ["--resume", str(out)]
