@@ -25,9 +25,8 @@ from export.own.model import STEPS, OwnModel, export_own
 from export.own.module import module_to_onnx
 from export.own.randomness import random_in
 from export.precision import tolerance
-from export.tensors import read_tensor
+from export.tensors import read_outputs, read_tensor
 from harness.analyse.warnings import warnings_of
-from harness.measure.networks import read_outputs
 from harness.measure.own_models import named
 from harness.record import journal
 from harness.record import plan as plans

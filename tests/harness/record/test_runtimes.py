@@ -80,7 +80,7 @@ def parrot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runtime:
         opset=13,
         files=("answer.txt",),
         convert=answer_of,
-        run=lambda folder, _values: np.loadtxt(folder / "answer.txt", dtype=np.float32)[np.newaxis],
+        run=lambda folder, _inputs: [np.loadtxt(folder / "answer.txt", dtype=np.float32)[np.newaxis]],
     )
     entry = Runtime(
         name="parrot",
