@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.artifact import PRECISIONS
+from export.ncnn import shuffles
 from export.ncnn.layers import INPUT, batch_axes, layers_of, untranslated
 from export.numbers import numbers_of
 from toolchain import compile as compiling
@@ -61,6 +62,7 @@ def to_ncnn(source: Path, folder: Path, precision: str) -> dict[str, int]:
     operators = {node.op_type for node in model.graph.node}
     inputs, outputs, values = _passed(source, model)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".converting-") as scratch:
+        shuffles.write_whole(model)
         onnx.save(model, Path(scratch) / "net.onnx")
         made = _converted(Path(scratch), values, operators, half=precision != PRECISIONS[0])
         if missing := untranslated(made.param, made.printed, ncnn.layers(), operators):

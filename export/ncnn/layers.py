@@ -71,7 +71,7 @@ class Layer:
 
 def layers_of(param: str) -> list[Layer]:
     """The layers in a .param, in the order in which they run. Raises ValueError for what is none."""
-    magic, counts, *lines = param.splitlines() or [""]
+    magic, counts, *lines = [*param.splitlines(), "", ""]
     words = [line.split() for line in lines if line.strip()]
     is_whole = counts.split()[:1] == [str(len(words))] and all(len(one) >= _FEWEST_WORDS for one in words)
     if magic.strip() != _MAGIC or not is_whole:

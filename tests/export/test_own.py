@@ -928,7 +928,7 @@ def run(*arguments: str | Path) -> Result:
         (["--model", "net.onnx", "--input", "other=net.onnx"], "'other' is not among the models net; give NAME=FILE"),
         (
             ["--model", "net.onnx", "--dim", "sequence=3", "--runtime", "caffe2"],
-            "--model is for ONNX Runtime alone: add --runtime onnxruntime",
+            "--model is for ONNX Runtime and ncnn alone: add --runtime onnxruntime,ncnn",
         ),
         (["--precision", "int4"], "'int4' is not one of fp32, fp16, int8"),
         (["--precision", "int8", "--runtime", "caffe2"], "--precision int8: Caffe2 runs no int8 here"),
