@@ -44,6 +44,11 @@ _INPUT_TYPES = ("float32", "int32", "int64")
 _OUTPUT_TYPES = _INPUT_TYPES[:1]
 _MOST_AXES = 4
 
+#: The first IR version whose inputs are what has to be given alone.
+_FIRST_IR_WITHOUT_THEM = 4
+#: pnnx reads Softmax and others as this operator set has them, whatever the file's.
+_UNDERSTOOD_OPSET = 13
+
 
 class NcnnError(Exception):
     """A file is not for ncnn, or ncnn failed on it; one line that says why."""
@@ -61,15 +66,18 @@ def to_ncnn(source: Path, folder: Path, precision: str) -> dict[str, int]:
     _require_taken(model)
     operators = {node.op_type for node in model.graph.node}
     inputs, outputs, values = _passed(source, model)
+    _require_ports("input", inputs, _INPUT_TYPES)
+    _require_ports("output", outputs, _OUTPUT_TYPES)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".converting-") as scratch:
-        shuffles.write_whole(model)
-        onnx.save(model, Path(scratch) / "net.onnx")
+        ready = _prepared(model)
+        shuffles.write_whole(ready)
+        onnx.save(ready, Path(scratch) / "net.onnx")
         made = _converted(Path(scratch), values, operators, half=precision != PRECISIONS[0])
         if missing := untranslated(made.param, made.printed, ncnn.layers(), operators):
             raise _nothing_for(missing)
         ports = [f"precision {precision}"]
-        ports += _ports("input", inputs, made.batch_axes, _INPUT_TYPES)
-        ports += _ports("output", outputs, made.batch_axes, _OUTPUT_TYPES)
+        ports += _ports("input", inputs, made.batch_axes)
+        ports += _ports("output", outputs, made.batch_axes)
         (folder / PORTS).write_text("\n".join(ports) + "\n", encoding="utf-8")
         (folder / PARAM).write_text(made.param, encoding="utf-8")
         made.weights.rename(folder / WEIGHTS)
@@ -121,6 +129,27 @@ def _require_taken(model: onnx.ModelProto) -> None:
         raise _nothing_for(refused)
 
 
+def _prepared(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model` as pnnx understands it: weights are no inputs, and Softmax is that of operator set 13 or newer."""
+    import onnx
+    from onnx import version_converter
+
+    ready = onnx.ModelProto()
+    ready.CopyFrom(model)
+    weights = {tensor.name for tensor in ready.graph.initializer}
+    given = [port for port in ready.graph.input if port.name not in weights]
+    del ready.graph.input[:]
+    ready.graph.input.extend(given)
+    ready.ir_version = max(ready.ir_version, _FIRST_IR_WITHOUT_THEM)
+    opset = max((one.version for one in ready.opset_import if one.domain in ("", "ai.onnx")), default=_UNDERSTOOD_OPSET)
+    if opset < _UNDERSTOOD_OPSET:
+        try:
+            ready = onnx.shape_inference.infer_shapes(version_converter.convert_version(ready, _UNDERSTOOD_OPSET))
+        except Exception:  # onnx knows no way for every operator: then what pnnx makes of it is verified all the same
+            return ready
+    return ready
+
+
 def _nothing_for(operators: Sequence[str]) -> NcnnError:
     named = list(dict.fromkeys(operators))
     return NcnnError(f"ncnn has nothing for the operator{'s' if len(named) > 1 else ''} {', '.join(named)}")
@@ -159,7 +188,16 @@ def _converted(folder: Path, values: Sequence[NDArray[Any]], operators: Collecti
     return _Converted(text, weights, axes, ended.stdout + ended.stderr)
 
 
-def _ports(kind: str, ports: Sequence[Port], axes: Mapping[str, int | None], types: Sequence[str]) -> list[str]:
+def _require_ports(kind: str, ports: Sequence[Port], types: Sequence[str]) -> None:
+    """Raises NcnnError for inputs or outputs that no network in ncnn can have."""
+    for port in ports:
+        if port.type not in types:
+            raise NcnnError(f"its {kind} {port} is of {port.type}; ncnn's are of {' or '.join(types)}")
+        if len(port.shape) > _MOST_AXES + 1 or 0 in port.shape:
+            raise NcnnError(f"its {kind} {port} has no shape that ncnn takes: {_MOST_AXES} axes and a batch at most")
+
+
+def _ports(kind: str, ports: Sequence[Port], axes: Mapping[str, int | None]) -> list[str]:
     """The lines for the inputs or outputs in PORTS (device/runner/src/engines/ncnn.cpp says what). Raises NcnnError."""
     prefix = kind.removesuffix("put")
     found = [name for name in axes if re.fullmatch(rf"{prefix}\d+", name)]
@@ -168,10 +206,8 @@ def _ports(kind: str, ports: Sequence[Port], axes: Mapping[str, int | None], typ
     lines = []
     for index, port in enumerate(ports):
         axis = axes.get(f"{prefix}{index}")
-        if port.type not in types:
-            raise NcnnError(f"its {kind} {port} is of {port.type}; ncnn's are of {' or '.join(types)}")
-        if len(port.shape) - (axis is not None) > _MOST_AXES or 0 in port.shape:
-            raise NcnnError(f"its {kind} {port} has no shape that ncnn takes: {_MOST_AXES} axes and a batch at most")
+        if len(port.shape) - (axis is not None) > _MOST_AXES:
+            raise NcnnError(f"its {kind} {port} has more axes than ncnn's {_MOST_AXES}")
         shape = ",".join(map(str, port.shape)) or "scalar"
         lines.append(f"{kind} {prefix}{index} {port.type} {shape} {'none' if axis is None else axis}")
     return lines

@@ -11,19 +11,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from export import inputs, verify
-from export.artifact import ExportError
 from export.ncnn import convert
-from export.ncnn.convert import PARAM, PORTS, WEIGHTS, NcnnError, run_ncnn, to_ncnn
+from export.ncnn.convert import NcnnError, to_ncnn
 from export.ncnn.formats import NCNN
 from export.ncnn.layers import Layer, batch_axes, layers_of, untranslated
-from export.own import graph
-from export.own.model import OwnModel, export_own
-from export.pipeline import ExportOptions, export_model
-from export.precision import FP16_TOLERANCE
-from models import registry
 from toolchain import ncnn
-from toolchain.files import file_sha256
 
 #: Some of ncnn's layers.
 KNOWN = frozenset({"Input", "Convolution", "BinaryOp", "Split", "ArgMax", "TopK", "Reshape", "Erf"})
@@ -195,7 +187,7 @@ def test_a_converter_that_fails_ends_in_one_line_that_names_the_operators(
     (folder := tmp_path / "new").mkdir()
     with pytest.raises(NcnnError, match=f"cannot take this network {words}; its operators: Relu$"):
         to_ncnn(source, folder, "fp32")
-    assert os.listdir(folder) == []
+    assert [*folder.iterdir()] == []
 
 
 def test_a_converter_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
