@@ -7,6 +7,7 @@ or compiled before somebody asks for it: for one ABI that takes two to three min
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 import tempfile
@@ -20,44 +21,19 @@ from toolchain.errors import BuildError
 from toolchain.paths import BUILD, RUNNER
 from toolchain.wheels import Pin, Sdist
 
-VERSION = "1.0.20261020"
+_PINS = json.loads(Path(__file__).with_name("ncnn.lock.json").read_text())
+
+SOURCE = Sdist(**_PINS["ncnn"])
+VERSION = SOURCE.version
+
+#: By this machine's ABI.
+_PNNX = {abi: Pin(**pin) for abi, pin in _PINS["pnnx"].items()}
+PNNX_VERSION = _PNNX["x86_64"].version
+
 FOLDER = BUILD / "ncnn"
 
 #: What the library is loaded by.
 LIBRARY = "libncnn.so.1"
-
-SOURCE = Sdist(
-    project="ncnn",
-    version=VERSION,
-    file="ncnn-1.0.20261020.tar.gz",
-    sha256="ad8cdd63e9755cfa8e23b9b6d9ce46156077d80298a89e7c3ba325ffccfca200",
-)
-
-PNNX_VERSION = "20261020"
-
-#: By this machine's ABI.
-_PNNX = {
-    "x86_64": Pin(
-        project="pnnx",
-        version=PNNX_VERSION,
-        platform="manylinux2014_x86_64",
-        wheel="pnnx-20261020-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl",
-        wheel_sha256="d50d921e5897293d616444191c1a2dc5366423c81bdb4bd22a985fe8071cf17c",
-        member="pnnx/pnnx",
-        library_sha256="4db234cb90a27dc15e04e0d0edf5706c7a488ab8e6235cf8c146c6ec80fd9355",
-        runtime_version=PNNX_VERSION,
-    ),
-    "arm64-v8a": Pin(
-        project="pnnx",
-        version=PNNX_VERSION,
-        platform="manylinux2014_aarch64",
-        wheel="pnnx-20261020-py3-none-manylinux2014_aarch64.manylinux_2_17_aarch64.whl",
-        wheel_sha256="13727adb291bf8061a4cc95c8b911ff2459b406144ad3c86e755b6e3f8953427",
-        member="pnnx/pnnx",
-        library_sha256="1f55df74080eabb048cb122215f290d16e1bf82309c1a67662c91c437e96471e",
-        runtime_version=PNNX_VERSION,
-    ),
-}
 
 #: As its releases are built (kernels for what the CPU has are chosen at run time), but for what no network that can be
 #: converted here uses: the GPU, 8-bit integers and bfloat16 with the instructions that are for them alone, images.

@@ -30,13 +30,12 @@ def write_whole(model: onnx.ModelProto) -> None:
         first = makers.get(swap.input[0]) if swap is not None and swap.op_type == "Transpose" else None
         if swap is None or first is None or first.op_type != "Reshape" or readers[swap.output[0]] > 1:
             continue
-        apart, together = constants.get(first.input[1]), constants.get(last.input[1])
+        shape = _of_images(constants.get(first.input[1]), constants.get(last.input[1]))
         swaps = [helper.get_attribute_value(one) for one in swap.attribute if one.name == "perm"]
-        if swaps != [_SWAPS] or not _is_shuffle(apart, together) or readers[first.output[0]] > 1:
+        if swaps != [_SWAPS] or shape is None or readers[first.output[0]] > 1:
             continue
         name = f"{first.output[0]}, rows and columns apart"
-        shape = np.array([*apart[:3], *together[2:]], np.int64)
-        graph.initializer.append(numpy_helper.from_array(shape, name))
+        graph.initializer.append(numpy_helper.from_array(np.array(shape, np.int64), name))
         first.input[1] = name
         del swap.attribute[:]
         swap.attribute.append(helper.make_attribute("perm", _SWAPS_OF_IMAGES))
@@ -46,10 +45,10 @@ def write_whole(model: onnx.ModelProto) -> None:
         graph.value_info.extend(kept)
 
 
-def _is_shuffle(apart: list[int] | None, together: list[int] | None) -> bool:
-    """Whether these are the shapes before and after the channels of images are swapped: N, G, C/G, H*W; N, C, H, W."""
+def _of_images(apart: list[int] | None, together: list[int] | None) -> list[int] | None:
+    """N, G, C/G, H, W for the shapes N, G, C/G, H*W and N, C, H, W: those before and after channels are swapped."""
     match apart, together:
         case [images, groups, fields, pixels], [again, channels, rows, columns]:
             same = images == again and groups * fields == channels and rows * columns == pixels
-            return same and min(images, channels, rows, columns) > 0
-    return False
+            return [images, groups, fields, rows, columns] if same and min(images, channels, pixels) > 0 else None
+    return None

@@ -43,7 +43,7 @@ class AdbServer(click.ParamType[Server]):
 class Names(click.ParamType[tuple[str, ...]]):
     """Some of `known`, which may be a function, separated by commas; or `all`, where that is one of them.
 
-    `left_out` gives those that `all` does not mean, and says so.
+    `left_out` gives those that `all` does not mean beside the names that were given, and says so.
     """
 
     name = "names"
@@ -51,7 +51,7 @@ class Names(click.ParamType[tuple[str, ...]]):
     def __init__(
         self,
         known: Sequence[str] | Callable[[], Sequence[str]],
-        left_out: Callable[[], Sequence[str]] = lambda: (),
+        left_out: Callable[[Sequence[str]], Sequence[str]] = lambda _named: (),
     ) -> None:
         self.known = known if callable(known) else lambda: known
         self.left_out = left_out
@@ -63,7 +63,7 @@ class Names(click.ParamType[tuple[str, ...]]):
             self.fail(f"{unknown[0]!r} is not one of {', '.join(known)}", param, ctx)
         if ALL not in names:
             return names
-        left_out = {ALL, *self.left_out()} - (set(names) - {ALL})
+        left_out = {ALL, *self.left_out(names)}
         return tuple(name for name in known if name not in left_out)
 
 
@@ -93,9 +93,9 @@ class Numbers(click.ParamType[tuple[int, ...]]):
         return tuple(int(text) for text in texts)
 
 
-def _not_made() -> list[str]:
-    """The runtimes that `all` leaves out, each told of."""
-    found = runtimes.left_out()
+def not_made(named: Sequence[str]) -> list[str]:
+    """The runtimes that `all` leaves out, unless they are named beside it; each is told of."""
+    found = [runtime for runtime in runtimes.left_out() if runtime.name not in named]
     for runtime in found:
         click.echo(
             f"--runtime {ALL}: {runtime.title} is left out: it has not been compiled here, which takes some minutes; "
@@ -130,7 +130,7 @@ def runtime_options(command: Callable[..., Any]) -> Callable[..., Any]:
     command = click.option(
         "--runtime",
         "runtimes",
-        type=Names(lambda: [*(runtime.name for runtime in runtimes.offered()), ALL], _not_made),
+        type=Names(lambda: [*(runtime.name for runtime in runtimes.offered()), ALL], not_made),
         default=names[0],
         show_default=True,
         help=f"What runs the networks: {', '.join(names)}, or several, separated by commas, or all (but for those "

@@ -11,7 +11,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from export.ncnn import convert
+from export import verify
+from export.ncnn import convert, shuffles
 from export.ncnn.convert import NcnnError, to_ncnn
 from export.ncnn.formats import NCNN
 from export.ncnn.layers import Layer, batch_axes, layers_of, untranslated
@@ -200,3 +201,56 @@ def test_a_precision_that_cannot_be_had_is_refused_in_words() -> None:
     assert NCNN.refusal("grouped", "int8") == "ncnn runs no int8 here; ONNX Runtime does, or take precision fp32"
     assert NCNN.refusal("grouped", "fp16") is None
     assert NCNN.refusal("fused", "fp32") == "ncnn has no operator for igc fused; ONNX Runtime has, or take another igc"
+
+
+# --- shuffles -----------------------------------------------------------------------------------------
+
+
+def shuffling(apart: list[int], together: list[int], perm: list[int]) -> onnx.ModelProto:
+    nodes = [
+        helper.make_node("Reshape", ["x", "apart"], ["groups"]),
+        helper.make_node("Transpose", ["groups"], ["swapped"], perm=perm),
+        helper.make_node("Reshape", ["swapped", "together"], ["y"]),
+    ]
+    shapes = {"apart": apart, "together": together}
+    made = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 12, 4, 6))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.array(values, np.int64), name) for name, values in shapes.items()],
+    )
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 3, 4, 6, 12])
+def test_a_shuffle_of_channels_is_written_with_rows_and_columns_apart_and_computes_the_same(
+    groups: int, tmp_path: Path
+) -> None:
+    model = shuffling([1, groups, 12 // groups, 24], [1, 12, 4, 6], [0, 2, 1, 3])
+    values = np.arange(288, dtype=np.float32).reshape(1, 12, 4, 6)
+    found = []
+    for name in ("before", "after"):
+        onnx.save(model, tmp_path / name)
+        found.append(verify.run_onnx(tmp_path / name, values))
+        shuffles.write_whole(model)
+    assert list(model.graph.node[1].attribute[0].ints) == [0, 2, 1, 3, 4]
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize(
+    ("apart", "together", "perm"),
+    [
+        ([1, 3, 4, 24], [1, 12, 6, 4], [0, 1, 2, 3]),
+        ([1, 3, 4, 24], [1, 4, 12, 6], [0, 2, 1, 3]),
+        ([1, 3, 4, 24], [1, 12, 24], [0, 2, 1, 3]),
+        ([3, 1, 4, 24], [1, 12, 4, 6], [0, 2, 1, 3]),
+        ([1, 3, 4, -1], [1, 12, 4, 6], [0, 2, 1, 3]),
+        ([1, 3, 4, 24], [0, 12, 4, 6], [0, 2, 1, 3]),
+    ],
+)
+def test_what_is_no_shuffle_stays_as_it_is(apart: list[int], together: list[int], perm: list[int]) -> None:
+    model = shuffling(apart, together, perm)
+    before = model.SerializeToString(deterministic=True)
+    shuffles.write_whole(model)
+    assert model.SerializeToString(deterministic=True) == before
