@@ -12,7 +12,7 @@ export PYTHON
 export ORT_DISABLE_TELEMETRY = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup parts parts-onnxruntime parts-caffe2 parts-boards bench compare history table5 igc-study selfcheck test test-all check export board docs clean
+.PHONY: help setup parts parts-onnxruntime parts-caffe2 parts-boards parts-ncnn bench compare history table5 igc-study selfcheck test test-all check export board docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ help: ## list the targets
 setup: $(VENV)/.installed parts ## install what is missing, build the runners and the emulated boards
 
 bench: setup ## the main job: Table 6 on the attached phone, or on an emulated Cortex-A7 when there is none
-	@$(PY) -m harness.run --runtime all $(ARGS)
+	@$(PY) -m harness.run --runtime onnxruntime,caffe2 $(ARGS)
 
 compare: $(VENV)/.installed ## is a run slower than another? NEW=results/RUN, and BASE=results/OTHER for another than the baseline
 	@$(PY) -m harness compare $(BASE) $(NEW) $(ARGS)
@@ -42,7 +42,7 @@ selfcheck: setup ## what the harness itself adds to a time: ARGS='--device board
 test: setup check ## all checks, and the tests but for those that take long (it says which it leaves out)
 	@$(PY) -m pytest $(ARGS)
 
-test-all: setup check ## all checks and all tests: before a change is finished, and each night
+test-all: setup parts-ncnn check ## all checks and all tests: before a change is finished, and each night
 	@$(PY) -m pytest --all $(ARGS)
 
 check: $(VENV)/.installed ## lint, format, types, import layers, CI workflows
@@ -77,6 +77,10 @@ parts-onnxruntime:
 
 parts-caffe2:
 	@$(PY) -m harness.cli.bundles --runtime caffe2 || echo "setup: Caffe2 is left out; all that needs only ONNX Runtime works"
+
+# Not one of the parts: it takes some minutes, and is made when somebody asks for it.
+parts-ncnn: setup
+	@$(PY) -m harness.cli.bundles --runtime ncnn
 
 parts-boards:
 	@$(PY) -m device.board.image

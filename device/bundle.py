@@ -36,7 +36,8 @@ class Build:
 
     `engine` is the C++ file that defines make_engine(). `libraries` gives them by their names in the bundle (what they
     need in turn is found by itself); `computes` are those that compute, none for a runtime of our own code alone.
-    `pins` is a text that changes when the libraries do, `settings` are CMake variables for the engine.
+    `pins` is a text that changes when the libraries do, `settings` are CMake variables for the engine. `options` says
+    what the runtime was compiled and is run with, where that was for us to choose.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Build:
     computes: tuple[str, ...] = ()
     abis: tuple[str, ...] = tuple(TOOLCHAINS)
     settings: Callable[[str], dict[str, str]] = lambda _abi: {}
+    options: str = ""
 
     @property
     def runner(self) -> str:
@@ -114,6 +116,7 @@ def _recipe(chain: Toolchain, wanted: Build) -> str:
         Path(inspect.getsourcefile(wanted.libraries) or "").read_text(),  # where it is said which these are
         wanted.pins(chain.abi),
         wanted.version(chain.abi),
+        wanted.options,
     ):
         recipe.update(part.encode() + b"\0")
     return recipe.hexdigest()
@@ -160,6 +163,7 @@ def _assemble(chain: Toolchain, wanted: Build, recipe: str, folder: Path, on_ste
                 "runtime_version": wanted.version(chain.abi),
                 "runner": wanted.runner,
                 "simd": list(dict.fromkeys(features)),
+                "options": wanted.options,
             },
             "files": [asdict(describe(new / name)) for name in sorted(parts)],
         }

@@ -105,6 +105,7 @@ class Bundle:
     runner: str
     files: tuple[File, ...]
     simd: tuple[str, ...] = ()  # the features of PROTOCOL.md that the runtime's library has code for
+    options: str = ""  # what the runtime was compiled and is run with, where that was for us to choose
 
     @property
     def size_bytes(self) -> int:

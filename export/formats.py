@@ -6,41 +6,51 @@ others are made from it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from export.artifact import PRECISIONS
 from export.onnx.to_onnx import DEFAULT_OPSET
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
+
+#: Turns an ONNX file, which may go, into a format's files in a folder, and counts the operators of a pass.
+Convert = Callable[[Path, Path], dict[str, int]]
 
 
 @dataclass(frozen=True)
 class Format:
-    """`convert` turns an ONNX file, which may go, into `files` in a folder, and counts the operators of a pass.
+    """`convert` turns an ONNX file into `files`; in a precision of `lowers` that does, of the file in fp32.
 
-    `run` gives the output of the files in a folder for an input, on one CPU thread here. `what` the files are called
-    in messages, `opset` is what the ONNX file is exported with by default, `custom_operators` says whether operators
-    that are not ONNX's can be run (igc fused), `precisions` which of PRECISIONS can be, `tools` the versions of the
-    format's own tools, `recipe` a text that changes when one of those does. `marks` is the operator, as it is counted,
-    that sets it apart from other formats of the same runtime; a network without it is the same there.
+    `run` gives the outputs of the files in a folder for inputs, both in the order of the model's, on one CPU thread
+    here. `what` the files are called in messages, `opset` is what the ONNX file is exported with by default,
+    `custom_operators` says whether operators that are not ONNX's can be run (igc fused), `precisions` which of
+    PRECISIONS can be, `tools` the versions of the format's own tools, and what else a reader must know of how it is
+    made, `recipe` a text that changes when one of those does. `marks` is the operator, as it is counted, that sets it
+    apart from other formats of the same runtime; a network without it is the same there.
     """
 
     name: str
     what: str
     opset: int
     files: tuple[str, ...]
-    convert: Callable[[Path, Path], dict[str, int]]
-    run: Callable[[Path, NDArray[np.float32]], NDArray[np.float32]]
+    convert: Convert
+    run: Callable[[Path, Sequence[NDArray[Any]]], list[NDArray[Any]]]
+    lowers: Mapping[str, Convert] = field(default_factory=dict)
     custom_operators: bool = False
     precisions: tuple[str, ...] = PRECISIONS[:1]
     tools: Mapping[str, str] = field(default_factory=dict)
     recipe: Callable[[], str] = lambda: ""
     marks: str | None = None
+
+    def make(self, precision: str, in_fp32: Path, lowered: Path, folder: Path) -> dict[str, int]:
+        """Its files in a precision, of the ONNX file in fp32 or in that precision; what `convert` gives."""
+        if own := self.lowers.get(precision):
+            return own(in_fp32, folder)
+        return self.convert(lowered, folder)
 
     def refusal(self, igc: str | None, precision: str) -> str | None:
         """Why a network cannot be had so, with its channel local convolutions so, in this precision."""
@@ -59,10 +69,10 @@ def _keep_onnx(source: Path, folder: Path) -> dict[str, int]:
     return count_operators(source.rename(folder / "model.onnx"))
 
 
-def _run_onnx(folder: Path, values: NDArray[np.float32]) -> NDArray[np.float32]:
+def _run_onnx(folder: Path, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
     from export import verify
 
-    return verify.run_onnx(folder / "model.onnx", values)
+    return [*verify.run_onnx_on(folder / "model.onnx", inputs).values()]
 
 
 ONNX = Format(

@@ -160,19 +160,23 @@ def _make(
     of_fp32 = {OUTPUT_NAME: output_values}
     traced, file = _onnx_files(order, right if network is None else network, workspace, on_step)
     on_step("convert")
-    lowered = None
+    fp32_file, lowered = file, None
     if order.precision != PRECISIONS[0]:
-        _verified(spec, order.form.what, partial(run_onnx, file, input_values), output_values)
+        _verified(spec, ONNX.what, partial(run_onnx, file, input_values), output_values)
         in_fp32 = precision.Network(spec.name, file, [port], [input_values], of_fp32)
         lowered = precision.lowered(in_fp32, order.precision, order.calibration, workspace)
         file = lowered.model
     onnx_size_bytes, mark, numbers = file.stat().st_size, fingerprint.of_file(file), numbers_of(onnx.load(file))
     with naming(spec.name, f"making {order.form.name} of the ONNX file"):
-        op_counts = order.form.convert(file, new)
+        op_counts = order.form.make(order.precision, fp32_file, file, new)
     on_step("verify")
     _verified(spec, "exported", partial(run_onnx, traced, input_values), output_values)
-    converted = partial(order.form.run, new, input_values)
-    found = lowered.here if lowered else _verified(spec, order.form.what, converted, output_values)
+    if lowered and order.precision not in order.form.lowers:
+        found = lowered.here
+    else:
+        reference = lowered.outputs[OUTPUT_NAME] if lowered else output_values
+        tolerance = precision.tolerance(order.precision)
+        found = _verified(spec, order.form.what, lambda: order.form.run(new, [input_values])[0], reference, tolerance)
     costs = cost.count(right, spec.input_shape)
     return Artifact(
         model=spec.name,
@@ -243,14 +247,18 @@ def _pass(network: nn.Module, values: NDArray[np.float32]) -> NDArray[np.float32
 
 
 def _verified(
-    spec: ModelSpec, which: str, run: Callable[[], NDArray[np.float32]], reference: NDArray[np.float32]
+    spec: ModelSpec,
+    which: str,
+    run: Callable[[], NDArray[np.float32]],
+    reference: NDArray[np.float32],
+    tolerance: float | None = None,
 ) -> Deviation:
     """How far what `run` gives is from `reference`. Raises ExportError when it is not the same."""
     from export import verify
 
     with naming(spec.name, f"running the {which} file"):
         output = run()
-    found = verify.deviation(output, reference)
+    found = verify.deviation(output, reference, tolerance)
     if found.failure:
         raise ExportError(f"{spec.name}: the {which} file does not compute what PyTorch does: {found.failure}")
     return found

@@ -115,6 +115,7 @@ class Lowered:
     counts. `calibration` is as in `Artifact`.
     """
 
+    precision: str
     model: Path
     outputs: dict[str, NDArray[Any]]
     here: verify.Deviation
@@ -152,7 +153,7 @@ def lowered(network: Network, precision: str, calibration: Calibration, scratch:
         calibrated = calibration.description(len(samples))
         if not _is_by_channel(network.file):
             calibrated += "; weights by tensor, for operator set 13 is the first with channels"
-    return Lowered(target, outputs, here, calibrated)
+    return Lowered(precision, target, outputs, here, calibrated)
 
 
 def _require_finite(network: Network, precision: str, outputs: Mapping[str, NDArray[Any]]) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from toolchain.files import describe
-from toolchain.tensors import ElementType, StoredTensor
+from toolchain.tensors import ElementType, StoredTensor, TensorType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,6 +35,21 @@ def write_tensors(tensors: Mapping[str, NDArray[Any]], folder: Path, stem: str) 
 def read_tensor(folder: Path, tensor: StoredTensor) -> NDArray[Any]:
     """The values of `tensor` in its file in `folder`. Raises ValueError when they are more or fewer than it says."""
     return read_values(folder / tensor.file.name, tensor.shape, tensor.type)
+
+
+def read_outputs(path: Path, written: Sequence[TensorType]) -> list[NDArray[Any]]:
+    """The tensors that a runner wrote one after the other. Raises ValueError when the file has more or fewer bytes."""
+    content = path.read_bytes()
+    due_bytes = sum(one.size_bytes for one in written)
+    if len(content) != due_bytes:
+        raise ValueError(f"the output has {len(content)} bytes, tensors of these shapes {due_bytes}")
+    values, offset = [], 0
+    for one in written:
+        dtype = np.dtype(one.type).newbyteorder("<")
+        elements = np.frombuffer(content, dtype, math.prod(one.shape), offset).reshape(one.shape)
+        values.append(elements.astype(one.type))
+        offset += one.size_bytes
+    return values
 
 
 def read_values(path: Path, shape: Sequence[int], dtype: str = "float32") -> NDArray[Any]:

@@ -98,6 +98,47 @@ def _first_table(text: str) -> str:
     return table.group()
 
 
+def _runtimes() -> str:
+    """The paper's networks under all runtimes: a row for each network on each device, times over ONNX Runtime's."""
+    from harness.analyse.rows import table_rows
+    from harness.record.journal import read
+    from harness.record.plan import Limits
+    from harness.record.units import milliseconds
+
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    for folder in sorted((EXAMPLE / "runtimes").glob("*/records.jsonl")):
+        for row in table_rows(read(folder.parent), Limits()):
+            if row.summary is not None:
+                medians = found.setdefault((row.record.device.serial, row.title), {})
+                medians[row.record.case.runtime] = row.summary.median_ns
+    runtimes = list(dict.fromkeys(name for medians in found.values() for name in medians))
+    lines = ["| Device | Network | " + " | ".join(f"{name} (ms)" for name in runtimes) + " |"]
+    lines.append("|---|---|" + "--:|" * len(runtimes))
+    for (device, title), medians in found.items():
+        first = medians.get(runtimes[0])
+        texts = [
+            "–"
+            if (ns := medians.get(name)) is None
+            else milliseconds(ns) + (f" ({ns / first:.2f})" if first and name != runtimes[0] else "")
+            for name in runtimes
+        ]
+        lines.append(f"| {device} | {title} | {' | '.join(texts)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _own_models() -> str:
+    """What ncnn took of ONNX files, and why it did not take others."""
+    from harness.record.journal import read
+
+    lines = ["| File | Under ncnn |", "|---|---|"]
+    for record in read(EXAMPLE / "runtimes-own"):
+        check = record.check
+        told = f"runs; off by {check.relative:.0e} of the spread" if check and check.relative else "runs"
+        why = (record.error or record.status).removeprefix(f"{record.case.model}: ")
+        lines.append(f"| {record.case.model} | {told if record.status == 'ok' else why} |")
+    return "\n".join(lines) + "\n"
+
+
 def _policy() -> str:
     from harness.measure import policy
 
@@ -125,6 +166,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "record": _record,
     "warnings": _warnings,
     "policy": _policy,
+    "runtimes": _runtimes,
+    "runtimes-own": _own_models,
     "runner-statuses": _runner_statuses,
     "counts": _counts,
     "selfcheck": _selfcheck,

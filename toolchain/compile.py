@@ -114,19 +114,28 @@ def compiled(
     preset = chain.preset + variant
     folder = FOLDER / preset
     version = compiler_version(chain)
-    for tool in ("cmake", "ninja"):
-        if shutil.which(tool) is None:
-            package = {"ninja": "ninja-build"}.get(tool, tool)
-            raise BuildError(f"{tool} is not installed; `make setup` installs it (Debian package {package})")
+    require_tools()
     headers = debian.ensure((package, _HEADERS_ARCH) for package in HEADERS)
     include = ";".join(str(path / "usr" / "include") for path in headers)
     with locked(FOLDER / f"{preset}.lock"):
         _discard_if_made_elsewhere(folder, f"{version}\n{RUNNER}")
         values = {"TENPASS_INCLUDE_DIRS": include, **(settings or {})}
         output(["cmake", "--preset", preset, *(f"-D{name}={value}" for name, value in values.items())])
-        jobs = str(os.cpu_count() or 1)
-        output(["cmake", "--build", str(folder), "--target", target, "--parallel", jobs])
+        output(["cmake", "--build", str(folder), "--target", target, *parallel()])
     return folder / (file or target)
+
+
+def require_tools() -> None:
+    """Raises BuildError unless all is there that CMake projects are built with."""
+    for tool in ("cmake", "ninja"):
+        if shutil.which(tool) is None:
+            package = {"ninja": "ninja-build"}.get(tool, tool)
+            raise BuildError(f"{tool} is not installed; `make setup` installs it (Debian package {package})")
+
+
+def parallel() -> tuple[str, ...]:
+    """The option of `cmake --build` that takes all cores."""
+    return ("--parallel", str(os.cpu_count() or 1))
 
 
 def engine(chain: Toolchain, source: Path, settings: Mapping[str, str]) -> Path:
@@ -204,7 +213,7 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def output(command: list[str]) -> str:
+def output(command: list[str], timeout_s: float = _TIMEOUT_S) -> str:
     """Run a build tool; its stdout. Raises BuildError with its first complaint."""
     environment = os.environ | {"LC_ALL": "C.UTF-8"}
     try:
@@ -214,13 +223,13 @@ def output(command: list[str]) -> str:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=_TIMEOUT_S,
+            timeout=timeout_s,
             check=False,
         )
     except FileNotFoundError:
         raise BuildError(f"{command[0]} is not installed; `make setup` installs what is needed") from None
     except subprocess.TimeoutExpired:
-        raise BuildError(f"`{' '.join(command[:4])}` did not end within {_TIMEOUT_S} s") from None
+        raise BuildError(f"`{' '.join(command[:4])}` did not end within {timeout_s:g} s") from None
     if done.returncode != 0:
         lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         complaint = next((line for line in lines if "error" in line.lower()), (lines or ["no output"])[-1])

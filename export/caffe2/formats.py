@@ -16,7 +16,7 @@ AS_CONVERTED = Format(
     opset=OPSET,
     files=(convert.INIT_NET, convert.PREDICT_NET),
     convert=convert.to_caffe2,
-    run=convert.run_caffe2,
+    run=lambda folder, inputs: [convert.run_caffe2(folder, *inputs)],
     tools={"caffe2": caffe2.VERSION},
     recipe=convert.recipe,
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from export.artifact import PRECISIONS, Artifact, ExportError, Random
 from export.calibration import Calibration
-from export.formats import ONNX
+from export.formats import ONNX, Format
 from export.numbers import Numbers, numbers_of
 from export.onnx import session
 from export.onnx.rounding import rounding_of
@@ -27,6 +27,7 @@ from toolchain.paths import REPOSITORY
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from export.precision import Lowered
     from export.verify import Deviation
     from toolchain.tensors import Port
 
@@ -59,6 +60,7 @@ def export_own(
     own: OwnModel,
     out: Path,
     *,
+    form: Format = ONNX,
     precision: str = PRECISIONS[0],
     calibration: Path | None = None,
     force: bool = False,
@@ -66,31 +68,36 @@ def export_own(
 ) -> Artifact:
     """The artifact of a user's file in its folder below `out`: the one there if it is up to date, else a new one.
 
-    `precision` is one of PRECISIONS; int8 is calibrated with the samples in the .npz file `calibration`, else with the
-    model's own inputs where they are given, else with random ones. `on_step` is called with each of STEPS, and not at
-    all when nothing is to be done.
+    `form` is what is made of the ONNX file, `precision` one of PRECISIONS; int8 is calibrated with the samples in the
+    .npz file `calibration`, else with the model's own inputs where they are given, else with random ones. `on_step` is
+    called with each of STEPS, and not at all when nothing is to be done.
 
     Raises ExportError, with one line: for a file that `foreign.open_foreign` refuses, that is no longer what `own`
     says, that has operators or types that cannot be run everywhere, or free dimensions without a size; for inputs that
-    do not fit; and where a precision cannot be had.
+    do not fit; where a precision cannot be had; and where the files of `form` cannot be made or compute something else.
     """
+    if reason := form.refusal(None, precision):
+        raise ExportError(f"{own.name}: {reason}")
     data = Calibration.from_file((calibration or _given(own)) if precision == PRECISIONS[-1] else None)
     require_unchanged(own)
-    recipe = sha256_of(
-        {
-            "own": [own.name, own.sha256, sorted(own.dims.items()), own.inputs_sha256],
-            "precision": [precision, data.sha256],
-        }
-    )
+    with naming(own.name, "looking for the format's tools"):
+        recipe = sha256_of(
+            {
+                "own": [own.name, own.sha256, sorted(own.dims.items()), own.inputs_sha256],
+                "format": [form.name, form.recipe()],
+                "precision": [precision, data.sha256],
+            }
+        )
     identity = hashlib.sha256(repr((own.sha256, sorted(own.dims.items()), own.inputs_sha256)).encode()).hexdigest()
     parts = [
         f"own-{own.name}-{identity[:12]}",
         *([precision] if precision != PRECISIONS[0] else []),
         *([data.sha256[:12]] if data.sha256 else []),
+        *([form.name] if form.name != ONNX.name else []),
     ]
 
     def make(workspace: Path) -> Artifact:
-        artifact = _make(own, precision, data, recipe, workspace, on_step)
+        artifact = _make(own, form, precision, data, recipe, workspace, on_step)
         require_unchanged(own)  # nor while it was read
         on_step("store")
         return artifact
@@ -147,14 +154,20 @@ class _Opened:
         return precisions.tolerance(self.numbers)
 
     def deviation(self, file: Path) -> Deviation:
-        """How far what `file` computes is from the reference. Raises ExportError for other outputs."""
+        """How far what the ONNX file `file` computes is from the reference. Raises ExportError for other outputs."""
         from export import verify
 
         found = verify.run_onnx_on(file, self.inputs)
         if [*found] != [*self.reference]:
             raise ExportError(f"its outputs are {', '.join(found)}, not {', '.join(self.reference)}")
+        return self.compared([*found.values()])
+
+    def compared(self, outputs: Sequence[NDArray[Any]]) -> Deviation:
+        """How far `outputs` are from the reference."""
+        from export import verify
+
         return verify.deviations(
-            [*found.values()],
+            outputs,
             self.reference,
             self.tolerance,
             may_be_constant=True,
@@ -199,7 +212,13 @@ def _open(own: OwnModel, target: Path, on_step: Callable[[str], None]) -> _Opene
 
 
 def _make(
-    own: OwnModel, precision: str, data: Calibration, recipe: str, workspace: Path, on_step: Callable[[str], None]
+    own: OwnModel,
+    form: Format,
+    precision: str,
+    data: Calibration,
+    recipe: str,
+    workspace: Path,
+    on_step: Callable[[str], None],
 ) -> Artifact:
     """A verified artifact in a new folder in `workspace`, still without its manifest."""
     import onnx
@@ -207,10 +226,8 @@ def _make(
     from export import fingerprint, tensors
     from export import precision as precisions
     from export.onnx import cost
-    from export.onnx.simplify import count_operators
 
-    target = workspace / "new" / "model.onnx"
-    (new := target.parent).mkdir()
+    (new := workspace / "new").mkdir()
     opened = _open(own, workspace / "original.onnx", on_step)
     notes = [*opened.notes]
     on_step("simplify")
@@ -219,38 +236,41 @@ def _make(
         file = opened.file
         notes.append(f"not simplified ({reason})")
     on_step("convert")
-    in_fp32, lowered = onnx.load(file), None
+    fp32_file, in_fp32, lowered = file, onnx.load(file), None
     if precision != PRECISIONS[0]:
         network = precisions.Network(own.name, file, opened.ports, opened.inputs, opened.reference)
         lowered = precisions.lowered(network, precision, data, workspace)
         file = lowered.model
     elif not opened.numbers.are_fp32:
         notes.append(f"{opened.numbers} as it came")
-    file.replace(target)
+    mark, onnx_size_bytes = fingerprint.of_file(file), file.stat().st_size
+    numbers = numbers_of(onnx.load(file)) if lowered else opened.numbers
+    with naming(own.name, f"making {form.name} of the ONNX file"):
+        op_counts = form.make(precision, fp32_file, file, new)
     on_step("verify")
-    found = lowered.here if lowered else _verified(own.name, opened, target)
+    found = _verified(own.name, opened, form, new, lowered)
     return Artifact(
         model=own.name,
         weights=OWN_WEIGHTS,
-        format=ONNX.name,
+        format=form.name,
         igc=None,
         folder=new,
-        model_files=(describe(target),),
-        fingerprint=fingerprint.of_file(target),
-        onnx_size_bytes=target.stat().st_size,
+        model_files=tuple(describe(new / name) for name in form.files),
+        fingerprint=mark,
+        onnx_size_bytes=onnx_size_bytes,
         inputs=tensors.write_tensors(opened.values, new, "input"),
         outputs=tensors.write_tensors(lowered.outputs if lowered else opened.reference, new, "output"),
         opset=opened.opset,
-        op_counts=count_operators(target),
+        op_counts=op_counts,
         mult_adds=cost.mult_adds(in_fp32),
         params=cost.params(in_fp32),
         max_abs_error=found.max_abs_error or 0.0,
         output_spread=found.spread or 0.0,
         recipe_sha256=recipe,
-        tool_versions=tool_versions(),
+        tool_versions=tool_versions() | dict(form.tools),
         tolerance=precisions.tolerance(precision) if lowered else opened.tolerance,
         precision=precision,
-        numbers=numbers_of(onnx.load(target)) if lowered else opened.numbers,
+        numbers=numbers,
         rounding=opened.rounding,
         calibration=lowered.calibration if lowered else None,
         fp32_outputs=tensors.write_tensors(opened.reference, new, "fp32-output") if lowered else (),
@@ -267,14 +287,26 @@ def _source(own: OwnModel, notes: Sequence[str]) -> str:
     return f"{files}, sha256 {own.sha256}; {'; '.join([*notes, given])}"
 
 
-def _verified(name: str, opened: _Opened, target: Path) -> Deviation:
-    """How far ONNX Runtime's optimizations are from the reference. Raises ExportError when it is too far."""
-    with naming(name, "running it in ONNX Runtime here, optimized"):
-        found = opened.deviation(target)
+def _verified(name: str, opened: _Opened, form: Format, folder: Path, lowered: Lowered | None) -> Deviation:
+    """How far the files in `folder` are from the reference here. Raises ExportError when it is too far."""
+    from export import precision as precisions
+    from export import verify
+
+    is_onnx = form.name == ONNX.name
+    if lowered and lowered.precision not in form.lowers:
+        return lowered.here
+    with naming(name, "running it in ONNX Runtime here, optimized" if is_onnx else f"running it in {form.what} here"):
+        outputs = form.run(folder, opened.inputs)
+    if lowered:
+        tolerance = precisions.tolerance(lowered.precision)
+        found = verify.deviations(outputs, lowered.outputs, tolerance, may_be_constant=True, random=opened.random)
+    else:
+        found = opened.compared(outputs)
     if found.failure:
-        raise ExportError(
-            f"{name}: ONNX Runtime here does not compute the same with and without its optimizations: {found.failure}"
-        )
+        what = "ONNX Runtime here does not compute the same with and without its optimizations"
+        if not is_onnx:
+            what = f"{form.what} here does not compute what ONNX Runtime does"
+        raise ExportError(f"{name}: {what}: {found.failure}")
     return found
 
 

@@ -65,7 +65,9 @@ class Row:
 @click.option(
     "--formats",
     type=Names(lambda: list(runtimes.formats())),
-    default=",".join(next(iter(runtime.formats.values())).name for runtime in runtimes.offered()),
+    default=",".join(
+        next(iter(runtime.formats.values())).name for runtime in runtimes.offered() if not runtime.is_made
+    ),
     show_default=True,
     metavar="FORMAT,...",
     help=f"What to make of each: {', '.join(runtimes.formats())}.",
@@ -85,7 +87,8 @@ class Row:
     default=PRECISIONS[0],
     show_default=True,
     metavar="PRECISION,...",
-    help=f"What to compute in: {', '.join(PRECISIONS)}, for the onnx format alone; int8 is calibrated on random data.",
+    help=f"What to compute in: {', '.join(PRECISIONS)}, in the formats that can (onnx all); int8 is calibrated on "
+    "random data.",
 )
 @click.option(
     "--opset",

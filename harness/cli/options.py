@@ -41,19 +41,30 @@ class AdbServer(click.ParamType[Server]):
 
 
 class Names(click.ParamType[tuple[str, ...]]):
-    """Some of `known`, which may be a function, separated by commas; or `all`, where that is one of them."""
+    """Some of `known`, which may be a function, separated by commas; or `all`, where that is one of them.
+
+    `left_out` gives those that `all` does not mean beside the names that were given, and says so.
+    """
 
     name = "names"
 
-    def __init__(self, known: Sequence[str] | Callable[[], Sequence[str]]) -> None:
+    def __init__(
+        self,
+        known: Sequence[str] | Callable[[], Sequence[str]],
+        left_out: Callable[[Sequence[str]], Sequence[str]] = lambda _named: (),
+    ) -> None:
         self.known = known if callable(known) else lambda: known
+        self.left_out = left_out
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
         known = self.known()
         names = tuple(dict.fromkeys(name.strip() for name in str(value).split(",")))
         if unknown := [name for name in names if name not in known]:
             self.fail(f"{unknown[0]!r} is not one of {', '.join(known)}", param, ctx)
-        return tuple(name for name in known if name != ALL) if ALL in names else names
+        if ALL not in names:
+            return names
+        left_out = {ALL, *self.left_out(names)}
+        return tuple(name for name in known if name not in left_out)
 
 
 class Texts(click.ParamType[tuple[str, ...]]):
@@ -82,6 +93,18 @@ class Numbers(click.ParamType[tuple[int, ...]]):
         return tuple(int(text) for text in texts)
 
 
+def not_made(named: Sequence[str]) -> list[str]:
+    """The runtimes that `all` leaves out, unless they are named beside it; each is told of."""
+    found = [runtime for runtime in runtimes.left_out() if runtime.name not in named]
+    for runtime in found:
+        click.echo(
+            f"--runtime {ALL}: {runtime.title} is left out: it has not been compiled here, which takes some minutes; "
+            f"--runtime {runtime.name} does it",
+            err=True,
+        )
+    return [runtime.name for runtime in found]
+
+
 def runtime_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that choose runtimes, their execution providers, and among the formats of each.
 
@@ -107,11 +130,11 @@ def runtime_options(command: Callable[..., Any]) -> Callable[..., Any]:
     command = click.option(
         "--runtime",
         "runtimes",
-        type=Names(lambda: [*(runtime.name for runtime in runtimes.offered()), ALL]),
+        type=Names(lambda: [*(runtime.name for runtime in runtimes.offered()), ALL], not_made),
         default=names[0],
         show_default=True,
-        help=f"What runs the networks: {', '.join(names)}, or several, separated by commas, or all; {papers} is "
-        "what the paper ran.",
+        help=f"What runs the networks: {', '.join(names)}, or several, separated by commas, or all (but for those "
+        f"that have to be compiled first); {papers} is what the paper ran.",
     )(command)
     return click.option(
         "--provider",

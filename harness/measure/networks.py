@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Protocol
 
 from device.records import Bundle, DeviceInfo, Measurement, RunRequest
 from export import tensors
@@ -26,10 +23,9 @@ from harness.record.plan import CaseRound, Plan
 from harness.record.record import MeasuredArtifact, MeasuredBundle, OutputCheck
 from models import registry
 from toolchain.paths import EXPORTS
-from toolchain.tensors import TensorType
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    pass
 
 
 class Network(Protocol):
@@ -105,7 +101,7 @@ class ExportedNetwork:
         references = {one.name: tensors.read_tensor(exported.folder, one) for one in exported.outputs}
         fp32 = {one.name: tensors.read_tensor(exported.folder, one) for one in exported.fp32_outputs}
         try:
-            values = read_outputs(output, measurement.outputs)
+            values = tensors.read_outputs(output, measurement.outputs)
         except ValueError as error:
             found = Deviation(None, None, None, str(error))
         else:
@@ -128,25 +124,12 @@ class ExportedNetwork:
         )
 
 
-def read_outputs(path: Path, written: Sequence[TensorType]) -> list[NDArray[Any]]:
-    """The tensors that a runner wrote one after the other. Raises ValueError when the file has more or fewer bytes."""
-    content = path.read_bytes()
-    due_bytes = sum(one.size_bytes for one in written)
-    if len(content) != due_bytes:
-        raise ValueError(f"the output has {len(content)} bytes, tensors of these shapes {due_bytes}")
-    values, offset = [], 0
-    for one in written:
-        dtype = np.dtype(one.type).newbyteorder("<")
-        elements = np.frombuffer(content, dtype, math.prod(one.shape), offset).reshape(one.shape)
-        values.append(elements.astype(one.type))
-        offset += one.size_bytes
-    return values
-
-
 def measured_bundle(used: Bundle) -> MeasuredBundle:
     listing = "\n".join(sorted(f"{file.sha256}  {file.name}" for file in used.files))
     digest = hashlib.sha256(listing.encode()).hexdigest()
-    return MeasuredBundle(used.abi, used.runtime, used.runtime_version, digest, used.size_bytes, used.simd)
+    return MeasuredBundle(
+        used.abi, used.runtime, used.runtime_version, digest, used.size_bytes, used.simd, used.options
+    )
 
 
 #: Model, format, igc, precision: cases that differ in nothing of these run the same files.
@@ -201,9 +184,10 @@ def exported(plan: Plan, watcher: Watcher) -> dict[Files, Artifact | ExportError
 
 def _exported_case(plan: Plan, case: Case) -> Artifact:
     calibration = Path(plan.calibrations[case.model]) if case.model in plan.calibrations else None
+    form = runtimes.formats()[case.format]
     for own in plan.own_models:
         if own.name == case.model:
-            return export_own(own, EXPORTS, precision=case.precision, calibration=calibration)
+            return export_own(own, EXPORTS, form=form, precision=case.precision, calibration=calibration)
     weights = Path(plan.checkpoints[case.model]) if case.model in plan.checkpoints else None
-    options = ExportOptions(weights, runtimes.formats()[case.format], case.igc, case.precision, calibration)
+    options = ExportOptions(weights, form, case.igc, case.precision, calibration)
     return export_model(registry.get(case.model), EXPORTS, options)

@@ -56,6 +56,7 @@ class MeasuredBundle:
     sha256: str
     size_bytes: int
     simd: tuple[str, ...]  # what the runtime's library has code for, of the features in PROTOCOL.md
+    options: str = ""  # what the runtime was compiled and is run with, where that was for us to choose
 
 
 @dataclass(frozen=True)

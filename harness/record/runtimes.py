@@ -6,7 +6,7 @@ an entry. tests/harness/record/test_runtimes.py does it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,8 +17,10 @@ from device.records import Bundle
 from export.caffe2.convert import DEPTHWISE_3X3
 from export.caffe2.formats import AS_CONVERTED, DEPTHWISE
 from export.formats import ONNX, Format
+from export.ncnn.convert import ENGINE as NCNN_ENGINE
+from export.ncnn.formats import NCNN as NCNN_FILES
 from models import paper
-from toolchain import caffe2, clc, wheels, xnnpack
+from toolchain import caffe2, clc, ncnn, wheels, xnnpack
 from toolchain import compile as compiling
 from toolchain.compile import ENGINES
 
@@ -57,7 +59,8 @@ class Runtime:
     `providers` are its execution providers by what the user calls them (those of PROTOCOL.md), CPU's first. `formats`
     are what it loads, by what the user calls them in `option`, the usual one first. `files_title` is the heading over
     the size of its files, where these are not the ONNX file. One that takes no own models leaves out the user's ONNX
-    files; one that is not offered is for the harness itself.
+    files; one that is not offered is for the harness itself. `is_made` is there where making it takes minutes, and says
+    whether that was done: before, only who asks for it by its name gets it.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Runtime:
     files_title: str | None = None
     takes_own_models: bool = False
     is_offered: bool = True
+    is_made: Callable[[], bool] | None = None
 
     @property
     def is_papers(self) -> bool:
@@ -152,6 +156,30 @@ CAFFE2 = Runtime(
     files_title="Caffe2 nets",
 )
 
+NCNN = Runtime(
+    name="ncnn",
+    title="ncnn",
+    providers={
+        CPU: Provider(
+            "CPU",
+            Build(
+                name="ncnn",
+                engine=NCNN_ENGINE,
+                version=lambda _abi: ncnn.VERSION,
+                pins=ncnn.recipe,
+                libraries=lambda abi: {ncnn.LIBRARY: ncnn.library(abi)},
+                computes=(ncnn.LIBRARY,),
+                settings=ncnn.cmake_settings,
+                options=ncnn.OPTIONS,
+            ),
+        )
+    },
+    formats={"ncnn": NCNN_FILES},
+    files_title="ncnn files",
+    takes_own_models=True,
+    is_made=ncnn.is_built,
+)
+
 _NULL = Runtime(
     name=NULL,
     title="nothing",
@@ -160,7 +188,7 @@ _NULL = Runtime(
 )
 
 #: By name, the usual one first.
-RUNTIMES = {runtime.name: runtime for runtime in (ONNXRUNTIME, CAFFE2, _NULL)}
+RUNTIMES = {runtime.name: runtime for runtime in (ONNXRUNTIME, CAFFE2, NCNN, _NULL)}
 
 
 def get(name: str) -> Runtime:
@@ -174,6 +202,11 @@ def get(name: str) -> Runtime:
 def offered() -> list[Runtime]:
     """Those that a user may measure with."""
     return [runtime for runtime in RUNTIMES.values() if runtime.is_offered]
+
+
+def left_out() -> list[Runtime]:
+    """Those offered that `all` does not mean here: they would take minutes to make."""
+    return [runtime for runtime in offered() if runtime.is_made is not None and not runtime.is_made()]
 
 
 def formats() -> dict[str, Format]:

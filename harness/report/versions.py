@@ -45,6 +45,7 @@ def _bundles(records: Sequence[Record]) -> list[Line]:
             "Runtime": f"{record.bundle.runtime} {record.bundle.runtime_version}",
             "ABI": record.bundle.abi,
             "Size": size(record.bundle.size_bytes),
+            **({"Compiled and run with": record.bundle.options} if record.bundle.options else {}),
             "sha256 of the bundle": record.bundle.sha256,
         }
         for record in records

@@ -8,6 +8,7 @@ import json
 import struct
 import subprocess
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from toolchain import elf, wheels, xnnpack
 from toolchain.compile import TOOLCHAINS
 from toolchain.errors import BuildError
 from toolchain.files import File, local_file
+from toolchain.wheels import Sdist
 
 ABIS = list(TOOLCHAINS)
 MACHINE = {"armeabi-v7a": "ARM", "arm64-v8a": "AArch64", "x86_64": "Advanced Micro Devices X86-64"}
@@ -376,7 +378,7 @@ def test_a_library_that_was_changed_is_fetched_again_with_a_word(
 def test_a_wheel_of_other_bytes_is_refused_and_not_kept(shelf: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(shelf / WHEEL, "a") as archive:
         archive.writestr("onnxruntime/more.py", "")
-    with pytest.raises(BuildError, match=r"is not the pinned file: its sha256 is .* wheels\.lock\.json says"):
+    with pytest.raises(BuildError, match=r"is not the pinned file: its sha256 is .* the pin says"):
         wheels.library("x86_64")
     assert not [path for path in (tmp_path / "wheels").rglob("*") if path.is_file()]
 
@@ -385,6 +387,31 @@ def test_a_wheel_that_cannot_be_had_is_named_with_the_setting_to_look_at(shelf: 
     (shelf / WHEEL).unlink()
     with pytest.raises(BuildError, match=rf"cannot get {WHEEL} .*pip config list.*PIP_INDEX_URL") as error:
         wheels.library("x86_64")
+    assert "\n" not in str(error.value)
+
+
+@pytest.fixture
+def source(shelf: Path) -> Sdist:
+    """A source package on the shelf, which cannot be built."""
+    (shelf / "thing-1.0.tar.gz").write_bytes(b"not even an archive")
+    sha256 = hashlib.sha256(b"not even an archive").hexdigest()
+    return Sdist("thing", "1.0", "thing-1.0.tar.gz", sha256)
+
+
+def test_a_source_package_is_fetched_as_it_is(source: Sdist, tmp_path: Path) -> None:
+    assert wheels.sdist(source, tmp_path).read_bytes() == b"not even an archive"
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ({"sha256": "0" * 64}, r"thing-1\.0\.tar\.gz is not the pinned file: its sha256 is .* the pin says 0000"),
+        ({"version": "2.0"}, r"cannot get thing-1\.0\.tar\.gz \(no source of thing 2\.0 there\); .*PIP_INDEX_URL"),
+    ],
+)
+def test_another_source_package_is_refused(source: Sdist, other: dict[str, str], words: str, tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match=words) as error:
+        wheels.sdist(replace(source, **other), tmp_path)
     assert "\n" not in str(error.value)
 
 

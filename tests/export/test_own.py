@@ -25,9 +25,8 @@ from export.own.model import STEPS, OwnModel, export_own
 from export.own.module import module_to_onnx
 from export.own.randomness import random_in
 from export.precision import tolerance
-from export.tensors import read_tensor
+from export.tensors import read_outputs, read_tensor
 from harness.analyse.warnings import warnings_of
-from harness.measure.networks import read_outputs
 from harness.measure.own_models import named
 from harness.record import journal
 from harness.record import plan as plans
@@ -922,7 +921,7 @@ def test_sizes_and_inputs_go_to_the_model_they_name(tmp_path: Path) -> None:
         (["--model", "net.onnx", "--input", "other=net.onnx"], "'other' is not among the models net; give NAME=FILE"),
         (
             ["--model", "net.onnx", "--dim", "sequence=3", "--runtime", "caffe2"],
-            "--model is for ONNX Runtime alone: add --runtime onnxruntime",
+            "--model is for ONNX Runtime and ncnn alone: add --runtime onnxruntime,ncnn",
         ),
         (["--precision", "int4"], "'int4' is not one of fp32, fp16, int8"),
         (["--precision", "int8", "--runtime", "caffe2"], "--precision int8: Caffe2 runs no int8 here"),

@@ -78,7 +78,7 @@ OPTIONS = st.tuples(
     ),
     option("--models", some(["mobilenet", "clcnet-a", "clcnet-tiny", "shufflenet"])),
     option("--precision", some(["fp32", "fp16", "int8"])),
-    option("--runtime", some(["onnxruntime", "caffe2"])),
+    option("--runtime", some(["onnxruntime", "caffe2", "ncnn"])),
     option("--provider", some(["cpu", "xnnpack"])),
     option("--igc", some(["grouped", "depthwise", "fused"])),
     option("--caffe2-convolution", st.sampled_from(["as-converted", "DEPTHWISE_3x3"])),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 from device.bundle import Build
 from export.artifact import PRECISIONS
 from export.formats import Format
+from harness.cli.options import ALL, Names, not_made
 from harness.record import journal
 from harness.record.runtimes import CPU, RUNTIMES, Provider, Runtime, formats, offered
 from harness.record.units import NOTHING
@@ -80,7 +82,7 @@ def parrot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runtime:
         opset=13,
         files=("answer.txt",),
         convert=answer_of,
-        run=lambda folder, _values: np.loadtxt(folder / "answer.txt", dtype=np.float32)[np.newaxis],
+        run=lambda folder, _inputs: [np.loadtxt(folder / "answer.txt", dtype=np.float32)[np.newaxis]],
     )
     entry = Runtime(
         name="parrot",
@@ -154,3 +156,26 @@ def test_every_entry_says_what_a_user_may_ask(runtime: Runtime) -> None:
     assert bool(runtime.formats) == (runtime in offered())
     assert all(form.marks for form in [*runtime.formats.values()][1:])
     assert all(set(form.precisions) <= set(PRECISIONS) for form in runtime.formats.values())
+
+
+@pytest.mark.parametrize("named", ["all", "all,parrot", "parrot", "onnxruntime,all"])
+@pytest.mark.parametrize("is_made", [True, False, None])
+def test_all_leaves_out_what_takes_minutes_to_make_and_says_so(
+    named: str,
+    is_made: bool | None,
+    parrot: Runtime,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in RUNTIMES:
+        monkeypatch.setitem(RUNTIMES, name, replace(RUNTIMES[name], is_made=None))
+    asks = None if is_made is None else lambda: is_made
+    monkeypatch.setitem(RUNTIMES, parrot.name, replace(parrot, is_made=asks))
+    everything = [runtime.name for runtime in offered()]
+    chosen = Names([*everything, ALL], not_made).convert(named, None, None)
+    said = capsys.readouterr().err
+    is_left_out = is_made is False and named in ("all", "onnxruntime,all")
+    due = {"parrot"} if named == "parrot" else set(everything) - ({"parrot"} if is_left_out else set())
+    assert set(chosen) == due
+    assert ("--runtime all: Parrot is left out" in said) == is_left_out
+    assert said.count("\n") == is_left_out
