@@ -105,16 +105,17 @@ def _runtimes() -> str:
     from harness.record.plan import Limits
     from harness.record.units import milliseconds
 
+    folders = [EXAMPLE, EXAMPLE / "igc-study" / "board-cortex-a53"]
+    folders += sorted(path.parent for path in (EXAMPLE / "runtimes").glob("*/records.jsonl"))
     found: dict[tuple[str, str], dict[str, float]] = {}
-    for folder in sorted((EXAMPLE / "runtimes").glob("*/records.jsonl")):
-        for row in table_rows(read(folder.parent), Limits()):
-            if row.summary is not None:
-                medians = found.setdefault((row.record.device.serial, row.title), {})
-                medians[row.record.case.runtime] = row.summary.median_ns
-    runtimes = list(dict.fromkeys(name for medians in found.values() for name in medians))
+    for row in (row for folder in folders for row in table_rows(read(folder), Limits())):
+        case = row.record.case
+        if row.summary is not None and case.threads == 1 and case.igc in (None, "grouped"):
+            found.setdefault((row.record.device.serial, row.title), {})[case.runtime] = row.summary.median_ns
+    runtimes = ("onnxruntime", "caffe2", "ncnn")
     lines = ["| Device | Network | " + " | ".join(f"{name} (ms)" for name in runtimes) + " |"]
     lines.append("|---|---|" + "--:|" * len(runtimes))
-    for (device, title), medians in found.items():
+    for (device, title), medians in sorted(found.items()):
         first = medians.get(runtimes[0])
         texts = [
             "–"
