@@ -32,6 +32,9 @@ echo -1 >/android/proc/sys/kernel/sched_rt_runtime_us
 # Threads of that priority that wait for one another awake: the shortest turns that there are.
 echo 4 >/android/proc/sys/kernel/sched_rr_timeslice_ms
 
+# As on a phone whose owner has said `setprop security.perf_harden 0`: the shell may count what it runs.
+echo 1 >/android/proc/sys/kernel/perf_event_paranoid
+
 # What is pushed outlives a power-off once `sync` has been called. Without it nothing is written back: neither by
 # the kernel's flusher nor by the journal, for both would do so in the middle of a timed pass.
 echo 0 >/android/proc/sys/vm/dirty_writeback_centisecs
