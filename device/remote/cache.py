@@ -171,10 +171,7 @@ class FileCache:
         answer = self._shell.output_of(
             f"mkdir -p {self.root} && df -k {self.root}", f"{self._name}: cannot make {self.root}"
         )
-        fields = answer.decode(errors="replace").split()
-        # The last line is "device blocks used available use% mount"; a long device name breaks it in two.
-        available = fields[-3] if len(fields) > 5 else ""  # noqa: PLR2004
-        return int(available) * 1024 if available.isascii() and available.isdecimal() else None
+        return available_bytes(answer.decode(errors="replace"))
 
     def _cached(self) -> list[_Cached]:
         """What this run does not use, oldest use first. The device's words are not trusted: only our names count."""
@@ -199,6 +196,14 @@ class FileCache:
     def _remove(self, sets: list[_Cached]) -> None:
         if sets:
             self._shell.run(f"rm -rf {' '.join(str(self.root / one.name) for one in sets)}")
+
+
+def available_bytes(answer: str) -> int | None:
+    """What `df -k FOLDER` says is available; None where it does not tell, as Android's before 7."""
+    fields = answer.split()
+    # The last line is "device blocks used available use% mount"; a long device name breaks it in two.
+    available = fields[-3] if len(fields) > 5 else ""  # noqa: PLR2004
+    return int(available) * 1024 if available.isascii() and available.isdecimal() else None
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,17 @@ def test_any_list_is_read_as_it_was_meant(devices: list[tuple[str, str, str, str
         ("8XV5T15A20012345       device usb:1-1.2 product:ANE-LX1 model:ANE_LX1 transport_id:1", "usb:1-1.2", "1"),
         ("emulator-5554          device product:sdk model:Android_SDK device:generic transport_id:12", None, "12"),
         (f"862736adf              no permissions (wrong?); {SEE} usb:1-3 transport_id:3", "usb:1-3", "3"),
+        # https://github.com/quamotion/madb/pull/141, https://github.com/M0Rf30/android-udev-rules/issues/345
+        (
+            f"009d1cd696d5194a       no permissions (user in plugdev group; are your udev rules wrong?); {SEE}",
+            None,
+            None,
+        ),
+        (
+            f"ABC                    no permissions (missing udev rules? user is in the plugdev group); {SEE}",
+            None,
+            None,
+        ),
         ("R58M                   unauthorized usb:3-2 transport_id:7", "usb:3-2", "7"),
         ("016B75D60A00600D       device usb:2-5 product:mysid model:Galaxy_Nexus device:toro", "usb:2-5", None),
         ("016B75D60A00600D       device", None, None),

@@ -15,6 +15,7 @@ import pytest
 from device import probe
 from device.cores import clusters, cpu_list
 from device.records import DeviceInfo, DeviceState
+from device.remote.cache import available_bytes
 from device.thermal import hottest
 
 FILES = sorted((Path(__file__).parent / "phones").glob("*.toml"))
@@ -131,3 +132,23 @@ def test_the_devices_are_of_many_kinds() -> None:
     assert {f"Android {number}" for number in (7, 8, 9, 10, 11, 12, 13, 14, 16)} <= androids
     assert {len(read.get("clusters", ())) for read in reads} >= {1, 2, 3, 4}
     assert {read["abi"] for read in reads if "abi" in read} == {"armeabi-v7a", "arm64-v8a", "x86_64"}
+
+
+_DF = "Filesystem 1K-blocks Used Available Use% Mounted on\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "available_kib"),
+    [
+        # A Nexus 5X with Android 7.0, and a Sony SO-02H with 6.0: https://nonylene.hatenablog.jp/entry/2016/10/09/014419
+        (f"{_DF}/dev/block/dm-1 241908 184160 52752 78% /vendor\n", 52752),
+        (f"{_DF}/dev/block/platform/soc.0/f9824900.sdhci/by-name/cache\n 92656 4504 86188 5% /cache\n", 86188),
+        ("Filesystem Size Used Free Blksize\n/data 21.9G 12.1G 9.8G 4096\n", None),
+        # A Galaxy S II of 2012: https://github.com/sole/aafm/issues/30
+        ("Filesystem Size Used Free Blksize\n/data 27G 19G 8G 4096\n", None),
+        (_DF, None),  # the folder is not there
+        ("", None),
+    ],
+)
+def test_the_room_is_read_from_df_or_not_told(answer: str, available_kib: int | None) -> None:
+    assert available_bytes(answer) == (None if available_kib is None else available_kib * 1024)
