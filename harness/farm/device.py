@@ -142,10 +142,11 @@ class FarmDevice:
             self._stages[str(task.key)] = stage
         try:
             while place in self.farm.places:
+                was_done = task.done()
                 try:
-                    return task.result(_FETCH_S if task.done() else _LOOK_EVERY_S)
-                except TimeoutError:
-                    if task.status == "error":
+                    return task.result(_FETCH_S if was_done else _LOOK_EVERY_S)
+                except TimeoutError:  # of the wait, unless it is the task's own
+                    if was_done and task.status == "error":
                         raise
         except Exception as error:
             if task.status == "error" and not isinstance(error, KilledWorker):

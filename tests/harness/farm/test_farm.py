@@ -13,16 +13,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from types import SimpleNamespace
+from typing import Any, cast
 
 import psutil
 import pytest
 from commands import run
+from distributed import KilledWorker
 from fake_adb import FakeAdb, Faults, Phone, serving
 from programs import HEARS_CTRL_C, PATIENCE_S
 
 from export.artifact import Artifact, ExportError
 from harness.analyse.slower import EXACT_FACTOR
 from harness.farm import store
+from harness.farm.client import WorkerLost
+from harness.farm.device import FarmDevice
 from harness.record import journal, plan
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_DEVICE_UNAVAILABLE, EXIT_OK, EXIT_USAGE
 from harness.record.record import Record
@@ -426,3 +431,22 @@ def test_a_farm_without_dask_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch)
     result = run("--scheduler", "tcp://127.0.0.1:1", "--list-devices")
     assert result.exit_code == EXIT_USAGE
     assert "tenpass[farm]" in result.stderr
+
+
+def test_a_task_that_fails_just_as_the_wait_for_it_ends_is_that_of_a_lost_worker() -> None:
+    class Task:
+        key, status = "measure", "pending"
+
+        def done(self) -> bool:
+            return self.status == "error"
+
+        def result(self, _timeout_s: float) -> None:
+            if not self.done():
+                self.status = "error"
+                raise TimeoutError
+            raise KilledWorker("measure", cast(Any, None), 0)
+
+    place = SimpleNamespace(worker="tcp://127.0.0.1:1")
+    device: Any = SimpleNamespace(place=place, _stages={}, farm=SimpleNamespace(places=[place]))
+    with pytest.raises(WorkerLost, match="is gone"):
+        FarmDevice._result(device, cast(Any, Task()), None)

@@ -146,7 +146,7 @@ def test_a_plot_is_described_by_what_is_seen_in_it_in_numbers(runs: dict[str, Pa
     }
     assert all(re.search(r"\d", text) for _, text in descriptions)
     assert (
-        "569M mult-adds, 493.0 ms"
+        "569M mult-adds, 492.9 ms"
         in dict(re.findall(r'<desc id="([a-z0-9-]+)">(.*?)</desc>', runs["example"].read_text()))[
             "latency-vs-mult-adds-desc"
         ]
