@@ -174,9 +174,7 @@ def _make(
     if lowered and order.precision not in order.form.lowers:
         found = lowered.here
     else:
-        reference = lowered.outputs[OUTPUT_NAME] if lowered else output_values
-        tolerance = precision.tolerance(order.precision)
-        found = _verified(spec, order.form.what, lambda: order.form.run(new, [input_values])[0], reference, tolerance)
+        found = _verified_here(order, new, input_values, lowered.outputs[OUTPUT_NAME] if lowered else output_values)
     costs = cost.count(right, spec.input_shape)
     return Artifact(
         model=spec.name,
@@ -202,6 +200,18 @@ def _make(
         numbers=numbers,
         calibration=lowered.calibration if lowered else None,
         fp32_outputs=tensors.write_tensors(of_fp32, new, "fp32-output") if lowered else (),
+    )
+
+
+def _verified_here(
+    order: _Order, folder: Path, input_values: NDArray[np.float32], reference: NDArray[np.float32]
+) -> Deviation:
+    """How far what the files in `folder` give on this machine is from the reference. Raises ExportError if too far."""
+    from export import precision
+
+    tolerance = precision.tolerance(order.precision)
+    return _verified(
+        order.spec, order.form.what, lambda: order.form.run(folder, [input_values])[0], reference, tolerance
     )
 
 

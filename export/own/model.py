@@ -231,15 +231,11 @@ def _make(
     opened = _open(own, workspace / "original.onnx", on_step)
     notes = [*opened.notes]
     on_step("simplify")
-    file = workspace / "simplified.onnx"
-    if reason := _simplify(opened, file):
-        file = opened.file
-        notes.append(f"not simplified ({reason})")
+    file = _simplified(opened, workspace, notes)
     on_step("convert")
     fp32_file, in_fp32, lowered = file, onnx.load(file), None
     if precision != PRECISIONS[0]:
-        network = precisions.Network(own.name, file, opened.ports, opened.inputs, opened.reference)
-        lowered = precisions.lowered(network, precision, data, workspace)
+        lowered = _lowered(own, opened, file, precision, data, workspace)
         file = lowered.model
     elif not opened.numbers.are_fp32:
         notes.append(f"{opened.numbers} as it came")
@@ -277,6 +273,22 @@ def _make(
         source=_source(own, notes),
         random=opened.random,
     )
+
+
+def _simplified(opened: _Opened, workspace: Path, notes: list[str]) -> Path:
+    """The simplified file, or the one that was opened, and then a note why."""
+    file = workspace / "simplified.onnx"
+    if reason := _simplify(opened, file):
+        notes.append(f"not simplified ({reason})")
+        return opened.file
+    return file
+
+
+def _lowered(own: OwnModel, opened: _Opened, file: Path, precision: str, data: Calibration, workspace: Path) -> Lowered:
+    from export import precision as precisions
+
+    network = precisions.Network(own.name, file, opened.ports, opened.inputs, opened.reference)
+    return precisions.lowered(network, precision, data, workspace)
 
 
 def _source(own: OwnModel, notes: Sequence[str]) -> str:

@@ -329,8 +329,7 @@ Instruction by_element(std::uint32_t bits, unsigned width) {
   const Registers d = vectors(rd(bits)), from = vectors(rn(bits)) | vectors(m);
   switch (operation) {
     case 0x1: case 0x5:
-      if (!u) return with_accumulator(plain(Kind::simd_fp_multiply_add, d, from, width));
-      return with_accumulator(plain(Kind::simd_fp_multiply_add, d, from, width));  // FCMLA
+      return with_accumulator(plain(Kind::simd_fp_multiply_add, d, from, width));  // FMLA, FMLS; FCMLA
     case 0x9: return plain(Kind::simd_fp_multiply, d, from, width);
     case 0x8: case 0xc: case 0xd:
       if (u && operation == 0xd) return with_accumulator(plain(Kind::simd_multiply_add, d, from, width));  // SQRDMLAH
