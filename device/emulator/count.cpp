@@ -129,8 +129,9 @@ void on_timed_stretch(unsigned, void* userdata) {
 
 void on_timed_access(unsigned, qemu_plugin_meminfo_t info, std::uint64_t address, void* userdata) {
   if (!state.between_marks) return;
-  const std::uint64_t last = address + (std::uint64_t{1} << qemu_plugin_mem_size_shift(info)) - 1;
-  state.machine->access(*static_cast<AccessPoint*>(userdata), address, last);
+  AccessPoint& point = *static_cast<AccessPoint*>(userdata);
+  if (point.bytes == 0) point.bytes = std::uint64_t{1} << qemu_plugin_mem_size_shift(info);
+  state.machine->access(point, address, address + point.bytes - 1);
 }
 
 void on_access(unsigned, qemu_plugin_meminfo_t info, std::uint64_t address, void*) {
