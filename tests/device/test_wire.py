@@ -57,7 +57,7 @@ def stream(warmup: int = 1, passes: int = 2, profiled: int = 0, settled: bool | 
     return [
         {
             "event": "hello",
-            "wire": 5,
+            "wire": 6,
             "runner": "0.1.0",
             "abi": "x86_64",
             "pid": 7,

@@ -50,7 +50,7 @@ def said(data: bytes) -> Measurement:
     ]
     counted = [("warmup", index) for index in range(WARMUP)] + [("timed", index) for index in range(PASSES)]
     assert [(one["phase"], one["index"]) for one in passes] == counted
-    assert (hello["wire"], end["warmup"], end["passes"]) == (5, WARMUP, PASSES)
+    assert (hello["wire"], end["warmup"], end["passes"]) == (6, WARMUP, PASSES)
     assert (profile["passes"], profile["nodes"]) == (PROFILED, len(nodes))
     assert [node["index"] for node in nodes] == list(range(len(nodes)))
     made = [as_pass(one) for one in passes]

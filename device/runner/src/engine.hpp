@@ -13,13 +13,19 @@
 
 namespace tenpass {
 
+// A stretch of a profiled pass, between two of the readings of the clock in it, whose first is number 0.
+struct Span {
+  std::int64_t pass, from, to;
+};
+
 // The time of one node of the network, over all passes of a profile, and the execution provider that ran it, where the
-// runtime says so.
+// runtime says so. `spans` are what that time is made of.
 struct NodeTime {
   std::string name;
   std::string op;
   std::int64_t total_ns;
   std::optional<std::string> provider = std::nullopt;
+  std::vector<Span> spans = {};
 };
 
 struct Profile {

@@ -77,7 +77,7 @@ using Names = std::vector<std::string>;
 TEST_CASE_FIXTURE(Program, "a good run tells its story in order") {
   CHECK(run_with({"--warmup", "2", "--passes", "3"}) == 0);
   CHECK(event_names() == Names{"hello", "loaded", "pass", "pass", "pass", "pass", "pass", "output", "end"});
-  CHECK(events[0]["wire"] == 5);
+  CHECK(events[0]["wire"] == 6);
   CHECK(events[0]["pid"] == getpid());
   CHECK(events[0]["runtime"] == "fake");
   CHECK(events[0]["runtime_version"] == "1.2.3");

@@ -17,6 +17,7 @@
 
 #include "engine.hpp"
 #include "failure.hpp"
+#include "profiled_passes.hpp"
 
 namespace tenpass {
 namespace {
@@ -149,17 +150,17 @@ class Caffe2 final : public Engine {
     const auto operators = net_->GetOperators();
     Profile profile{0, {}};
     for (const auto* op : operators) profile.nodes.push_back({op->debug_def().output(0), op_name(*op), 0});
+    ProfiledPasses made(system);
     for (int pass = 0; pass < passes; ++pass) {
-      const std::int64_t start_ns = system.now_ns();
-      std::int64_t node_start_ns = start_ns;
-      for (std::size_t index = 0; index < operators.size(); ++index) {
-        run_operator(*operators[index], profile.nodes[index].name);
-        const std::int64_t node_stop_ns = system.now_ns();
-        profile.nodes[index].total_ns += node_stop_ns - node_start_ns;
-        node_start_ns = node_stop_ns;
-      }
-      profile.total_ns += node_start_ns - start_ns;
+      made.make([&] {
+        for (std::size_t index = 0; index < operators.size(); ++index) {
+          const std::int64_t start = made.read();
+          run_operator(*operators[index], profile.nodes[index].name);
+          made.add(profile.nodes[index], start, made.read());
+        }
+      });
     }
+    profile.total_ns = made.total_ns();
     return profile;
   }
 

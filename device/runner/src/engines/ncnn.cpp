@@ -15,6 +15,7 @@
 
 #include "engine.hpp"
 #include "failure.hpp"
+#include "profiled_passes.hpp"
 
 namespace tenpass {
 namespace {
@@ -244,21 +245,21 @@ class Ncnn final : public Engine {
       profile.nodes.push_back({layer->name, layer->type, 0});
       first_outputs.push_back(layer->tops.front());
     }
+    ProfiledPasses made(system);
     for (int pass = 0; pass < passes; ++pass) {
       auto extractor = started();
-      const std::int64_t start_ns = system.now_ns();
-      std::int64_t node_start_ns = start_ns;
-      for (std::size_t index = 0; index < first_outputs.size(); ++index) {
-        ncnn::Mat kept_apart;
-        if (extractor.extract(first_outputs[index], kept_apart, 1) != 0) {
-          throw Failure(Status::run_failed, "'" + profile.nodes[index].name + "' failed, ncnn does not say why");
+      made.make([&] {
+        for (std::size_t index = 0; index < first_outputs.size(); ++index) {
+          ncnn::Mat kept_apart;
+          const std::int64_t start = made.read();
+          if (extractor.extract(first_outputs[index], kept_apart, 1) != 0) {
+            throw Failure(Status::run_failed, "'" + profile.nodes[index].name + "' failed, ncnn does not say why");
+          }
+          made.add(profile.nodes[index], start, made.read());
         }
-        const std::int64_t node_stop_ns = system.now_ns();
-        profile.nodes[index].total_ns += node_stop_ns - node_start_ns;
-        node_start_ns = node_stop_ns;
-      }
-      profile.total_ns += node_start_ns - start_ns;
+      });
     }
+    profile.total_ns = made.total_ns();
     return profile;
   }
 
