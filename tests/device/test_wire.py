@@ -42,7 +42,7 @@ def stream(warmup: int = 1, passes: int = 2, profiled: int = 0, settled: bool | 
         }
 
     profile = [
-        {"event": "profile", "passes": profiled, "total_ns": 300, "nodes": 2},
+        {"event": "profile", "passes": profiled, "total_ns": 300, "nodes": 2, "spans": 0},
         {
             "event": "node",
             "index": 0,
