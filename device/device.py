@@ -47,7 +47,8 @@ class Opening:
     """How a device is to be opened.
 
     Of a device that there can be several of side by side (boards), `count` are wanted. `on_step` hears what is being
-    waited for. With `counting`, a board's passes carry its emulator's counts; what is no board takes no notice.
+    waited for. With `counting`, a board's passes carry its emulator's counts; what is no board takes no notice. Those
+    of a chip always do, and are timed as the chip's, unless `estimating` is off; `clock_mhz` is another clock for it.
     `server` is the adb server that has the device (None: this machine's); boards have their own. Another run that has
     the device is waited for, `wait_s` at most, and `on_wait` hears of it.
     """
@@ -55,6 +56,8 @@ class Opening:
     count: int = 1
     on_step: Callable[[str], None] = lambda _: None
     counting: bool = False
+    estimating: bool = True
+    clock_mhz: float | None = None
     timeouts: Timeouts = DEFAULT
     server: Server | None = None
     wait_s: float = 0

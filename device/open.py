@@ -42,8 +42,8 @@ class Opener:
     `open` gets the whole name. `kind` is what a device is by its name alone. `needs_lock`: only one run of this machine
     may have it at a time, and somebody must see to that. `is_deterministic`: several of this name may measure side by
     side, and none disturbs another. `described`: what is known of it before it is opened; None: nothing. `listed`: the
-    names there are now (on the adb server that is named), each with what it is. `is_private`: a name tells of a person
-    or a place (a serial, a host), and is not shown to others.
+    names there are now (on the adb server that is named), each with what it is. `canonical`: the one name of what has
+    several. `is_private`: a name tells of a person or a place (a serial, a host), and is not shown to others.
     """
 
     kind: Kind
@@ -53,6 +53,7 @@ class Opener:
     described: Callable[[str], DeviceInfo | None] = lambda _name: None
     listed: Callable[[Server | None], Iterable[tuple[str, str]]] = lambda _server: ()
     identity: Callable[[str, Server | None], Identity | None] = lambda _name, _server: None
+    canonical: Callable[[str], str] = lambda name: name
     is_private: bool = True
 
 
@@ -96,6 +97,7 @@ _OPENERS = {
         is_deterministic=boards.is_deterministic,
         described=boards.described,
         listed=lambda _server: boards.listed_boards(),
+        canonical=boards.canonical,
         is_private=False,
     ),
     _SSH: Opener(
@@ -140,6 +142,12 @@ def is_deterministic(name: str) -> bool:
     return opener_of(name).is_deterministic(name.partition("@")[0])
 
 
+def canonical(name: str) -> str:
+    """The one name of the device that is named. Raises DeviceUnavailable for a board that there is not."""
+    own_name, at, worker = name.partition("@")
+    return opener_of(name).canonical(own_name) + at + worker
+
+
 def described(name: str) -> DeviceInfo | None:
     """What is known of the named device before it is opened; None: nothing.
 
@@ -165,10 +173,11 @@ def choose(
     named twice, or for a name that can be none; DeviceUnavailable when there is no adb server where one must be, or no
     device where one was asked for.
     """
-    wanted = tuple(named) or tuple(filter(None, [os.environ.get("ANDROID_SERIAL")]))
-    for name in wanted:
+    asked = tuple(named) or tuple(filter(None, [os.environ.get("ANDROID_SERIAL")]))
+    for name in asked:
         if name.startswith(_SSH):
             _address(name)
+    wanted = tuple(map(canonical, asked))
     found = [] if wanted and ALL not in wanted else [item.name for item in attached(server)]
     if ALL in wanted:
         found += [name for name in named_devices() if name not in found]

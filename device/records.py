@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -15,8 +15,9 @@ Kind = Literal["phone", "linux", "board", "host", "replay"]
 
 #: What a nanosecond on this device is.
 #: "wall": a nanosecond of hardware. "instructions": an emulator's clock that advances 1 ns per executed
-#: instruction (modelled time). "emulated": wall time of an emulator without such a clock (meaningless).
-Clock = Literal["wall", "instructions", "emulated"]
+#: instruction (modelled time). "emulated": wall time of an emulator without such a clock (meaningless). "estimated": a
+#: nanosecond of the chip that a model says would take so many cycles; nobody has measured it.
+Clock = Literal["wall", "instructions", "emulated", "estimated"]
 
 
 _RAM_DIFFERS = 0.01  # a choice: less than any two sizes of memory that are sold
@@ -39,12 +40,44 @@ class Core:
 
 
 @dataclass(frozen=True)
+class MemoryTimes:
+    """A chip's memory: from a miss of L2 until its line is there, and how long it is busy with a line that is read, and
+    with one that is written."""
+
+    dram_ns: float
+    line_ns: float
+    store_line_ns: float
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A chip whose times an emulator estimates: `core` ("cortex-a7") names the table of its instructions.
+
+    `memory` has several settings where nobody has published which is right: the first is the estimate's.
+    """
+
+    name: str
+    title: str
+    core: str
+    clock_mhz: float
+    memory: tuple[MemoryTimes, ...]
+
+    def __str__(self) -> str:
+        return f"{self.title} at {self.clock_mhz / 1000:g} GHz"
+
+    def ns(self, cycles: int) -> int:
+        """How long so many cycles last at its clock."""
+        return round(cycles * 1000 / self.clock_mhz)
+
+
+@dataclass(frozen=True)
 class DeviceInfo:
     """What a device is: facts that do not change during a run.
 
-    `machine` is the kernel's (`uname -m`), which a 32-bit system on a 64-bit core contradicts. `cache_model` says which
-    caches an emulator simulates for its counts, None where nothing is simulated. `page_bytes` are the kernel's pages:
-    4096, as a rule, and 16384 on some new phones, where what is aligned for less does not start.
+    `machine` is the kernel's (`uname -m`), which a 32-bit system on a 64-bit core contradicts. `chip` is the one whose
+    times are estimated, None but where `clock` says so. `cache_model` says which caches an emulator simulates, None
+    where nothing is simulated. `page_bytes` are the kernel's pages: 4096, as a rule, and 16384 on some new phones,
+    where what is aligned for less does not start.
     """
 
     serial: str
@@ -59,6 +92,17 @@ class DeviceInfo:
     machine: str = "?"
     cache_model: str | None = None
     page_bytes: int | None = None
+    chip: Chip | None = None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether times are made of exact counts, and repeat: an emulator's."""
+        return self.clock in ("instructions", "estimated")
+
+    @property
+    def timed_by(self) -> tuple[Clock, Chip | None]:
+        """What a nanosecond is there: only times for which this is the same are ever compared, or averaged."""
+        return self.clock, self.chip
 
     def is_same_as(self, other: DeviceInfo) -> bool:
         """Whether both tell of one device. What a kernel leaves of the memory differs a little from boot to boot, and a
@@ -162,19 +206,26 @@ CountName = Literal[
 ]
 COUNTS: tuple[CountName, ...] = get_args(CountName)
 
+#: What an estimate's cycles go to, as device/emulator/model/memory.hpp names it: the core itself, waiting for memory,
+#: for L2, for room to store, for where a page is, for a branch foretold wrongly, for instructions; and the kernel.
+Loss = Literal["pipeline", "dram", "l2", "stores", "tlb", "branches", "fetch", "kernel"]
+LOSSES: tuple[Loss, ...] = get_args(Loss)
+
 
 @dataclass(frozen=True)
 class Counters:
     """Counts of one pass, all threads of the runner together; a name of COUNTS that is missing could not be counted.
 
     The CPU has few counters and may share them out: `running_ns` of `enabled_ns` they were on, and `counts` are as
-    read. `scaled` is what they make of the whole pass.
+    read. `scaled` is what they make of the whole pass. Of an estimate, `cycles_by_loss` says what the cycles go to, and
+    adds up to them; of a measurement nothing is known of that.
     """
 
     source: CountsFrom
     enabled_ns: int
     running_ns: int
     counts: dict[CountName, int]
+    cycles_by_loss: dict[Loss, int] = field(default_factory=dict)
 
     @property
     def share(self) -> float:

@@ -1,7 +1,8 @@
 """Counts of emulated boards: which caches are simulated, and a device whose passes carry their counts.
 
 An emulator with the plugin of device/emulator/ appends a line of JSON to a file for each pass between the marks of
-runner/src/marks.h; only warm-up and timed passes are marked.
+runner/src/marks.h; only warm-up and timed passes are marked. Of a chip, the line says how many cycles the pass takes
+there, and that is the pass's time then.
 """
 
 from __future__ import annotations
@@ -13,7 +14,18 @@ from pathlib import Path
 
 from device.device import Device, OnBytes, OnEvent
 from device.errors import DeviceError
-from device.records import Counters, CountName, DeviceInfo, DeviceState, Measurement, Pass, RunRequest
+from device.records import (
+    LOSSES,
+    Chip,
+    Counters,
+    CountName,
+    DeviceInfo,
+    DeviceState,
+    Loss,
+    Measurement,
+    Pass,
+    RunRequest,
+)
 
 #: What the plugin counts of a pass, and what it says of the others' (the kernel, other processes): README.md there.
 COUNTED: tuple[CountName, ...] = ("instructions", "simd_instructions", "l1i_misses", "l1d_misses", "l2_misses")
@@ -48,10 +60,7 @@ class Caches:
     l2: Cache
 
     def __str__(self) -> str:
-        return (
-            f"L1I {self.l1i}, L1D {self.l1d}, L2 {self.l2}; by virtual address, write-allocate, no prefetch;"
-            " the runner's own code in user mode alone"
-        )
+        return f"L1I {self.l1i}, L1D {self.l1d}, L2 {self.l2}"
 
     def plugin_arguments(self) -> Iterator[str]:
         """As count.cpp takes them."""
@@ -59,64 +68,96 @@ class Caches:
             yield f"{name}={level.size_bytes}:{level.ways}:{level.line_bytes}:{level.policy}"
 
 
+#: What is simulated beyond the caches' sizes: with a chip, and where the emulator counts alone.
+_TIMED = "by physical pages drawn from a seed, with the core's prefetcher, store buffer and TLBs"
+_COUNTED = "by virtual address, write-allocate, no prefetch"
+
+
 class CountingDevice:
     """A device on an emulator that appends the counts of each pass to `counts`, a file on this machine.
 
-    The file is made when the first run starts: what the emulator sees before is not a runner's.
+    With a `chip`, the time of a pass is the estimate for it. The file is made when the first run starts: what the
+    emulator sees before is not a runner's.
     """
 
-    def __init__(self, device: Device, counts: Path, caches: Caches) -> None:
-        self._device, self._counts, self._caches = device, counts, caches
+    def __init__(self, device: Device, counts: Path, caches: Caches, chip: Chip | None = None) -> None:
+        self.device, self._counts, self._caches, self._chip = device, counts, caches, chip
 
     @property
     def info(self) -> DeviceInfo:
-        return replace(self._device.info, cache_model=str(self._caches))
+        how = _TIMED if self._chip else _COUNTED
+        model = f"{self._caches}; {how}; the runner's own code in user mode alone"
+        info = replace(self.device.info, cache_model=model, chip=self._chip)
+        return replace(info, clock="estimated") if self._chip else info
 
     def state(self) -> DeviceState:
-        return self._device.state()
+        return self.device.state()
 
     def free_bytes(self) -> int | None:
-        return self._device.free_bytes()
+        return self.device.free_bytes()
 
     def push(self, request: RunRequest, on_bytes: OnBytes) -> int:
-        return self._device.push(request, on_bytes)
+        return self.device.push(request, on_bytes)
 
     def run(self, request: RunRequest, on_event: OnEvent) -> Measurement:
-        """As the device's own, with the emulator's counts in place of the CPU's.
+        """As the device's own, with the emulator's counts in place of the CPU's, and times that are the chip's.
 
-        Raises CountsWrong, too, when there are not exactly as many counts as passes.
+        What `on_event` hears is on the board's own clock. Raises CountsWrong, too, when there are not exactly as many
+        counts as passes.
         """
         self._counts.write_bytes(b"")  # an empty file: the first pass finds empty caches
-        measurement = self._device.run(replace(request, counters=False), on_event)
-        return with_counts(measurement, self._counts.read_text(), where=self.info.serial)
+        measurement = self.device.run(replace(request, counters=False), on_event)
+        return with_counts(measurement, self._counts.read_text(), self._chip, where=self.info.serial)
 
     def reconnect(self, limit_s: float, *, reboot_after_s: float | None = None) -> None:
-        self._device.reconnect(limit_s, reboot_after_s=reboot_after_s)
+        self.device.reconnect(limit_s, reboot_after_s=reboot_after_s)
 
     def close(self) -> None:
-        self._device.close()
+        self.device.close()
 
 
-def with_counts(measurement: Measurement, lines: str, *, where: str) -> Measurement:
+def with_counts(measurement: Measurement, lines: str, chip: Chip | None = None, *, where: str) -> Measurement:
     """The measurement with the counts in `lines`, one a pass, warm-up passes first. Raises CountsWrong."""
     passes = (*measurement.warmup, *measurement.samples)
-    counts = [_parsed(line, where) for line in lines.splitlines()]
-    if len(counts) != len(passes):
-        raise CountsWrong(f"{where}: the emulator counted {len(counts)} passes of {len(passes)}; run it again")
-    counted = tuple(_with(one, count) for one, count in zip(passes, counts, strict=True))
+    found = [Counted.parsed(line, where, is_timed=chip is not None) for line in lines.splitlines()]
+    if len(found) != len(passes):
+        raise CountsWrong(f"{where}: the emulator counted {len(found)} passes of {len(passes)}; run it again")
+    counted = tuple(_with(one, counts, chip) for one, counts in zip(passes, found, strict=True))
     warmup = len(measurement.warmup)
     return replace(measurement, warmup=counted[:warmup], samples=counted[warmup:])
 
 
-def _with(one: Pass, counts: dict[CountName, int]) -> Pass:
-    return replace(one, counters=Counters("emulator", enabled_ns=one.ns, running_ns=one.ns, counts=counts))
+@dataclass(frozen=True)
+class Counted:
+    """What the emulator counted between two marks; `cycles` by what they go to, empty where it does not time."""
+
+    counts: dict[CountName, int]
+    cycles: dict[Loss, int]
+
+    @classmethod
+    def parsed(cls, line: str, where: str, *, is_timed: bool) -> Counted:
+        """From a line of the emulator's. Raises CountsWrong for any other."""
+        try:
+            said = json.loads(line)
+            cycles = said.pop("cycles", {})
+            names = set(LOSSES if is_timed else ())
+            values = [*said.values(), *cycles.values()]
+            if (said.keys(), cycles.keys()) == ({*COUNTED, OTHERS}, names) and all(map(_is_count, values)):
+                return cls({name: said[name] for name in COUNTED}, {loss: cycles[loss] for loss in LOSSES if is_timed})
+        except (ValueError, AttributeError, TypeError):
+            pass
+        raise CountsWrong(f"{where}: the emulator wrote what are no counts: {line[:120]!r}; run it again")
 
 
-def _parsed(line: str, where: str) -> dict[CountName, int]:
-    try:
-        counts = json.loads(line)
-        if counts.keys() == {*COUNTED, OTHERS} and all(type(value) is int and value >= 0 for value in counts.values()):
-            return {name: counts[name] for name in COUNTED}
-    except (ValueError, AttributeError):
-        pass
-    raise CountsWrong(f"{where}: the emulator wrote what are no counts: {line[:120]!r}; run it again")
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _with(one: Pass, counted: Counted, chip: Chip | None) -> Pass:
+    """The pass with its counts. The CPU time that the board told is none of the chip's."""
+    if chip is None:
+        return replace(one, counters=Counters("emulator", one.ns, one.ns, counted.counts))
+    cycles = sum(counted.cycles.values())
+    ns = chip.ns(cycles)
+    counters = Counters("emulator", ns, ns, {**counted.counts, "cycles": cycles}, counted.cycles)
+    return replace(one, ns=ns, counters=counters, cpu_ns=None, wait_ns=None)

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from device.board.counting import Cache, Caches
 from device.errors import DeviceUnavailable
-from device.records import Clock
+from device.records import Chip, Clock, MemoryTimes
+from toolchain.paths import EMULATOR
 
-DEFAULT = "cortex-a7"
 DEFINITIONS = Path(__file__).with_name("boards.toml")
+
+#: Where the cores' tables are, each with what its instructions take.
+CORES = EMULATOR / "cores"
+
+#: Of a board with such a core, Debian's name of the architecture, and Android's of the ABI.
+_BY_CORE = {
+    "cortex-a7": ("armhf", "armeabi-v7a"),
+    "cortex-a53": ("arm64", "arm64-v8a"),
+    "cortex-a76": ("arm64", "arm64-v8a"),
+}
 
 
 class BoardUnavailable(DeviceUnavailable):
@@ -25,26 +37,67 @@ class UnknownBoard(BoardUnavailable):
 
 @dataclass(frozen=True)
 class BoardDefinition:
-    """A board as `boards.toml` describes it. `architecture` is Debian's name, `abi` Android's.
+    """A board as `boards.toml` describes it.
 
-    `caches` are those that are simulated when it counts; None where it cannot count. `page_bytes` are its kernel's.
-    `capacities` say how fast each core is for its kernel, the fastest 1024; None: all are alike.
+    `caches` are those that are simulated when it counts; None where it cannot count. `chip` is the one whose times are
+    estimated there; None where there is none. `page_bytes` are its kernel's. `capacities` say how fast each core is for
+    its kernel, the fastest 1024; None: all are alike.
     """
 
     name: str
     title: str
-    architecture: str
-    abi: str
-    cpu: str
-    cores: int
+    core: str
     ram_bytes: int
-    clock: Clock
     description: str
+    cores: int = 1
     caches: Caches | None = None
+    chip: Chip | None = None
     page_bytes: int = 4096
     capacities: tuple[int, ...] | None = None
 
+    @property
+    def architecture(self) -> str:
+        return _BY_CORE[self.core][0]
 
+    @property
+    def abi(self) -> str:
+        return _BY_CORE[self.core][1]
+
+    @property
+    def clock(self) -> Clock:
+        """The guest's own; what is read off it, an estimate replaces where there is a chip."""
+        return "instructions" if self.cores == 1 else "emulated"
+
+    def at_clock(self, clock_mhz: float | None) -> BoardDefinition:
+        """This board with its chip at another clock, its memory being as fast as it was; None leaves it as it is.
+
+        Raises BoardUnavailable for a board without a chip.
+        """
+        if clock_mhz is None:
+            return self
+        return replace(self, chip=replace(self.require_chip(), clock_mhz=round(clock_mhz, 6)))
+
+    def require_chip(self) -> Chip:
+        """The chip whose times are estimated; raises BoardUnavailable where there is none."""
+        if self.chip is None:
+            able = ", ".join(name for name, other in definitions().items() if other.chip)
+            raise BoardUnavailable(f"the board {self.name} is no chip: nothing is known of its cycles; {able} are some")
+        return self.chip
+
+    def plugin_arguments(self) -> Iterator[str]:
+        """As count.cpp takes them; none where it cannot count."""
+        if self.caches is not None:
+            yield from self.caches.plugin_arguments()
+        if self.chip is not None:
+            memory = self.chip.memory[0]
+            yield f"core={str(CORES / self.core).replace(',', ',,')}.core"
+            yield f"clock_mhz={self.chip.clock_mhz:g}"
+            yield f"dram_ns={memory.dram_ns:g}"
+            yield f"dram_line_ns={memory.line_ns:g}"
+            yield f"store_line_ns={memory.store_line_ns:g}"
+
+
+@cache
 def definitions() -> dict[str, BoardDefinition]:
     """Every board by name, in the order of `boards.toml`."""
     described = tomllib.loads(DEFINITIONS.read_text())
@@ -55,21 +108,31 @@ def _definition(
     name: str,
     *,
     caches: dict[str, dict[str, Any]] | None = None,
+    clock_mhz: float | None = None,
+    memory: list[dict[str, float]] | None = None,
     capacities: list[int] | None = None,
     **fields: Any,
 ) -> BoardDefinition:
     levels = {level: Cache(**geometry) for level, geometry in (caches or {}).items()}
+    times = tuple(MemoryTimes(**one) for one in memory or ())
+    chip = Chip(name, fields["title"], fields["core"], clock_mhz, times) if clock_mhz and times else None
     return BoardDefinition(
         name=name,
         caches=Caches(**levels) if levels else None,
+        chip=chip,
         capacities=tuple(capacities) if capacities else None,
         **fields,
     )
 
 
 def definition(name: str) -> BoardDefinition:
-    """The board called `name`; raises UnknownBoard with the names there are."""
+    """The board called `name`, or the first chip with that core; raises UnknownBoard with the names there are."""
     known = definitions()
-    if name not in known:
+    of_core = (one for one in known.values() if one.chip and one.core == name)
+    found = known.get(name) or next(of_core, None)
+    if found is None:
         raise UnknownBoard(f"there is no board {name!r}; the boards are: {', '.join(known)}")
-    return known[name]
+    return found
+
+
+DEFAULT = next(iter(definitions()))

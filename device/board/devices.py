@@ -27,11 +27,16 @@ def open_boards(name: str, opening: Opening) -> list[Device]:
     """
     boards = _boot(name.removeprefix(PREFIX), opening)
     try:
-        return [device_of(name, board, opening.timeouts) for board in boards]
+        return [device_of(board, opening.timeouts) for board in boards]
     except BaseException:
         for board in boards:
             board.close()
         raise
+
+
+def canonical(name: str) -> str:
+    """The one name of the board that is called so, too. Raises DeviceUnavailable for a board that there is not."""
+    return PREFIX + definition(name.removeprefix(PREFIX)).name
 
 
 def is_deterministic(name: str) -> bool:
@@ -49,7 +54,7 @@ def described(name: str) -> DeviceInfo:
     return DeviceInfo(
         serial=name,
         kind="board",
-        clock=board.clock,
+        clock="estimated" if board.chip else board.clock,
         model=board.title,
         soc=None,
         abi=board.abi,
@@ -57,42 +62,45 @@ def described(name: str) -> DeviceInfo:
         ram_bytes=board.ram_bytes,
         os="Linux",
         page_bytes=board.page_bytes,
+        chip=board.chip,
     )
 
 
 def listed_boards() -> Iterator[tuple[str, str]]:
     """Each board's name, and what it is."""
     for board in definitions().values():
-        yield PREFIX + board.name, f"emulated: {board.title}"
+        how = f"emulated, its times estimated: {board.chip}, {board.core}; {board.description}" if board.chip else ""
+        yield PREFIX + board.name, how or f"emulated: {board.title}"
 
 
-def device_of(name: str, board: Board, timeouts: Timeouts) -> Device:
-    """The board that is up as a device that records call `name`."""
+def device_of(board: Board, timeouts: Timeouts) -> Device:
+    """The board that is up as a device, which records call by the board's own name."""
+    described = board.definition
     device = AdbDevice(
         board.serial,
         server=board.adb_server,
-        name=name,
+        name=PREFIX + described.name,
         timeouts=timeouts,
         on_close=board.close,
         revive=board.revive,
     )
     device.reserve()
     device.take_over()
-    caches = board.definition.caches
-    if board.counts_path is None or caches is None:
+    if board.counts_path is None or described.caches is None:
         return device
-    return CountingDevice(device, board.counts_path, caches)
+    return CountingDevice(device, board.counts_path, described.caches, described.chip)
 
 
 def _boot(name: str, opening: Opening) -> list[Board]:
     """Boots so many boards at the same time. When one does not come up, none stays."""
     from device.board.lifecycle import boot
 
+    counts = opening.counting or (opening.estimating and definition(name).chip is not None)
     booted: queue.SimpleQueue[Board | Exception] = queue.SimpleQueue()
 
     def boot_one() -> None:
         try:
-            booted.put(boot(name, on_step=opening.on_step, count=opening.counting))
+            booted.put(boot(name, on_step=opening.on_step, count=counts, clock_mhz=opening.clock_mhz))
         except Exception as error:
             booted.put(error)
 

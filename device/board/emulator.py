@@ -11,7 +11,6 @@ from typing import NamedTuple
 from device import lifeline, loopback
 from device.board import device_tree, ssh
 from device.board import image as board_image
-from device.board.chips import Chip
 from device.board.definitions import BoardDefinition, BoardUnavailable, definitions
 from device.board.disk import Slot
 from device.board.tools import program_path
@@ -54,7 +53,7 @@ class Ports(NamedTuple):
 
 
 def start(
-    described: BoardDefinition, image: board_image.Image, slot: Slot, plugin: Path | None, chip: Chip | None = None
+    described: BoardDefinition, image: board_image.Image, slot: Slot, plugin: Path | None
 ) -> tuple[subprocess.Popen[bytes], Ports]:
     """Start the emulator on free ports; others when somebody was faster to take one."""
     key = ssh.client_key().public
@@ -63,7 +62,7 @@ def start(
     for _attempt in range(5):
         ports = Ports(loopback.free_port(), loopback.free_port())
         slot.log_path.write_bytes(b"")
-        command = _command(described, image, slot, ports, key) + _counting(described, slot, plugin, chip) + tree
+        command = _command(described, image, slot, ports, key) + _counting(described, slot, plugin) + tree
         process = lifeline.spawn(command, log=slot.log_path, keep_open=(slot.lock,))
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=0.2)  # a taken port shows at once
@@ -77,7 +76,8 @@ def _command(described: BoardDefinition, image: board_image.Image, slot: Slot, p
     # norandmaps: a program has the same addresses in each run, and so the same alignments and cache sets.
     kernel = (
         "console=ttyAMA0 quiet panic=-1 cryptomgr.notests transparent_hugepage=never maxcpus=1 norandmaps"
-        f" tenpass.board={described.name} tenpass.clock={described.clock} tenpass.cpu={described.cpu} tenpass.key={key}"
+        f" tenpass.board={described.name} tenpass.clock={described.clock} tenpass.cpu={described.core}"
+        f" tenpass.key={key}"
     )
     forwarded = zip(ports, (_ADBD_PORT, _SSHD_PORT), strict=True)
     forwards = "".join(f",hostfwd=tcp:{loopback.HOST}:{port}-:{guest}" for port, guest in forwarded)
@@ -99,7 +99,7 @@ def _machine(described: BoardDefinition, more: str = "") -> list[str]:
     clusters = len(set(described.capacities or (None,)))
     topology = f",sockets=1,clusters={clusters},cores={described.cores // clusters},threads=1" if clusters > 1 else ""
     return [
-        *(program_path(emulator, "qemu-system-arm"), "-M", machine + more, "-cpu", described.cpu),
+        *(program_path(emulator, "qemu-system-arm"), "-M", machine + more, "-cpu", described.core),
         *("-smp", f"{described.cores}{topology}", "-m", f"{described.ram_bytes >> 20}M"),
         *("-nodefaults", "-display", "none"),
     ]
@@ -125,12 +125,11 @@ def _device_tree(described: BoardDefinition, slot: Slot) -> list[str]:
     return ["-dtb", str(slot.tree_path)]
 
 
-def _counting(described: BoardDefinition, slot: Slot, plugin: Path | None, chip: Chip | None) -> list[str]:
-    """The emulator's options for counting with this plugin, and for timing as on this chip; none without."""
-    if plugin is None or described.caches is None:
+def _counting(described: BoardDefinition, slot: Slot, plugin: Path | None) -> list[str]:
+    """The emulator's options for counting with this plugin, and for timing as on the board's chip; none without."""
+    if plugin is None:
         return []
-    simulated = chip or described.caches
-    arguments = [_escaped(plugin), f"out={_escaped(slot.counts_path)}", *simulated.plugin_arguments()]
+    arguments = [_escaped(plugin), f"out={_escaped(slot.counts_path)}", *described.plugin_arguments()]
     return ["-plugin", ",".join(arguments)]
 
 

@@ -20,7 +20,6 @@ from device.adb.private import private_server
 from device.adb.server import Attached, Server
 from device.adb.shell import AdbShell
 from device.board import disk, emulator, ssh
-from device.board.chips import Chip
 from device.board.definitions import BoardDefinition, BoardUnavailable, definition
 from device.board.disk import Slot
 from device.board.image import Image, image
@@ -46,9 +45,8 @@ class Board:
         slot: Slot,
         plugin: Path | None,
         limit_s: float,
-        chip: Chip | None = None,
     ) -> None:
-        self.definition, self._image, self._slot, self._plugin, self._chip = described, image, slot, plugin, chip
+        self.definition, self._image, self._slot, self._plugin = described, image, slot, plugin
         self.log_path, self.counts_path = slot.log_path, slot.counts_path if plugin else None
         self.kernel_version = image.kernel_version
         self._changing, self._given_up = threading.Lock(), threading.Event()
@@ -109,7 +107,7 @@ class Board:
 
     def _start(self, deadline: Deadline) -> None:
         """Starts the emulator and waits for adb to reach it. When it fails, no emulator stays."""
-        self._emulator, ports = emulator.start(self.definition, self._image, self._slot, self._plugin, self._chip)
+        self._emulator, ports = emulator.start(self.definition, self._image, self._slot, self._plugin)
         self.serial = f"{loopback.HOST}:{ports.adbd}"
         try:
             self._wait_for_adb(deadline)
@@ -148,25 +146,25 @@ def boot(
     timeout_s: float | None = None,
     *,
     count: bool = False,
-    chip: Chip | None = None,
+    clock_mhz: float | None = None,
 ) -> Board:
     """Boot the board called `name` and wait until adb reaches it.
 
     `on_step` hears what is being waited for. `timeout_s` is for the boot alone, not for building the image
     the first time; by default $TENPASS_BOOT_TIMEOUT_S, else 60. `count` makes the emulator count what lies between a
-    runner's marks (device/emulator/README.md), for about a fifth of its speed; with a `chip`, it says what that takes
-    there in cycles, too. Raises DeviceUnavailable with the end of
-    the board's console when it does not come up, with the package to install when the emulator is missing, and for a
-    board that cannot count.
+    runner's marks (device/emulator/README.md), for about a fifth of its speed, and say what that takes on the board's
+    chip, which `clock_mhz` sets to another clock. Raises DeviceUnavailable with the end of the board's console when it
+    does not come up, with the package to install when the emulator is missing, and for a board that cannot count, or
+    has no chip to set.
     """
-    described = definition(name)
+    described = definition(name).at_clock(clock_mhz)
     plugin = emulator.plugin(described, on_step) if count else None
     built = image(described.architecture, described.page_bytes, on_step)
     limit_s = _boot_timeout_s() if timeout_s is None else timeout_s
     on_step(f"booting {described.title}")
     slot = Slot.take(described.name)
     try:
-        return Board(described, built, slot, plugin, limit_s, chip)
+        return Board(described, built, slot, plugin, limit_s)
     except BaseException:
         slot.close()
         raise

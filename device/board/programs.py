@@ -5,7 +5,6 @@ A program has the marks of device/runner/src/marks.h around what matters in it; 
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,9 +12,10 @@ from pathlib import Path, PurePosixPath
 
 from device.adb.server import Attached
 from device.adb.shell import AdbShell
-from device.board.counting import CountsWrong
+from device.board.counting import Counted
 from device.board.lifecycle import Board
 from device.errors import DeviceError
+from device.records import Loss
 from device.remote.shell import PACKET_BYTES
 
 #: Where a program's folder goes on the board.
@@ -24,19 +24,16 @@ _FOLDER = PurePosixPath("/data/local/tmp/tenpass-program")
 
 @dataclass(frozen=True)
 class Section:
-    """What was executed between two marks: instructions, and the cycles that they take on the chip, by what they go to.
-
-    `cycles` has all of the time under the names of device/emulator/model/memory.hpp (pipeline, dram, l2, ...).
-    """
+    """What was executed between two marks: instructions, and the cycles they take on the chip, by what they go to."""
 
     instructions: int
-    cycles: dict[str, int]
+    cycles: dict[Loss, int]
 
     @property
     def total_cycles(self) -> int:
         return sum(self.cycles.values())
 
-    def share(self, loss: str) -> float:
+    def share(self, loss: Loss) -> float:
         return self.cycles[loss] / self.total_cycles if self.total_cycles else 0.0
 
 
@@ -53,18 +50,20 @@ def run_program(
 ) -> ProgramRun:
     """Pushes the folder, runs `argv` in it, and says what its sections took; `on_output` hears what it prints.
 
-    The board was booted for a chip. Raises DeviceError for a folder that cannot be had, when the program does not end
-    in time, and when the emulator says what is no count.
+    The board was booted to count, and is a chip. Raises DeviceError for a folder that cannot be had, when the program
+    does not end in time, and when the emulator says what is no count.
     """
-    if board.counts_path is None:
-        raise DeviceError(f"the board {board.definition.name} was booted without a chip: its emulator times nothing")
+    if board.counts_path is None or board.definition.chip is None:
+        raise DeviceError(f"the board {board.definition.name} was booted so that its emulator times nothing")
     shell = AdbShell(Attached(board.serial), board.adb_server)
     _push(shell, folder)
     board.counts_path.write_bytes(b"")  # an empty file: the first section finds empty caches
     command = f"cd {_FOLDER} && LD_LIBRARY_PATH={_FOLDER} {shlex.join(argv)} 2>&1"
     ended = shell.run(command, timeout_s=timeout_s, on_stdout=on_output)
     lines = board.counts_path.read_text().splitlines()
-    return ProgramRun(ended.exit_code, tuple(_section(line) for line in lines))
+    where = board.definition.name
+    found = [Counted.parsed(line, where, is_timed=True) for line in lines]
+    return ProgramRun(ended.exit_code, tuple(Section(one.counts["instructions"], one.cycles) for one in found))
 
 
 def _push(shell: AdbShell, folder: Path) -> None:
@@ -87,11 +86,3 @@ def _content(path: Path) -> Iterator[bytes]:
     with path.open("rb") as stream:
         while data := stream.read(PACKET_BYTES):
             yield data
-
-
-def _section(line: str) -> Section:
-    try:
-        said = json.loads(line)
-        return Section(int(said["instructions"]), {str(loss): int(value) for loss, value in said["cycles"].items()})
-    except (ValueError, KeyError, AttributeError, TypeError):
-        raise CountsWrong(f"the emulator wrote what are no counts: {line[:120]!r}; run it again") from None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from device.records import Clock
+from device.records import DeviceInfo
 from harness.analyse import warnings
 from harness.analyse.rows import MOST_SIDE_BY_SIDE, Row, by_device
 from harness.record.record import Record
@@ -19,11 +19,15 @@ MOST_IN_FULL = 4
 
 @dataclass(frozen=True)
 class Spread:
-    """One case on all devices of one kind of clock: a row for each that has a time, the fastest first."""
+    """One case on all devices of one kind of clock, or chip: a row for each that has a time, the fastest first."""
 
     title: str
-    clock: Clock
     rows: tuple[Row, ...]
+
+    @property
+    def device(self) -> DeviceInfo:
+        """One of them: what its times are, those of the others are, too."""
+        return self.rows[0].record.device
 
     @property
     def medians_ns(self) -> list[float]:
@@ -58,18 +62,17 @@ def _to_tell(rows: Sequence[Row]) -> tuple[int, int]:
 
 
 def spreads(table: Sequence[Row]) -> list[Spread]:
-    """How each case fares on all devices; never across kinds of clock, and not where times mean nothing."""
-    found: dict[tuple[str, Clock], list[Row]] = {}
+    """How each case fares on all devices; never across kinds of clock or chips, and not where times mean nothing."""
+    found: dict[tuple[object, ...], list[Row]] = {}
     for row in table:
         if row.summary is not None and row.record.device.clock != "emulated":
-            found.setdefault((row.record.id, row.record.device.clock), []).append(row)
+            found.setdefault((row.record.id, *row.record.device.timed_by), []).append(row)
     return [
         Spread(
             f"{rows[0].title}; {case_runtime_title(rows[0].record)}",
-            clock,
             tuple(sorted(rows, key=lambda row: row.summary.median_ns if row.summary else 0)),
         )
-        for (_, clock), rows in found.items()
+        for rows in found.values()
     ]
 
 

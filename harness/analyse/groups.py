@@ -59,7 +59,7 @@ def median_ns(rounds: Sequence[Record]) -> float | None:
 
 
 def _device(record: Record) -> tuple[Hashable, ...]:
-    return (record.device.serial, record.device.clock)
+    return (record.device.serial, *record.device.timed_by)
 
 
 def _runtime(record: Record) -> tuple[Hashable, ...]:

@@ -15,7 +15,7 @@ from harness.analyse.slower import EXACT_FACTOR
 from harness.analyse.statistics import Ratio, shown_ratio
 from harness.record import units
 from harness.record.runtimes import is_papers
-from harness.record.titles import MEANING_OF_TIME, group_title
+from harness.record.titles import group_title, meaning_of_time
 from harness.record.units import milliseconds, percent
 from models import paper, registry
 
@@ -53,14 +53,17 @@ class Ranking:
         return self.clock != "emulated"
 
     @property
+    def device(self) -> DeviceInfo:
+        return self.fastest.record.device
+
+    @property
     def clock(self) -> Clock:
-        return self.fastest.record.device.clock
+        return self.device.clock
 
     @property
     def measured_on(self) -> str:
-        device = self.fastest.record.device
-        is_computer = device.kind in ("host", "linux") and not device.abi.startswith("arm")
-        return "hardware, of a computer" if is_computer and device.clock == "wall" else MEANING_OF_TIME[device.clock]
+        is_computer = self.device.kind in ("host", "linux") and not self.device.abi.startswith("arm")
+        return meaning_of_time(self.device) + (", of a computer" if is_computer and self.clock == "wall" else "")
 
 
 def rankings(table: Sequence[Row]) -> list[Ranking]:

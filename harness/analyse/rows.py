@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from device.records import Clock, Pass
+from device.records import Pass
 from export.artifact import IGC
 from harness.analyse import groups, warnings
 from harness.analyse.statistics import Ratio, Spread, Summary, ratio, spread, summarise
@@ -116,13 +116,13 @@ def is_baseline(record: Record) -> bool:
 _Rounds = dict[int, tuple[Pass, ...]]
 
 
-def _key(record: Record) -> tuple[str, Clock, str]:
-    return (record.device.serial, record.device.clock, record.id)
+def _key(record: Record) -> tuple[object, ...]:
+    return (record.device.serial, *record.device.timed_by, record.id)
 
 
 def _beside(
     groups_: Sequence[Sequence[Record]], is_wanted: Callable[[Record], bool]
-) -> dict[tuple[str, Clock, str], _Rounds]:
+) -> dict[tuple[object, ...], _Rounds]:
     """For each record, by its key, the samples of the records of its group that are wanted."""
     return {
         _key(record): samples
@@ -185,9 +185,9 @@ def _paper_ms(spec: ModelSpec | None) -> float | None:
 
 def by_device(table: Sequence[Row]) -> list[list[Row]]:
     """The rows of each device and clock, in the order in which the first ones stand."""
-    found: dict[tuple[str, Clock], list[Row]] = {}
+    found: dict[tuple[object, ...], list[Row]] = {}
     for row in table:
-        found.setdefault((row.record.device.serial, row.record.device.clock), []).append(row)
+        found.setdefault((row.record.device.serial, *row.record.device.timed_by), []).append(row)
     return list(found.values())
 
 

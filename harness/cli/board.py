@@ -1,13 +1,13 @@
 """Boots an emulated board and leaves it up for adb and ssh, until Ctrl-C. Default: the first of --list.
 
-With --run, it runs a program of your own instead, and says what this takes in cycles of a chip, section by section:
-what lies between the marks of device/runner/src/marks.h.
+With --run, it runs a program of your own on a board that is a chip instead, and says what this takes there in cycles,
+section by section: what lies between the marks of device/runner/src/marks.h.
 
 \b
-    tenpass board cortex-a7 --run FOLDER -- ./program ARGUMENTS
+    tenpass board mt6580 --run FOLDER -- ./program ARGUMENTS
 
-Exit codes: 0; 1 the program failed, or has no marks; 2 there is no board or chip of that name; 3 the board does not
-boot, or has ended by itself.
+Exit codes: 0; 1 the program failed, or has no marks; 2 there is no board of that name, or it is no chip; 3 the board
+does not boot, or has ended by itself.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.command import CONTEXT, guarded
+from harness.cli.options import Gigahertz
 from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, UsageError
 
 if TYPE_CHECKING:
-    from device.board.chips import Chip
     from device.board.lifecycle import Board
     from device.board.programs import Section
+    from device.records import Chip
 
 _CLOCKS = {
     "instructions": "its clock counts instructions (1 ns each): times repeat, and are not a phone's",
@@ -40,7 +41,7 @@ _CLOCKS = {
 @click.command(help=__doc__, context_settings=CONTEXT)
 @click.argument("name", required=False)
 @click.argument("program", nargs=-1)
-@click.option("--list", "lists", is_flag=True, help="List the boards and the chips, and do nothing else.")
+@click.option("--list", "lists", is_flag=True, help="List the boards, and do nothing else.")
 @click.option(
     "--run",
     "folder",
@@ -48,9 +49,7 @@ _CLOCKS = {
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Push this folder, and run the program that stands behind -- in it.",
 )
-@click.option(
-    "--chip", metavar="NAME", help="The chip whose cycles are wanted. Default: the first of --list with this core."
-)
+@click.option("--clock", "clock_ghz", type=Gigahertz(), metavar="GHZ", help="For --run: the chip at another clock.")
 @click.option(
     "--timeout", "timeout_s", metavar="SECONDS", type=float, default=600.0, show_default=True, help="For --run."
 )
@@ -61,32 +60,33 @@ def main(
     program: tuple[str, ...],
     lists: bool,
     folder: Path | None,
-    chip: str | None,
+    clock_ghz: float | None,
     timeout_s: float,
     as_json: bool,
 ) -> int:
-    from device.board.chips import UnknownChip, chip_for, chips
-    from device.board.definitions import DEFAULT, UnknownBoard, definition, definitions
+    from device.board.definitions import DEFAULT, BoardUnavailable, definition, definitions
     from device.board.lifecycle import boot
 
     if lists:
         for described in definitions().values():
-            click.echo(f"{described.name:16} {described.description}")
-        for one in chips().values():
-            click.echo(f"{one.name:16} chip for --run: {one.title}, {one.core} at {one.clock_mhz:g} MHz")
+            what = f"{described.chip}, {described.core}: " if described.chip else ""
+            click.echo(f"{described.name:16} {what}{described.description}")
         return EXIT_OK
     if (folder is None) != (not program):
         raise UsageError("a program is run with both: --run FOLDER -- ./program ARGUMENTS")
+    if clock_ghz is not None and folder is None:
+        raise UsageError("--clock is for --run: a board that is merely up has its own clock, which counts instructions")
+    clock_mhz = None if clock_ghz is None else 1000 * clock_ghz
     try:
-        simulated = chip_for(definition(name or DEFAULT).cpu, chip) if folder else None
-        counts = simulated is not None
-        with boot(name or DEFAULT, on_step=_step, count=counts, chip=simulated) as board:
-            if folder is None or simulated is None:
-                _wait(board)
-                return EXIT_OK
-            return _run(board, folder, program, simulated, timeout_s, as_json=as_json)
-    except (UnknownBoard, UnknownChip) as error:
+        named = definition(name or DEFAULT)
+        chip = None if folder is None else named.at_clock(clock_mhz).require_chip()
+    except BoardUnavailable as error:
         raise UsageError(str(error)) from None
+    with boot(named.name, on_step=_step, count=chip is not None, clock_mhz=clock_mhz) as board:
+        if folder is None or chip is None:
+            _wait(board)
+            return EXIT_OK
+        return _run(board, folder, program, chip, timeout_s, as_json=as_json)
 
 
 def _step(step: str) -> None:
@@ -103,7 +103,7 @@ def _run(board: Board, folder: Path, program: tuple[str, ...], chip: Chip, timeo
 
     ran = run_program(board, folder, program, timeout_s, show)
     if as_json:
-        click.echo(json.dumps({"chip": chip.name, "sections": [asdict(one) for one in ran.sections]}))
+        click.echo(json.dumps(_in_json(ran.sections, chip)))
     elif ran.sections:
         click.echo(_table(ran.sections, chip))
     if ran.exit_code != 0:
@@ -117,16 +117,22 @@ def _run(board: Board, folder: Path, program: tuple[str, ...], chip: Chip, timeo
     return EXIT_OK
 
 
+def _in_json(sections: tuple[Section, ...], chip: Chip) -> dict[str, object]:
+    return {"chip": chip.name, "clock_mhz": chip.clock_mhz, "sections": [asdict(one) for one in sections]}
+
+
 def _table(sections: tuple[Section, ...], chip: Chip) -> str:
     """A line a section: instructions, cycles, the time they are at the chip's clock, and where they go, in percent."""
+    from harness.record.titles import estimated
+
     losses = list(sections[0].cycles)
     lines = [
-        f"Estimated for {chip.title}, {chip.core} at {chip.clock_mhz:g} MHz, by a model; not measured on one.",
+        f"{estimated(chip)}.",
         f"{'section':>7} {'instructions':>13} {'cycles':>13} {'ms':>9}  " + " ".join(f"{loss:>8}" for loss in losses),
     ]
     for place, one in enumerate(sections, 1):
         shares = " ".join(f"{100 * one.share(loss):7.1f}%" for loss in losses)
-        milliseconds = one.total_cycles / chip.clock_mhz / 1e3
+        milliseconds = chip.ns(one.total_cycles) / 1e6
         lines.append(f"{place:>7} {one.instructions:>13,} {one.total_cycles:>13,} {milliseconds:>9.4g}  {shares}")
     return "\n".join(lines)
 

@@ -46,7 +46,12 @@ def clean_devices(named: Sequence[str], where: Where, boards: int = 1, timeouts:
     from device.remote.device import RemoteDevice
 
     opening = Opening(
-        boards, timeouts=timeouts, server=where.adb_server, wait_s=where.wait_s, on_wait=partial(click.echo, err=True)
+        boards,
+        estimating=False,
+        timeouts=timeouts,
+        server=where.adb_server,
+        wait_s=where.wait_s,
+        on_wait=partial(click.echo, err=True),
     )
     for chosen in where.choose(named):
         with reserve(chosen, opening.wait_s, opening.on_wait):

@@ -38,7 +38,7 @@ def main(folders: Sequence[Path], out: Path | None, device: str | None, model: s
     lines = [
         line
         for line in history.lines(runs, factor=FACTOR, exact_factor=EXACT_FACTOR)
-        if device in (None, line.serial) and model in (None, line.newest.record.case.model)
+        if device in (None, line.device.serial) and model in (None, line.newest.record.case.model)
     ]
     if not lines:
         raise UsageError(

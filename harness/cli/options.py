@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -26,6 +27,21 @@ class Cpus(click.ParamType[str]):
             return parse_cpus(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class Gigahertz(click.ParamType[float]):
+    """The clock of a chip."""
+
+    name = "ghz"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            ghz = float(str(value))
+        except ValueError:
+            ghz = math.nan
+        if not 0.01 <= ghz <= 10:  # noqa: PLR2004 (no chip is beyond)
+            self.fail(f"{value!r} is no clock in GHz, from 0.01 to 10", param, ctx)
+        return ghz
 
 
 class AdbServer(click.ParamType[Server]):

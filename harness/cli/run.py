@@ -15,7 +15,7 @@ from device.probe import ABI_OF_MACHINE
 from device.timeouts import DEFAULT
 from export.artifact import IGC, PRECISIONS
 from harness.cli.command import CONTEXT, guarded
-from harness.cli.options import AdbServer, Cpus, Names, Numbers, Texts, runtime_options, tls_options
+from harness.cli.options import AdbServer, Cpus, Gigahertz, Names, Numbers, Texts, runtime_options, tls_options
 from harness.cli.where import TLS_FILES, Where
 from harness.record.case import MORE_WARMUP, WARMUP
 from harness.record.defaults import (
@@ -77,7 +77,7 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
         "(this machine) or replay:FOLDER (the run recorded there, its cases unless --models names some of them). Given "
         "several times, or as all (every attached device, and those of tenpass.toml), the devices are measured at the "
         "same time, each with a column in the report. Default: $ANDROID_SERIAL, the one attached device, else "
-        "board:cortex-a7 (where no adb server is named).",
+        "board:mt6580 (where no adb server is named).",
     ),
     click.option(
         "--adb-server",
@@ -223,8 +223,17 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
         "--count",
         "counting",
         is_flag=True,
-        help="On an emulated board count each pass's instructions and simulated cache misses, exactly. Elsewhere the "
-        "CPU's own counters are read in any case, where the kernel lets us.",
+        help="On an emulated board that is no chip count each pass's instructions and simulated cache misses, exactly. "
+        "On others they are counted in any case, and elsewhere the CPU's own counters are read, where the kernel lets "
+        "us.",
+    ),
+    click.option(
+        "--clock",
+        "clock_ghz",
+        type=Gigahertz(),
+        metavar="GHZ",
+        help="Estimate times of an emulated chip at this clock, its memory being as fast as it is. Default: the chip's "
+        "own (tenpass board --list).",
     ),
     click.option(
         "--profile",

@@ -12,7 +12,7 @@ from harness.analyse.slower import WORDS
 from harness.analyse.warnings import warnings_of
 from harness.compare.two_runs import INSTRUCTIONS, TIME, ComparedCase, Comparison, Run, runtime_version
 from harness.record import units
-from harness.record.titles import MEANING_OF_TIME, case_title
+from harness.record.titles import case_title, meaning_of_time
 from harness.record.units import NOTHING
 from harness.report import markdown as as_markdown
 from harness.report import terminal
@@ -95,7 +95,7 @@ def _row(comparison: Comparison, case: ComparedCase) -> dict[str, str]:
         "Outcome": WORDS[case.outcome],
         "Why": case.reason,
         "Warnings": f"both: {same}" if same else "; ".join(warnings) or NOTHING,
-        "Measured on": MEANING_OF_TIME[record.device.clock],
+        "Measured on": meaning_of_time(record.device),
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from device.records import Clock
+from device.records import DeviceInfo
 from harness.analyse import groups
 from harness.analyse.slower import EXACT_FACTOR, FACTOR, WORDS
 from harness.compare import formats, two_runs
@@ -15,7 +15,7 @@ from harness.record import plan
 from harness.record.differences import device_differences
 from harness.record.errors import UsageError
 from harness.record.record import Record
-from harness.record.titles import MEANING_OF_TIME, model_title
+from harness.record.titles import how_measured, model_title
 from harness.record.units import NOTHING, milliseconds
 from harness.report.document import Data, Document, Section, Value, emphasis, paragraph, table_of
 
@@ -42,15 +42,22 @@ class Point:
 
 @dataclass(frozen=True)
 class Line:
-    """One case on one device, by one clock, in the order of time."""
+    """One case on one device, by one clock, of one chip, in the order of time."""
 
-    serial: str
-    clock: Clock
     points: tuple[Point, ...]
 
     @property
     def newest(self) -> Point:
         return self.points[-1]
+
+    @property
+    def device(self) -> DeviceInfo:
+        return self.newest.record.device
+
+    @property
+    def panel(self) -> tuple[object, ...]:
+        """Where its points may stand beside another line's."""
+        return (self.device.serial, *self.device.timed_by)
 
     @property
     def title(self) -> str:
@@ -84,12 +91,20 @@ def read(folders: Iterable[Path], on_skipped: Callable[[str], None] = lambda _: 
 
 
 def lines(runs: Sequence[Run], factor: float = FACTOR, exact_factor: float = EXACT_FACTOR) -> list[Line]:
-    """A line for each case, device and clock, in the order in which they are first met; `runs` in that of time."""
-    met: dict[tuple[str, Clock, str], list[tuple[Run, tuple[Record, ...]]]] = {}
+    """A line for each case, device, clock and chip, as they are first met; `runs` in the order of time."""
+    met: dict[tuple[object, ...], list[tuple[Run, tuple[Record, ...]]]] = {}
     for run in runs:
         for (serial, id_), rounds in two_runs.by_case(run.records).items():
-            met.setdefault((serial, rounds[0].device.clock, id_), []).append((run, rounds))
-    return [Line(serial, clock, tuple(_points(of, factor, exact_factor))) for (serial, clock, _), of in met.items()]
+            met.setdefault((serial, *rounds[0].device.timed_by, id_), []).append((run, rounds))
+    return [Line(tuple(_points(of, factor, exact_factor))) for of in met.values()]
+
+
+def panels(of: Sequence[Line]) -> list[list[Line]]:
+    """The lines of each device and clock: times of several are never put side by side."""
+    found: dict[tuple[object, ...], list[Line]] = {}
+    for line in of:
+        found.setdefault(line.panel, []).append(line)
+    return list(found.values())
 
 
 def _points(measured: Sequence[tuple[Run, tuple[Record, ...]]], factor: float, exact_factor: float) -> Iterator[Point]:
@@ -130,8 +145,9 @@ def _plain(line: Line, point: Point) -> dict[str, Value]:
     difference = step.difference if step else None
     ends_well = groups.measured(point.rounds)
     return {
-        "device": line.serial,
-        "clock": line.clock,
+        "device": line.device.serial,
+        "clock": line.device.clock,
+        "chip": str(line.device.chip) if line.device.chip else None,
         "case": point.record.id,
         "utc": point.run.plan.utc,
         "run": point.run.plan.run,
@@ -154,15 +170,13 @@ def _plain(line: Line, point: Point) -> dict[str, Value]:
 
 
 def document(of: Sequence[Line]) -> Document:
-    """For each device and clock a section: times of several are never put side by side."""
-    by_device: dict[tuple[str, Clock], list[Line]] = {}
-    for line in of:
-        by_device.setdefault((line.serial, line.clock), []).append(line)
+    """For each device and clock a section."""
     sections = []
-    for (serial, clock), lines_ in by_device.items():
+    for lines_ in panels(of):
+        device = lines_[0].device
         rows = [_shown(line, point) for line in lines_ for point in line.points]
         left = ("Case", "Time (UTC)", "Commit", "Runtime", "Outcome", "Changed")
-        sections.append(Section(f"{serial}: measured on {MEANING_OF_TIME[clock]}", (table_of(rows, left),)))
+        sections.append(Section(f"{device.serial}: {how_measured(device)}", (table_of(rows, left),)))
     lead = paragraph(
         emphasis("Compared"),
         " is what tenpass compare looks at, in the run before and in this one: on hardware not the median, but the "

@@ -9,8 +9,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harness.compare.history import Line, Point
-from harness.record.titles import MEANING_OF_TIME
+from harness.compare.history import Line, Point, panels
+from harness.record.titles import meaning_of_time
 from harness.report.document import Figure as Picture
 from harness.report.plots import style
 from harness.report.plots.style import LINES, MARKERS, label
@@ -32,14 +32,12 @@ def history(lines: Sequence[Line]) -> Figure:
     a vertical line marks a run with another runtime, device or model files than before.
     """
 
-    panels: dict[tuple[str, str], list[Line]] = {}
-    for line in lines:
-        panels.setdefault((line.serial, line.clock), []).append(line)
-    most = max(len(_runs(its)) for its in panels.values())
-    figure, axes = style.in_rows(len(panels), max(7.0, 3.6 + 0.55 * most), 4.4, most=1)
-    for panel, ((serial, _), its) in zip(axes, panels.items(), strict=True):
+    found = panels(lines)
+    most = max(len(_runs(its)) for its in found)
+    figure, axes = style.in_rows(len(found), max(7.0, 3.6 + 0.55 * most), 4.4, most=1)
+    for panel, its in zip(axes, found, strict=True):
         _panel(panel, its)
-        panel.set_title(label(serial), loc="left")
+        panel.set_title(label(its[0].device.serial), loc="left")
     return figure
 
 
@@ -73,7 +71,7 @@ def _panel(axes: Axes, lines: Sequence[Line]) -> None:
     axes.yaxis.set_major_formatter(lambda ms, _: f"{ms:g}")
     axes.yaxis.set_minor_formatter(lambda ms, _: f"{ms:g}")
     axes.tick_params(axis="y", which="both", labelsize=8)
-    axes.set_ylabel(f"median of a pass, ms\n{MEANING_OF_TIME[lines[0].clock]}")
+    axes.set_ylabel(f"median of a pass, ms\n{meaning_of_time(lines[0].device)}")
     for colour, words in ((_SLOWER, "slower than the run before"), (_FASTER, "faster")):
         axes.plot([], [], "o", markersize=10, markerfacecolor="none", markeredgecolor=colour, label=words)
     axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))

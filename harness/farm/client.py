@@ -13,7 +13,7 @@ from typing import Any
 from distributed import Client
 
 from device.errors import DeviceNotChosen, DeviceUnavailable
-from device.open import ALL, one_name_each
+from device.open import ALL, canonical, one_name_each
 from device.probe import Identity
 from export.artifact import MANIFEST_NAME, Artifact
 from harness.farm import store
@@ -99,7 +99,8 @@ class Farm:
             raise DeviceUnavailable(f"the farm at {self.address} has no devices; `tenpass farm worker` adds some")
         if not named and len(found) > 1:
             raise DeviceNotChosen(f"the farm has several devices; name some with --device, or {ALL}: {listed}")
-        wanted = [one for name in named or found for one in (found if name == ALL else [name])]
+        asked = [name if name in found else canonical(name) for name in named]
+        wanted = [one for name in asked or found for one in (found if name == ALL else [name])]
         known = {*found, *(place.full_name for place in self.places)}
         if unknown := [name for name in wanted if name not in known]:
             raise DeviceUnavailable(f"the farm has no device {unknown[0]!r}; it has {listed}")

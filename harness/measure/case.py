@@ -42,7 +42,7 @@ BOARD_SETTLE_MS = 50
 
 
 #: A choice: on hardware times scatter, on a board that counts instructions each pass is as the last, and takes seconds.
-PROFILE_PASSES: dict[Clock, int] = {"wall": 10, "instructions": 1, "emulated": 1}
+PROFILE_PASSES: dict[Clock, int] = {"wall": 10, "instructions": 1, "emulated": 1, "estimated": 1}
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ def failed(one: CaseRound, device: DeviceInfo, run: Run, status: str, reason: st
 def _complete(request: RunRequest, one: CaseRound, device: Device, run: Run) -> RunRequest:
     """The request with all that the case, the device and the run have to say about how it is run."""
     case, info = one.case, device.info
-    is_modelled = info.clock == "instructions"
+    is_modelled = info.is_exact
     # Which nodes another provider than the CPU's really took, only a profile tells.
     profiled = (run.profile and one.round == 0) or case.provider != "cpu"
     return replace(

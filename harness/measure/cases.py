@@ -27,6 +27,7 @@ class Choices:
     Of `precisions`, `providers`, `runtimes`, `igc` and `threads` all combinations are measured that make sense.
     `formats` are the choices among the formats of a runtime, by its name; without one it is the usual. A file, a size
     or an input may have its model before it (`MODEL=FILE`). Temperatures and `timeout_s` are limits of each case.
+    `clock_ghz` is for chips whose times are estimated.
     """
 
     models: tuple[str, ...] | None = None
@@ -55,6 +56,7 @@ class Choices:
     cool_timeout_s: float = Limits.cool_timeout_s
     strict: bool = False
     counting: bool = False
+    clock_ghz: float | None = None
     profile: bool = False
     timeout_s: float = TIMEOUT_S
     command_timeout_s: float = DEFAULT.command_s

@@ -142,10 +142,11 @@ def opened(
                 plan.boards,
                 stage.detail,
                 plan.counting,
-                plan.timeouts,
-                attachment.server,
-                attachment.wait_s,
-                watcher.say,
+                clock_mhz=plan.clock_mhz,
+                timeouts=plan.timeouts,
+                server=attachment.server,
+                wait_s=attachment.wait_s,
+                on_wait=watcher.say,
             )
             devices = open_devices(device, opening)
             for one in devices:

@@ -60,6 +60,7 @@ def plan_of(choices: Choices, choose: Callable[[], Sequence[str]], run: str, com
         timeout_s=choices.timeout_s,
         profile=choices.profile,
         counting=choices.counting,
+        clock_ghz=choices.clock_ghz,
         boards=_boards(choices.boards, devices, len(cases)),
         checkpoints={model: str(path.resolve()) for model, path in checkpoints.items()},
         timeouts=choices.timeouts,
@@ -72,6 +73,8 @@ def plan_of(choices: Choices, choose: Callable[[], Sequence[str]], run: str, com
 def _require_possible(device: str, choices: Choices) -> None:
     """Raises UsageError for what is known, before the device is opened, not to be had there."""
     info = described(device)
+    if choices.clock_ghz is not None and (info is None or info.chip is None):
+        raise UsageError(f"--clock {choices.clock_ghz:g}: {device} is no chip whose times are estimated; leave it out")
     if info is None:
         return
     try:

@@ -47,6 +47,7 @@ def options_of(plan: Plan) -> Options:
         **_when(plan.reboot, "--reboot"),
         **_when(plan.profile, "--profile"),
         **_when(plan.counting, "--count"),
+        **_when(plan.clock_ghz is not None, "--clock", f"{plan.clock_ghz}"),
         **_when(_may_be_several(plan.devices), "--boards", str(plan.boards)),
     }
 

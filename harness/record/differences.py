@@ -32,6 +32,7 @@ _OF_A_PLAN = {
     "timeout_s": "another --timeout",
     "profile": "--profile in one of them alone",
     "counting": "--count in one of them alone",
+    "clock_ghz": "another --clock",
     "boards": "another number of boards",
     "checkpoints": "other --weights",
     "calibrations": "other --calibration",

@@ -48,7 +48,8 @@ class Plan:
     `order` is what was measured when: a round and the id of a case each. Where it was shuffled, `seed`
     shuffles it again. Each of `devices` takes all of that, at the same time as the others; `boards` of one device share
     its cases. `checkpoints` are files by model, `calibrations` those that int8 is calibrated with;
-    `own_models` are the user's files, which cases name as models. `counting` boards count instructions. `device_infos`
+    `own_models` are the user's files, which cases name as models. `counting` boards count instructions. `clock_ghz`
+    is another clock for chips whose times are estimated, None their own. `device_infos`
     and `networks` (the sha256 of each case's model files; none where the export failed) are what the plan met when it
     began, so that a run which is taken up again can tell whether they are still the same; a device that was never met
     has none.
@@ -82,6 +83,11 @@ class Plan:
     calibrations: dict[str, str] = field(default_factory=dict)
     where: dict[str, str] = field(default_factory=dict)
     script: str | None = None
+    clock_ghz: float | None = None
+
+    @property
+    def clock_mhz(self) -> float | None:
+        return None if self.clock_ghz is None else 1000 * self.clock_ghz
 
     def serial(self, device: str) -> str:
         """What records call the device; a recording's have the name of what was recorded."""

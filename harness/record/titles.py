@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from device.records import Clock
+from device.board.accuracy import accuracy
+from device.records import Chip, Clock, DeviceInfo
 from harness.record.record import Record
 from harness.record.runtimes import CPU, RUNTIMES, formats
 from models import registry
@@ -98,9 +99,28 @@ def reference_title(record: Record) -> str:
     return "what PyTorch computed" if is_pytorchs else "what ONNX Runtime computed from this file on the host"
 
 
-#: What a time on each kind of clock is: printed in every row, so that no one takes it for something else.
-MEANING_OF_TIME: dict[Clock, str] = {
+_MEASURED_ON: dict[Clock, str] = {
     "wall": "hardware",
     "instructions": "a modelled clock (1 instruction = 1 ns)",
     "emulated": "an emulator (times mean nothing)",
 }
+
+
+def meaning_of_time(device: DeviceInfo) -> str:
+    """What a time there is: printed in every row, so that no one takes it for something else."""
+    return _MEASURED_ON[device.clock] if device.chip is None else estimated(device.chip)
+
+
+def how_measured(device: DeviceInfo) -> str:
+    """The same, as the rest of a sentence: "measured on hardware"."""
+    return f"measured on {_MEASURED_ON[device.clock]}" if device.chip is None else estimated(device.chip)
+
+
+def sentence(words: str) -> str:
+    """Words as a sentence of their own."""
+    return f"{words[:1].upper()}{words[1:]}."
+
+
+def estimated(chip: Chip) -> str:
+    """That times are estimates, of which chip, and what these are worth."""
+    return f"estimated: {chip}; {accuracy(chip)}"

@@ -11,7 +11,7 @@ from harness.analyse import ranking, warnings
 from harness.analyse.rows import Row, by_device, is_baseline, onnx_bytes
 from harness.analyse.statistics import shown_median, shown_ratio
 from harness.record.runtimes import files_titles
-from harness.record.titles import MEANING_OF_TIME, case_runtime_title, runtime_title
+from harness.record.titles import case_runtime_title, meaning_of_time, runtime_title
 from harness.record.units import NOTHING, count, milliseconds, percent, ratio, size
 from harness.report import document
 from harness.report.document import Cell, Data, Table, Value
@@ -93,7 +93,7 @@ def overview(rows: Rows, caption: str = "") -> Table:
             case = cases.setdefault(row.record.id, {"Model": row.title, "Runtime": case_runtime_title(row.record)})
             relative = "" if row.relative is None else f" ({ratio(row.relative)})"
             time = milliseconds(row.summary.median_ns) if row.summary else row.record.status
-            case[f"{device.serial}: {MEANING_OF_TIME[device.clock]}"] = f"{time}{relative}"
+            case[f"{device.serial}: {meaning_of_time(device)}"] = f"{time}{relative}"
     made = document.table_of(list(cases.values()), left=("Model", "Runtime"))
     return replace(made, caption=caption, is_wide=True)
 
@@ -282,5 +282,5 @@ COLUMNS: tuple[Column, ...] = (
     Column("outside_passes_ns", "record.outside_passes_ns"),
     _words("warnings", lambda row: " ".join(one.kind for one in row.warnings) or None, "Warnings", _warnings),
     Column("error", "record.error"),
-    _words("clock", "record.device.clock", "Measured on", lambda row: MEANING_OF_TIME[row.record.device.clock]),
+    _words("clock", "record.device.clock", "Measured on", lambda row: meaning_of_time(row.record.device)),
 )

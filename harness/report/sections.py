@@ -13,7 +13,7 @@ from harness.analyse.statistics import shown_ratio
 from harness.record.command import command
 from harness.record.plan import Plan, missing_cases, sequential
 from harness.record.record import Record
-from harness.record.titles import MEANING_OF_TIME, case_runtime_title, reference_title, runtime_title
+from harness.record.titles import case_runtime_title, how_measured, reference_title, runtime_title
 from harness.record.units import milliseconds, ratio
 from harness.report import columns, measured, plots, time_spent
 from harness.report import document as doc
@@ -166,7 +166,7 @@ def table6(rows: Sequence[Row]) -> list[doc.Block]:
 
 
 def _device_caption(device: DeviceInfo) -> str:
-    return f"{device.serial} ({device.model}): measured on {MEANING_OF_TIME[device.clock]}"
+    return f"{device.serial} ({device.model}): {how_measured(device)}"
 
 
 def brief_table(rows: Sequence[Row]) -> doc.Table:

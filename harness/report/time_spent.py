@@ -10,7 +10,7 @@ from harness.analyse import scaling as threads
 from harness.analyse.profile import OUTSIDE, OperatorTime, ProfiledCase, short, short_op
 from harness.analyse.scaling import Sweep
 from harness.record.record import Record
-from harness.record.titles import MEANING_OF_TIME, group_title
+from harness.record.titles import group_title, how_measured, sentence
 from harness.record.units import NOTHING, factor, milliseconds, percent, ratio
 from harness.report import document as doc
 
@@ -46,16 +46,16 @@ def profile(records: Sequence[Record]) -> list[doc.Block]:
 
 
 def _profile_group(cases: Sequence[ProfiledCase]) -> doc.Group:
-    clock = cases[0].record.device.clock
+    device = cases[0].record.device
     beside = [case.title for case in cases if case.whole_ns > case.profile.total_ns]
     blocks: list[doc.Block] = [
-        doc.paragraph(f"ms a pass, and the share of the profiled pass. Measured on {MEANING_OF_TIME[clock]}."),
+        doc.paragraph(f"ms a pass, and the share of the profiled pass. {sentence(how_measured(device))}"),
         _side_by_side(cases),
     ]
     if beside:
         what = f"The nodes of {', '.join(beside)} add up to more than the passes took: shares are of their sum."
         blocks.append(doc.paragraph(what))
-    if clock != "emulated":
+    if device.clock != "emulated":
         blocks += _against_the_baseline(cases)
     blocks += [_slowest(case) for case in cases if case.profile.nodes]
     return doc.Group(group_title(cases[0].record), tuple(blocks))
@@ -150,7 +150,7 @@ def scaling(records: Sequence[Record]) -> list[doc.Block]:
     found = []
     for group in threads.sweeps(records):
         first = group[0].record
-        measured_on = f"Measured on {MEANING_OF_TIME[first.device.clock]}."
+        measured_on = sentence(how_measured(first.device))
         said = doc.paragraph(" ".join([measured_on, *threads.cautions_beside(first, records)]))
         found.append(doc.Group(group_title(first, with_threads=False), (said, _scaling_table(group))))
     introduction = doc.paragraph(

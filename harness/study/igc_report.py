@@ -14,7 +14,7 @@ from harness.analyse.statistics import shown_ratio
 from harness.record import journal, units
 from harness.record import plan as plans
 from harness.record.errors import UsageError
-from harness.record.titles import MEANING_OF_TIME
+from harness.record.titles import how_measured, meaning_of_time
 from harness.record.units import NOTHING, milliseconds
 from harness.report import columns, csv, markdown, sections
 from harness.report.document import Block, Document, Line, Section, Table, code, paragraph, table_of
@@ -107,7 +107,7 @@ def _ratio(ratio: float | None) -> str:
 def _device(rows: Sequence[Row]) -> list[Block]:
     device = rows[0].record.device
     cores = f"{len(device.cores)} core{'' if len(device.cores) == 1 else 's'}"
-    text = f"{device.model}, {device.abi}, {cores}; measured on {MEANING_OF_TIME[device.clock]}."
+    text = f"{device.model}, {device.abi}, {cores}; {how_measured(device)}."
     if len(device.cores) == 1 and any(row.record.case.threads > 1 for row in rows):
         text += " Threads share its one core, so that what several show is what they cost, not what they gain."
     return [paragraph(text)]
@@ -164,8 +164,6 @@ def drawn(by_device: ByDevice) -> Figure:
         axes.set_yticks(range(len(shown)), [style.label(row.title) for row in shown])
         axes.invert_yaxis()
         axes.set_xlim(0, max([1.0, *(row.relative or 0.0 for row in shown)]) * 1.16)
-        axes.set_title(
-            f"{style.label(serial)}\n{MEANING_OF_TIME[rows[0].record.device.clock]}", loc="left", fontsize=10
-        )
+        axes.set_title(f"{style.label(serial)}\n{meaning_of_time(rows[0].record.device)}", loc="left", fontsize=10)
         axes.set_xlabel("time over MobileNet's, one thread (black: ratio of the mult-adds)")
     return figure

@@ -52,7 +52,7 @@ def measure(name: str, on_step: OnStep) -> Selfcheck:
 
     with reserve(name):
         agreement = _agreement(on_step) if name == HOST else None
-        (device,) = open_devices(name, Opening(on_step=on_step))
+        (device,) = open_devices(name, Opening(on_step=on_step, estimating=False))
         try:
             with tempfile.TemporaryDirectory(prefix="tenpass-") as folder:
                 return _measure(device, Path(folder), agreement, on_step)

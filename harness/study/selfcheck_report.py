@@ -8,7 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from harness.record import units
-from harness.record.titles import MEANING_OF_TIME
+from harness.record.titles import how_measured, meaning_of_time
 from harness.record.units import NOTHING, milliseconds
 from harness.report import markdown as as_markdown
 from harness.report.document import Block, Document, Line, Section, Table, paragraph, table_of, text_table
@@ -50,7 +50,7 @@ def document(checked: Selfcheck) -> Document:
     device = checked.device
     found = targets(checked)
     lead: list[Block] = [
-        paragraph(f"{device.serial}: {device.model}, {device.abi}, {device.os}; measured on {_clock(checked)}."),
+        paragraph(f"{device.serial}: {device.model}, {device.abi}, {device.os}; {how_measured(device)}."),
         _targets(found),
     ]
     if device.clock != "emulated" and any(it.met is None for it in found):
@@ -85,7 +85,7 @@ def markdown(checked: Selfcheck) -> str:
 
 
 def _clock(checked: Selfcheck) -> str:
-    return MEANING_OF_TIME[checked.device.clock]
+    return meaning_of_time(checked.device)
 
 
 def _targets(all_of_them: Sequence[Target]) -> Table:

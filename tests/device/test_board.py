@@ -174,7 +174,7 @@ def test_a_board_answers_over_adb_as_the_phone_it_stands_for(phone: lifecycle.Bo
     assert shell(phone, "getprop ro.product.model") == "QEMU virt, cortex-a7"
     assert shell(phone, "getprop ro.build.version.release")
     assert shell(phone, "ls -d /data/local/tmp") == "/data/local/tmp"
-    assert "[ro.tenpass.board]: [cortex-a7]" in shell(phone, "getprop")
+    assert "[ro.tenpass.board]: [mt6580]" in shell(phone, "getprop")
 
 
 @pytest.mark.board

@@ -13,6 +13,7 @@ import pytest
 from programs import PATIENCE_S
 
 from device import bundle as bundles
+from device.device import Opening
 from device.open import open_devices
 from device.records import RunRequest
 from export.artifact import Artifact
@@ -193,7 +194,7 @@ def test_the_runner_carries_no_path_of_the_machine_that_built_it() -> None:
 def test_a_board_computes_what_pytorch_computes(
     name: str, nets: Artifact, request_for: Callable[..., RunRequest]
 ) -> None:
-    (device,) = open_devices(name)
+    (device,) = open_devices(name, Opening(estimating=False))
     try:
         request = request_for(nets, device.info.abi, runtime="caffe2")
         device.push(request, lambda _: None)

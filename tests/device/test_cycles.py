@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 from assembly import assembled
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 from programs import PATIENCE_S
 
 from device.board import definitions
-from device.board.chips import CORES, Chip, UnknownChip, chip_for, chips
+from device.board.definitions import CORES
+from device.records import Chip
 from harness.__main__ import main
 from harness.record.errors import EXIT_USAGE
 from toolchain import compile as compiling
@@ -283,16 +286,36 @@ def test_the_registers_of_an_instruction_are_those_that_the_disassembler_names(
 
 # --- chips --------------------------------------------------------------------------------------------
 
+CHIPS = {name: one.chip for name, one in definitions.definitions().items() if one.chip}
 
-def test_every_chip_has_its_core_and_says_where_it_is_from() -> None:
-    for chip in chips().values():
-        assert (CORES / f"{chip.core}.core").is_file()
-        assert isinstance(chip, Chip)
-        assert chip.memory.dram_ns > chip.memory.line_ns > 0
-    assert chip_for("cortex-a7").name == "mt6580"
-    assert chip_for("cortex-a7", "bcm2836").name == "bcm2836"
-    with pytest.raises(UnknownChip, match=r"no chip 'mt6580' with a cortex-a53; the chips are: mt6580 \(cortex-a7\)"):
-        chip_for("cortex-a53", "mt6580")
+
+@pytest.mark.parametrize("chip", CHIPS.values(), ids=CHIPS)
+def test_every_chip_has_its_core_and_memory(chip: Chip) -> None:
+    assert (CORES / f"{chip.core}.core").is_file()
+    assert chip.memory
+    assert all(one.dram_ns > one.line_ns > 0 and one.store_line_ns > 0 for one in chip.memory)
+    assert chip.name in CHIPS
+    assert 500 < chip.clock_mhz < 2500
+
+
+def test_a_core_is_a_name_of_the_first_chip_that_has_it() -> None:
+    assert definitions.definition("cortex-a7") == definitions.definition("mt6580")
+    assert definitions.definition("cortex-a53") == definitions.definition("bcm2837b0")
+    assert {chip.core for chip in CHIPS.values()} == {"cortex-a7", "cortex-a53"}
+
+
+@given(cycles_=st.integers(0, 10**12), ghz=st.floats(0.01, 10))
+def test_a_chip_at_another_clock_takes_as_many_cycles_in_another_time(cycles_: int, ghz: float) -> None:
+    chip = definitions.definition("mt6580").at_clock(1000 * ghz).require_chip()
+    assert chip.ns(cycles_) == pytest.approx(cycles_ / ghz, abs=1, rel=1e-6)
+    assert (chip.name, chip.memory) == ("mt6580", definitions.definition("mt6580").require_chip().memory)
+
+
+def test_what_is_no_chip_has_no_clock_to_set() -> None:
+    with pytest.raises(
+        definitions.BoardUnavailable, match=r"cortex-a76-16k is no chip: .*; mt6580, imx7d, .* are some"
+    ):
+        definitions.definition("cortex-a76-16k").at_clock(1000)
 
 
 # --- a program of one's own on a board ------------------------------------------------------------------
@@ -327,7 +350,7 @@ MULTIPLY_ADDS = {
 @pytest.mark.parametrize("name", ["cortex-a7", "cortex-a53"])
 def test_a_program_of_ones_own_says_what_its_sections_take(name: str, tmp_path: Path) -> None:
     described = definitions.definition(name)
-    chip, chain = chip_for(described.cpu), TOOLCHAINS[described.abi]
+    chip, chain = described.require_chip(), TOOLCHAINS[described.abi]
     (tmp_path / "program.c").write_text(PROGRAM.replace("MULTIPLY_ADDS", MULTIPLY_ADDS[name]))
     folder = tmp_path / "a folder"
     folder.mkdir()
@@ -346,7 +369,7 @@ def test_a_program_of_ones_own_says_what_its_sections_take(name: str, tmp_path: 
     assert chain_of_8["cycles"]["pipeline"] == pytest.approx(
         800_000, rel=0.01
     )  # 4 a multiply-add, into the accumulator
-    at_least = (1 << 22) / 64 * chip.memory.store_line_ns * chip.clock_mhz / 1e3
+    at_least = (1 << 22) / 64 * chip.memory[0].store_line_ns * chip.clock_mhz / 1e3
     assert sum(memory["cycles"].values()) == pytest.approx(at_least, rel=0.15)
 
 
@@ -356,8 +379,9 @@ def test_a_program_of_ones_own_says_what_its_sections_take(name: str, tmp_path: 
         (["cortex-a7", "--", "./program"], "a program is run with both: --run FOLDER -- ./program ARGUMENTS"),
         (["cortex-a7", "--run", "."], "a program is run with both: --run FOLDER -- ./program ARGUMENTS"),
         (["cortex-a9", "--run", ".", "--", "./program"], "there is no board 'cortex-a9'"),
-        (["cortex-a7", "--run", ".", "--chip", "mt6581", "--", "./p"], "there is no chip 'mt6581' with a cortex-a7"),
-        (["cortex-a53", "--run", ".", "--chip", "mt6580", "--", "./p"], "there is no chip 'mt6580' with a cortex-a53"),
+        (["big-little", "--run", ".", "--", "./p"], "the board big-little is no chip: nothing is known of its cycles"),
+        (["big-little", "--run", ".", "--clock", "1", "--", "./p"], "the board big-little is no chip:"),
+        (["mt6580", "--clock", "1.2"], "--clock is for --run: a board that is merely up has its own clock"),
     ],
 )
 def test_what_cannot_be_run_is_refused_before_anything_boots(options: list[str], words: str) -> None:
@@ -365,3 +389,11 @@ def test_what_cannot_be_run_is_refused_before_anything_boots(options: list[str],
     assert result.exit_code == EXIT_USAGE
     assert result.stderr.startswith(f"error: {words}")
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("ghz", ["nan", "inf", "-1", "0", "1300", "fast", ""])
+@pytest.mark.parametrize("command", [["run"], ["board", "mt6580", "--run", "."]], ids=["run", "board"])
+def test_what_is_no_clock_is_refused(command: list[str], ghz: str) -> None:
+    result = CliRunner().invoke(main, [*command, "--clock", ghz])
+    assert result.exit_code == EXIT_USAGE
+    assert f"Error: Invalid value for '--clock': {ghz!r} is no clock in GHz, from 0.01 to 10" in result.stderr

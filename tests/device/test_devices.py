@@ -240,4 +240,5 @@ def test_what_is_known_of_a_device_before_it_is_opened() -> None:
     assert [info and info.kind for info in known.values()] == ["host", "board", None, None]
     board = known["board:cortex-a53@w1"]
     assert board is not None
-    assert (board.abi, len(board.cores), board.clock) == ("arm64-v8a", 1, "instructions")
+    assert (board.abi, len(board.cores), board.clock) == ("arm64-v8a", 1, "estimated")
+    assert str(board.chip) == "BCM2837B0 at 1.4 GHz"

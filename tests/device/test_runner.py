@@ -22,7 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 from programs import PATIENCE_S
 
 from device import bundle as bundles
-from device.device import Device
+from device.device import Device, Opening
 from device.errors import ModelRefused, RunnerCrashed, RunnerFailed
 from device.host import HostDevice
 from device.open import open_devices
@@ -583,7 +583,7 @@ def test_a_crash_is_not_put_down_to_what_a_library_says_each_time_it_starts() ->
 @pytest.fixture(scope="module")
 def phone() -> Iterator[Device]:
     """The emulated Cortex-A7 board, for all tests here that want one."""
-    (device,) = open_devices("board:cortex-a7")
+    (device,) = open_devices("board:cortex-a7", Opening(estimating=False))
     yield device
     device.close()
 

@@ -7,25 +7,24 @@ from textwrap import fill
 
 from matplotlib.figure import Figure
 
-from device.records import Clock
 from harness.analyse import fleet
 from harness.analyse.fleet import Spread
-from harness.record.titles import MEANING_OF_TIME
+from harness.record.titles import how_measured, sentence
 from harness.record.units import milliseconds
 from harness.report.plots.style import MEASURED, PROMISE, Plot, Records, Rows, label, stacked
 
 
 def _draw(rows: Rows, _: Records) -> Figure | None:
-    """A panel for each kind of clock, a row a case, a dot a device: its median."""
+    """A panel for each kind of clock, and each chip, a row a case, a dot a device: its median."""
 
-    by_clock: dict[Clock, list[Spread]] = {}
+    by_clock: dict[tuple[object, ...], list[Spread]] = {}
     for one in fleet.spreads(rows) if fleet.is_fleet(rows) else []:
-        by_clock.setdefault(one.clock, []).append(one)
+        by_clock.setdefault(one.device.timed_by, []).append(one)
     if not by_clock:
         return None
     heights = [len(its) for its in by_clock.values()]
     figure, panels = stacked(heights, (10, 0.5 * sum(heights) + 1.2 * len(heights) + 0.4))
-    for axes, (clock, its) in zip(panels, by_clock.items(), strict=True):
+    for axes, its in zip(panels, by_clock.values(), strict=True):
         for row, one in enumerate(its):
             times = [ns / 1e6 for ns in one.medians_ns]
             # One above the other in turn, so that devices of one time do not hide each other.
@@ -40,7 +39,7 @@ def _draw(rows: Rows, _: Records) -> Figure | None:
         axes.set_xlim(left=0)
         axes.grid(axis="x", alpha=0.25)
         axes.set_title(
-            f"Median of each device (grey: of all of them). Measured on {MEANING_OF_TIME[clock]}.", loc="left"
+            f"Median of each device (grey: of all of them). {sentence(how_measured(its[0].device))}", loc="left"
         )
         axes.set_xlabel("ms")
     return figure

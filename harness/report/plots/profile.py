@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 
 from harness.analyse import profile
 from harness.analyse.profile import OUTSIDE, OperatorTime, ProfiledCase
-from harness.record.titles import MEANING_OF_TIME, group_title
+from harness.record.titles import group_title, meaning_of_time
 from harness.record.units import milliseconds, percent
 from harness.report.plots.style import Plot, Records, Rows, label, stacked
 
@@ -85,7 +85,7 @@ def _stacked_bars(axes: Axes, cases: Sequence[ProfiledCase], colours: Mapping[st
     axes.set_ylim(len(cases) - 0.4, -0.6)
     axes.set_xlim(0, widest * 1.12)
     axes.set_title(label(group_title(record)), loc="left", fontsize=10)
-    axes.set_xlabel(f"ms a profiled pass, {MEANING_OF_TIME[record.device.clock]}")
+    axes.set_xlabel(f"ms a profiled pass, {meaning_of_time(record.device)}")
 
 
 def _describe(_: Rows, records: Records) -> str:

@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from harness.analyse import groups
 from harness.analyse.statistics import outliers
 from harness.record.record import Record
-from harness.record.titles import MEANING_OF_TIME, case_title, model_title, runtime_title
+from harness.record.titles import case_title, how_measured, model_title, runtime_title, sentence
 from harness.record.units import milliseconds
 from harness.report.plots.style import PROMISE, RING, Plot, Records, Rows, label, stacked
 
@@ -74,7 +74,7 @@ def _strips(axes: Axes, cases: Sequence[Sequence[Record]], colours: Mapping[int,
     axes.axvline(0, color="black", linewidth=0.6, zorder=1)
     axes.grid(axis="x", alpha=0.25)
     title = f"Every timed pass on {label(device.serial)}, in each row from the top down"
-    axes.set_title(f"{title}\nMeasured on {MEANING_OF_TIME[device.clock]}.", loc="left", fontsize=10)
+    axes.set_title(f"{title}\n{sentence(how_measured(device))}", loc="left", fontsize=10)
     axes.text(1.01, 1, "median", transform=axes.transAxes, va="bottom", fontsize=8.5)
 
 

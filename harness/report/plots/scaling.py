@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from harness.analyse import scaling
 from harness.analyse.scaling import Sweep
-from harness.record.titles import MEANING_OF_TIME, group_title
+from harness.record.titles import group_title, meaning_of_time
 from harness.record.units import factor
 from harness.report.plots.style import LINES, MARKERS, PROMISE, Plot, Records, Rows, in_rows, label
 
@@ -33,9 +33,9 @@ def _draw(_: Rows, records: Records) -> Figure | None:
         axes.set_xticks(counts)
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.25)
-        note = "\none core: the threads share it" if record.device.clock == "instructions" else ""
+        note = "\none core: the threads share it" if record.device.is_exact else ""
         place = fill(label(group_title(record, with_threads=False)), 52)
-        axes.set_title(f"{place}\n{MEANING_OF_TIME[record.device.clock]}{note}", loc="left", fontsize=10)
+        axes.set_title(f"{place}\n{meaning_of_time(record.device)}{note}", loc="left", fontsize=10)
         axes.set_xlabel("threads")
         axes.set_ylabel("speed-up over one thread")
     handles = [Line2D([], [], **_line(place)) for place in range(len(titles))]

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from harness.analyse import groups, ranking
 from harness.analyse.rows import Row
 from harness.record.record import Record
-from harness.record.titles import MEANING_OF_TIME
+from harness.record.titles import how_measured
 from harness.report import document
 from harness.report.layout import one_line
 
@@ -127,6 +127,6 @@ def comparable(rows: Rows) -> list[list[Row]]:
 def by_ranking(rows: Rows, describe: Callable[[Row], str]) -> str:
     """What is said of each row, those that may be compared with one another together."""
     return " ".join(
-        f"{one.title}, measured on {MEANING_OF_TIME[one.clock]}: {'; '.join(map(describe, one.ranked))}."
+        f"{one.title}, {how_measured(one.device)}: {'; '.join(map(describe, one.ranked))}."
         for one in ranking.rankings(rows)
     )

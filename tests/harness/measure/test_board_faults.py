@@ -52,7 +52,7 @@ def booted() -> Iterator[Board]:
 @pytest.fixture(scope="module")
 def opened(booted: Board) -> AdbDevice:
     """The board as a run has it, but that it stays up for the next test."""
-    device = board_devices.device_of(f"board:{NAME}", booted, PATIENT.timeouts)
+    device = board_devices.device_of(booted, PATIENT.timeouts)
     assert isinstance(device, AdbDevice)
     device.close = lambda: None  # type: ignore[method-assign]
     for lock in device._locks.values():
@@ -243,7 +243,7 @@ def test_a_core_that_goes_away_and_comes_back_in_mid_run_marks_the_passes_that_r
                 device.shell.output_of(line, "the core cannot be switched")
 
     with lifecycle.boot("big-little") as board:
-        device = board_devices.device_of("board:big-little", board, PATIENT.timeouts)
+        device = board_devices.device_of(board, PATIENT.timeouts)
         assert isinstance(device, AdbDevice)
         found = [(cluster.name, cluster.cpus) for cluster in clusters(device.info)]
         assert found == [("little", (0, 1)), ("big", (2, 3))]
@@ -264,7 +264,7 @@ def test_a_core_that_goes_away_and_comes_back_in_mid_run_marks_the_passes_that_r
 @pytest.mark.long  # its kernel is fetched when it is first asked for
 def test_a_board_with_pages_of_16_kb_runs_what_is_aligned_for_them_and_is_given_nothing_else(tiny: Artifact) -> None:
     with lifecycle.boot("cortex-a76-16k") as board:
-        device = board_devices.device_of("board:cortex-a76-16k", board, PATIENT.timeouts)
+        device = board_devices.device_of(board, PATIENT.timeouts)
         assert device.info.page_bytes == 16384
         cases = (
             Case("clcnet-tiny", "onnxruntime", passes=2),
