@@ -141,11 +141,15 @@ class Node:
     provider: _Text | None
 
 
+#: Node, pass, and the readings of the clock in that pass between which it ran.
+Span = tuple[_Count, _Count, _Count, _Count]
+
+
 @wire_dataclass(frozen=True, config=_STRICT)
 class Spans:
     event: Literal["spans"]
     index: _Count
-    spans: Annotated[list[tuple[_Count, _Count, _Count, _Count]], Field(min_length=1, max_length=MAX_SPANS)]
+    spans: Annotated[list[Span], Field(min_length=1, max_length=MAX_SPANS)]
 
 
 @wire_dataclass(frozen=True, config=_STRICT)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, TypeAlias
 
-from harness.analyse import ranking, warnings
+from device.records import LOSSES, Loss
+from harness.analyse import counts, ranking, warnings
 from harness.analyse.rows import Row, by_device, is_baseline, onnx_bytes
 from harness.analyse.statistics import shown_median, shown_ratio
 from harness.record.runtimes import files_titles
@@ -125,6 +126,11 @@ def _median(row: Row) -> Cell:
     return Cell(text, notes=() if row.summary or not row.record.error else (row.record.error,))
 
 
+def _cycles_of(loss: Loss) -> Callable[[Row], float | None]:
+    """How many cycles of a pass go to it, of an estimate."""
+    return lambda row: counts.cycles_by_loss(row.records).get(loss)
+
+
 def _onnx_size(row: Row) -> str:
     return size(onnx_bytes(row.record)) if row.record.artifact else NOTHING
 
@@ -228,6 +234,7 @@ COLUMNS: tuple[Column, ...] = (
         unit="ms",
         is_brief=True,
     ),
+    *(Column(f"{loss}_cycles", _cycles_of(loss)) for loss in LOSSES),
     Column("median_low_ns", lambda row: _interval_ns(row)[0]),
     Column("median_high_ns", lambda row: _interval_ns(row)[1]),
     Column(
