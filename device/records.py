@@ -48,6 +48,9 @@ class MemoryTimes:
     line_ns: float
     store_line_ns: float
 
+    def __str__(self) -> str:
+        return f"{self.dram_ns:g}/{self.line_ns:g}/{self.store_line_ns:g} ns"
+
 
 @dataclass(frozen=True)
 class Chip:
