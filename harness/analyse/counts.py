@@ -70,16 +70,18 @@ def _mean_by_loss(passes: Sequence[Counters]) -> dict[Loss, float]:
 
 def cycles_by_loss(rounds: Sequence[Record]) -> dict[Loss, float]:
     """What the cycles of a timed pass of these rounds go to, on average; empty but for estimates."""
-    return _mean_by_loss([it.counters for it in groups.timed_passes(rounds) if it.counters is not None])
+    passes = groups.timed_passes(groups.measured(rounds))
+    return _mean_by_loss([it.counters for it in passes if it.counters is not None])
 
 
 def of_estimates(records: Sequence[Record]) -> list[list[CountedCase]]:
     """The cases of which it is known what their cycles go to, by device: a cycle is the same in each runtime."""
-    by_device: dict[str, list[CountedCase]] = {}
+    by_device: dict[tuple[str, object], list[CountedCase]] = {}
     for cases in counted(records):
-        known = [case for case in cases if case.cycles_by_loss]
-        if known:
-            by_device.setdefault(known[0].record.device.serial, []).extend(known)
+        for case in cases:
+            if case.cycles_by_loss:
+                device = case.record.device
+                by_device.setdefault((device.serial, device.timed_by), []).append(case)
     return list(by_device.values())
 
 

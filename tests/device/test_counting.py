@@ -160,8 +160,11 @@ SIMD_64 = [
 SIMD_64 += ["ld1 {v0.4s-v3.4s}, [x0], #64", "st1 {v0.s}[2], [x1]", "ld1r {v0.4s}, [x0]", "tbl v0.8b, {v1.16b}, v2.8b"]
 NOT_SIMD_64 = ["fadd s0, s1, s2", "fmadd d0, d1, d2, d3", "ldp q0, q1, [x0]", "str s0, [x0]", "fmov w0, s0", "nop"]
 NOT_SIMD_64 += ["scvtf s0, w0", "add x0, x1, x2", "ldr x0, [x1]", "bl .", "madd x0, x1, x2, x3", "fadd d0, d1, d2"]
-MARKS = {"a32": [".inst 0xe320f070", ".inst 0xe320f071"], "t32": [".inst.w 0xf3af8070", ".inst.w 0xf3af8071"]}
-MARKS["a64"] = ["hint #0x70", "hint #0x71"]
+MARKS = {
+    "a32": [f".inst 0xe320f07{n}" for n in range(3)],
+    "t32": [f".inst.w 0xf3af807{n}" for n in range(3)],
+    "a64": [f"hint #0x7{n}" for n in range(3)],
+}
 
 
 @pytest.mark.parametrize("encoding", ["a32", "t32", "a64"])
@@ -169,7 +172,7 @@ def test_simd_instructions_and_marks_are_known_by_their_bits(driver: Path, encod
     simd, others = (SIMD_64, NOT_SIMD_64) if encoding == "a64" else (SIMD, NOT_SIMD)
     instructions = [*simd, *others, *MARKS[encoding]]
     said = answer(driver, encoding, lines=assembled(encoding, instructions, tmp_path)).split()
-    expected = ["simd"] * len(simd) + ["other"] * len(others) + ["begin", "end"]
+    expected = ["simd"] * len(simd) + ["other"] * len(others) + ["begin", "end", "point"]
     assert dict(zip(instructions, said, strict=True)) == dict(zip(instructions, expected, strict=True))
 
 

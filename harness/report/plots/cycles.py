@@ -15,7 +15,7 @@ from harness.record.titles import LOSS_TITLES, case_runtime_title, how_measured
 from harness.record.units import millions, percent
 from harness.report.plots.style import PARTS, Plot, Records, Rows, label, stacked
 
-_ROOM_FOR_A_SHARE = 0.045  # of the panel's width: a part narrower than that has none for its share
+_ROOM_FOR_A_SHARE = 0.055  # of the panel's width: a part narrower than that has none for its share
 
 _LOOKS = dict(zip(LOSSES, PARTS, strict=True))
 
