@@ -204,10 +204,9 @@ def _of_the_order(ranking: Ranking) -> str:
         return ""
     if ranking.device.is_exact and (rival is None or _is_as_good_as_equal(ranking, found)):
         apart = f"{percent(found.value - 1)} more" if found.value > 1 else "as much"
-        chip = ranking.device.chip
-        where = f"by this model; of the chip that is not known, {accuracy(chip)}" if chip else "on this board"
-        how = "" if chip else "surely "
-        sure = f", so that {ranking.fastest.title} {how}takes the fewest, {where}" if rival is None else ""
+        chip, title = ranking.device.chip, ranking.fastest.title
+        takes = f"{title} takes the fewest by this model" if chip else f"{title} surely takes the fewest, on this board"
+        sure = f", so that {takes}" + (f"; {accuracy(chip)}" if chip else "") if rival is None else ""
         return f"{MODELLED_REPEAT}; {ranking.ranked[place].title} takes {apart}{sure}."
     if found.low is not None:
         return ""

@@ -107,7 +107,7 @@ def test_the_one_with_the_fewest_cycles_is_not_said_to_be_the_fastest_of_the_chi
     (found,) = ranking.rankings(table_rows([estimated(one) for one in table6()], Limits()))
     text = " ".join(ranking.sentences(found))
     assert "takes the fewest cycles, by the estimate, of 4: 400.0 ms (estimated, median)" in text
-    assert "of the chip that is not known, its error is not known yet" in text
+    assert "so that clcNet-A takes the fewest by this model; its error is not known yet." in text
     assert "surely" not in text
 
 
