@@ -104,7 +104,7 @@ def _against_the_baseline(cases: Sequence[ProfiledCase]) -> list[doc.Block]:
             named.append(f"all else {_signed(sum(more for _, more in rest))}")
         line = f"{case.title}: {_signed(sum(more for _, more in by_op))}: {', '.join(named)}."
         if by_loss := profiles.differences_by_loss(case, baseline):
-            lost = (f"{LOSS_TITLES[loss]} {_signed(cycles / 1e6)}" for loss, cycles in by_loss.items())
+            lost = (f"{LOSS_TITLES[loss]} {_signed(cycles / 1e6)}" for loss, cycles in by_loss.items() if cycles)
             line = f"{line} Of these go to {', '.join(lost)}."
         lines.append(line)
     return [doc.paragraph(f"Against {baseline.title}, {unit.name} a profiled pass:"), doc.bullets(lines)]

@@ -492,6 +492,29 @@ def test_nodes_inside_others_count_for_themselves_and_not_in_those(runner: Runne
     assert sum(times_ns.values()) <= run.profile.total_ns  # the products are in it once, not thrice
 
 
+@pytest.mark.parametrize("times", [0, 3, 400])
+def test_spans_of_nodes_do_not_overlap_and_say_how_often_each_ran(runner: Runner, times: int) -> None:
+    """As many events as it takes: a thousand fit one."""
+    path = runner.folder / "if.onnx"
+    constants = {"zero": np.array(0, np.float32), "w": np.eye(4, dtype=np.float32)}
+    onnx.save(model(loop_in_an_if(times), [4, 4], constants), path)
+    (runner.folder / "square.bin").write_bytes(np.ones(16, "<f4").tobytes())
+    changed = {"model": str(path), "input": str(runner.folder / "square.bin"), "shape": "4,4"}
+    run = runner.run("--passes", "1", "--profile-passes", "3", "--repeatable", **changed)
+    measured(run, passes=1, profile_passes=3)
+    ops = [event["op"] for event in run.events if event["event"] == "node"]
+    spans = [tuple(span) for event in run.events if event["event"] == "spans" for span in event["spans"]]
+    assert Counter(ops[node] for node, *_ in spans)["MatMul"] == 3 * times
+    assert {place for _, place, *_ in spans} == {0, 1, 2}
+    for place in range(3):
+        of_pass = sorted((start, stop) for _, its, start, stop in spans if its == place)
+        edges = [edge for span in of_pass for edge in span]
+        assert edges == sorted(edges)
+        assert edges[0] > 0  # 0 is where the pass begins
+    without = runner.run("--passes", "1", "--profile-passes", "3", **changed)
+    assert "spans" not in {event["event"] for event in without.events}
+
+
 # --- XNNPACK, and boards ------------------------------------------------------------------------------
 
 

@@ -221,7 +221,9 @@ def test_what_is_heard_of_a_profile_has_its_spans() -> None:
     assert [event.spans for event in heard if isinstance(event, wire.Spans)] == [[(0, 0, 1, 2), (1, 0, 3, 4)]]
 
 
-@pytest.mark.parametrize("spans", [[], [[0, 0, 1]], [[0, 0, 1, 2, 3]], [[0, 0, -1, 2]], [[0, 0, 1, 2]] * 1001, [0], None])
+@pytest.mark.parametrize(
+    "spans", [[], [[0, 0, 1]], [[0, 0, 1, 2, 3]], [[0, 0, -1, 2]], [[0, 0, 1, 2]] * 1001, [0], None]
+)
 def test_what_are_no_spans_is_refused(spans: object) -> None:
     events = stream(profiled=1)
     next(event for event in events if event["event"] == "spans")["spans"] = spans
