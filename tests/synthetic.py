@@ -144,7 +144,8 @@ def estimated(one: Record, chip: Chip = CHIP) -> Record:
         parts = dict.fromkeys(LOSSES[1:], cycles // 10)
         by_loss: dict[Loss, int] = {"pipeline": cycles - sum(parts.values()), **parts}
         counts: dict[CountName, int] = {"instructions": cycles // 2, "cycles": cycles}
-        return replace(sample, counters=Counters("emulator", sample.ns, sample.ns, counts, by_loss))
+        others = tuple(cycles * (10 - number) // 10 for number in range(1, len(chip.memory)))
+        return replace(sample, counters=Counters("emulator", sample.ns, sample.ns, counts, by_loss, others))
 
     measured = one.measurement
     warmup, samples = (tuple(map(counted, passes)) for passes in (measured.warmup, measured.samples))

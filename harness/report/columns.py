@@ -148,8 +148,14 @@ def _are_estimated(rows: Rows) -> bool:
 
 def _median(row: Row) -> Cell:
     """Its note says why there is none."""
-    text = shown_median(row.summary) if row.summary else row.record.status
+    text = shown_median(row.summary) + _memory_range(row) if row.summary else row.record.status
     return Cell(text, notes=() if row.summary or not row.record.error else (row.record.error,))
+
+
+def _memory_range(row: Row) -> str:
+    """Of an estimate: from which time to which, where nobody knows how fast the chip's memory is."""
+    found = row.memory_range_ns
+    return f" ({milliseconds(found[0])} to {milliseconds(found[1])})" if found else ""
 
 
 def _onnx_size(row: Row) -> str:
@@ -255,6 +261,8 @@ COLUMNS: tuple[Column, ...] = (
         unit="ms",
         is_brief=True,
     ),
+    Column("memory_low_ns", lambda row: (row.memory_range_ns or (None, None))[0]),
+    Column("memory_high_ns", lambda row: (row.memory_range_ns or (None, None))[1]),
     Column("cycles", _counted("cycles"), "Cycles", shown=_count, is_brief=True, is_shown=_are_estimated),
     Column("instructions", _counted("instructions"), "Instructions", shown=_count, is_shown=_are_estimated),
     Column("median_low_ns", lambda row: _interval_ns(row)[0]),
