@@ -147,7 +147,8 @@ def estimated(one: Record, chip: Chip = CHIP) -> Record:
     def counted(sample: Pass) -> Pass:
         cycles = sum(of(sample.ns).values())
         counts: dict[CountName, int] = {"instructions": cycles // 2, "cycles": cycles}
-        return replace(sample, counters=Counters("emulator", sample.ns, sample.ns, counts, of(sample.ns)))
+        others = tuple(cycles * (10 - number) // 10 for number in range(1, len(chip.memory)))
+        return replace(sample, counters=Counters("emulator", sample.ns, sample.ns, counts, of(sample.ns), others))
 
     measured = one.measurement
     if profile := measured.profile:

@@ -89,9 +89,9 @@ def device_of(board: Board, timeouts: Timeouts) -> Device:
     )
     device.reserve()
     device.take_over()
-    if board.counts_path is None or described.caches is None:
+    if not board.counts_paths or described.caches is None:
         return device
-    return CountingDevice(device, board.counts_path, described.caches, described.chip)
+    return CountingDevice(device, board.counts_paths, described.caches, described.chip)
 
 
 def _boot(name: str, opening: Opening) -> list[Board]:
@@ -103,7 +103,7 @@ def _boot(name: str, opening: Opening) -> list[Board]:
 
     def boot_one() -> None:
         try:
-            booted.put(boot(name, on_step=opening.on_step, count=counts, clock_mhz=opening.clock_mhz))
+            booted.put(boot(name, opening.on_step, count=counts, every_memory=True, clock_mhz=opening.clock_mhz))
         except Exception as error:
             booted.put(error)
 

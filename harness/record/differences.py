@@ -110,7 +110,7 @@ def device_differences(then: DeviceInfo, now: DeviceInfo) -> list[str]:
 
 def _shown(value: object) -> str:
     if isinstance(value, Chip):
-        return f"{value}, memory {' or '.join(map(str, value.memory))}"
+        return f"{value}, memory ({') or ('.join(map(str, value.memory))})"
     if isinstance(value, tuple):
         return ", ".join(f"{core.part or 'unknown'} at {core.max_khz or 'unknown'} kHz" for core in value) or "unknown"
     return "unknown" if value is None else str(value)

@@ -148,13 +148,19 @@ def _are_estimated(rows: Rows) -> bool:
 
 def _median(row: Row) -> Cell:
     """Its note says why there is none."""
-    text = shown_median(row.summary) if row.summary else row.record.status
+    text = shown_median(row.summary) + _memory_range(row) if row.summary else row.record.status
     return Cell(text, notes=() if row.summary or not row.record.error else (row.record.error,))
 
 
 def _cycles_of(loss: Loss) -> Callable[[Row], float | None]:
     """How many cycles of a pass go to it, of an estimate."""
     return lambda row: counts.cycles_by_loss(row.records).get(loss)
+
+
+def _memory_range(row: Row) -> str:
+    """Of an estimate: from which time to which, where nobody knows how fast the chip's memory is."""
+    found = row.memory_range_ns
+    return f" ({milliseconds(found[0])} to {milliseconds(found[1])})" if found else ""
 
 
 def _onnx_size(row: Row) -> str:
@@ -260,6 +266,8 @@ COLUMNS: tuple[Column, ...] = (
         unit="ms",
         is_brief=True,
     ),
+    Column("memory_low_ns", lambda row: (row.memory_range_ns or (None, None))[0]),
+    Column("memory_high_ns", lambda row: (row.memory_range_ns or (None, None))[1]),
     Column("cycles", _counted("cycles"), "Cycles", shown=_count, is_brief=True, is_shown=_are_estimated),
     Column("instructions", _counted("instructions"), "Instructions", shown=_count, is_shown=_are_estimated),
     *(Column(f"{loss}_cycles", _cycles_of(loss)) for loss in LOSSES),

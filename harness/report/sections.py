@@ -113,11 +113,16 @@ def _lead(plan: Plan, records: Sequence[Record], rows: Sequence[Row]) -> list[do
 
 
 def _is_estimated(chip: Chip) -> doc.Block:
+    ranges = (
+        f" How fast its memory is nobody has published: of {len(chip.memory)} settings the first is taken, and in "
+        "brackets stands from which time to which they lead."
+    )
     return doc.paragraph(
         doc.strong(f"The times are estimated for {chip}, not measured"),
         f": the emulated board executes the instructions, and a model of a {chip.core} says how many cycles its "
-        f"pipeline, branches, caches, TLBs and memory take for them, on one core that nothing else uses; "
-        f"{accuracy(chip)}. They compare networks on this chip only, never with a measured time. {MODELLED_REPEAT}.",
+        "pipeline, branches, caches, TLBs and memory take for them, on one core that nothing else uses; "
+        f"{accuracy(chip)}. They compare networks on this chip only, never with a measured time. {MODELLED_REPEAT}."
+        f"{ranges if len(chip.memory) > 1 else ''}",
     )
 
 

@@ -87,7 +87,7 @@ def _stacked_bars(axes: Axes, cases: Sequence[ProfiledCase], colours: Mapping[st
     axes.set_ylim(len(cases) - 0.4, -0.6)
     axes.set_xlim(0, widest * 1.12)
     axes.set_title(label(group_title(record)), loc="left", fontsize=10)
-    axes.set_xlabel(f"{unit.name} a profiled pass, {meaning_of_time(record.device)}")
+    axes.set_xlabel(f"{unit.name} a profiled pass, {label(meaning_of_time(record.device))}")
 
 
 def _describe(_: Rows, records: Records) -> str:

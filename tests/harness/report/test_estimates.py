@@ -94,6 +94,19 @@ def test_the_table_has_cycles_and_instructions_and_its_heading_says_estimated() 
     assert "estimated" in csv.rendered(data)
 
 
+@pytest.mark.parametrize(
+    ("settings_", "shown"), [(1, "1000.0"), (2, "1000.0 (900.0 to 1000.0)"), (4, "1000.0 (700.0 to 1000.0)")]
+)
+def test_several_settings_of_the_memory_give_an_interval(settings_: int, shown: str) -> None:
+    chip = replace(CHIP, memory=CHIP.memory * settings_)
+    found = table_rows([estimated(record("mobilenet", [1000.0, 1000.0]), chip)], Limits())
+    table = columns.table6(found)
+    place = [column.heading for column in table.columns].index("Median of 3, estimated (ms)")
+    assert table.rows[0][place].text == shown
+    text = markdown.rendered(run_document(run_of(found[0].records), found[0].records, found, ()))
+    assert ("nobody has published" in text) == (settings_ > 1)
+
+
 def test_beside_measured_rows_the_heading_says_that_some_are_estimates() -> None:
     both = [estimated(record("mobilenet", [1000.0])), record("mobilenet", [10.0], on=PHONE)]
     heads = [column.heading for column in columns.table6(table_rows(both, Limits())).columns]
