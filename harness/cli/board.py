@@ -70,7 +70,10 @@ def main(
     if lists:
         for described in definitions().values():
             what = f"{described.chip}, {described.core}: " if described.chip else ""
-            click.echo(f"{described.name:16} {what}{described.description}")
+            also = (
+                f"; also called {described.core}" if described.chip and definition(described.core) is described else ""
+            )
+            click.echo(f"{described.name:16} {what}{described.description}{also}")
         return EXIT_OK
     if (folder is None) != (not program):
         raise UsageError("a program is run with both: --run FOLDER -- ./program ARGUMENTS")

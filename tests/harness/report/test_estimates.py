@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from harness.analyse import fleet, groups, ranking, rows
 from harness.analyse.rows import Row, table_rows
 from harness.compare import history
 from harness.compare.two_runs import Run
+from harness.record.differences import differences
 from harness.record.plan import Limits
 from harness.record.record import Record
 from harness.report import columns, csv, html, markdown, terminal
@@ -202,3 +204,12 @@ def _one_each(records: list[Record]) -> list[Record]:
 
 def _name(one: Record) -> str:
     return json.dumps([one.device.serial, one.id])
+
+
+def test_a_run_is_not_taken_up_again_at_another_clock_or_for_another_chip() -> None:
+    then = run_of([], clock_ghz=1.0, device_infos={"board:mt6580": ESTIMATED})
+    other = replace(ESTIMATED, chip=OTHER_CLOCK)
+    assert differences(then, then) == []
+    assert differences(then, replace(then, clock_ghz=None)) == ["another --clock"]
+    (found,) = differences(then, replace(then, device_infos={"board:mt6580": other}))
+    assert re.match(r"board:mt6580: another chip, .*: MT6580 at 1.3 GHz, .* then, MT6580 at 0.9 GHz, .* now", found)
