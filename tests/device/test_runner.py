@@ -426,7 +426,7 @@ def test_a_profile_tells_the_time_of_each_node_as_the_runtime_runs_them(runner: 
     run = measured(runner.run("--passes", "2", "--profile-passes", "20", **changed), passes=2, profile_passes=20)
     assert run.profile is not None
     convolution, *_between, softmax = run.profile.nodes
-    assert "Conv" in convolution.op
+    assert "Conv 3x3" in convolution.op
     assert "Relu" not in {node.op for node in run.profile.nodes}
     assert (softmax.name, softmax.op) == ("third", "Softmax")
     assert all(node.total_ns > 0 for node in run.profile.nodes)
@@ -445,6 +445,29 @@ def test_a_profile_names_our_own_operator(runner: Runner) -> None:
     assert run.profile is not None
     assert "ChannelLocalChain" in {node.op for node in run.profile.nodes}
     assert run.profile.passes == 2
+
+
+@pytest.mark.parametrize(
+    ("kernel", "groups", "rank", "kind"),
+    [
+        ((1, 1), 1, 4, "Conv 1x1"),
+        ((3, 3), 1, 4, "Conv 3x3"),
+        ((5, 3), 2, 4, "Conv 5x3 grouped"),
+        ((3, 3), 8, 4, "Conv 3x3 grouped"),
+        ((3,), 1, 3, "Conv"),
+    ],
+)
+def test_a_profile_tells_convolutions_apart_by_kernel_and_groups(
+    runner: Runner, kernel: tuple[int, ...], groups: int, rank: int, kind: str
+) -> None:
+    path, shape = runner.folder / "conv.onnx", [1, 8, *[9] * (rank - 2)]
+    node = helper.make_node("Conv", ["x", "w"], ["y"], "one", group=groups)
+    onnx.save(model([node], shape, {"w": np.ones((8, 8 // groups, *kernel), np.float32)}), path)
+    (runner.folder / "image.bin").write_bytes(np.ones(shape, "<f4").tobytes())
+    changed = {"model": str(path), "input": str(runner.folder / "image.bin"), "shape": ",".join(map(str, shape))}
+    run = measured(runner.run("--passes", "1", "--profile-passes", "1", **changed), passes=1, profile_passes=1)
+    assert run.profile is not None
+    assert [node.op for node in run.profile.nodes if "Conv" in node.op] == [kind]
 
 
 def test_a_profile_leaves_nothing_but_the_output(runner: Runner) -> None:

@@ -33,6 +33,11 @@ struct Profile {
   std::vector<NodeTime> nodes;  // in the order in which they run
 };
 
+// The operator type of a node that is a convolution: one by another costs many times as much a multiply-add.
+inline std::string convolution(const std::string& op, std::int64_t height, std::int64_t width, bool is_grouped = false) {
+  return op + " " + std::to_string(height) + "x" + std::to_string(width) + (is_grouped ? " grouped" : "");
+}
+
 // Called in the order written here. An engine may throw a Failure of a status of its choice; any other
 // exception becomes the failure of the phase it came from: bad_model in load, bad_input in set_inputs,
 // run_failed after that.

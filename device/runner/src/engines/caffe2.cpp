@@ -165,9 +165,13 @@ class Caffe2 final : public Engine {
   }
 
  private:
-  // Its type and, where the net asks for one, which implementation.
+  // Its type, of a convolution with its kernel, and, where the net asks for one, which implementation.
   static std::string op_name(const caffe2::OperatorBase& op) {
-    return op.engine().empty() ? op.type() : op.type() + " (" + op.engine() + ")";
+    const auto kernel = op.GetRepeatedArgument<int>("kernels");
+    const bool is_grouped = op.GetSingleArgument<int>("group", 1) > 1;
+    const bool is_known = op.type() == "Conv" && kernel.size() == 2;
+    const std::string type = is_known ? convolution(op.type(), kernel[0], kernel[1], is_grouped) : op.type();
+    return op.engine().empty() ? type : type + " (" + op.engine() + ")";
   }
 
   static void run_operator(caffe2::OperatorBase& op, const std::string& name) {

@@ -9,8 +9,10 @@
 #include <net.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <map>
 #include <sstream>
 
 #include "engine.hpp"
@@ -155,6 +157,26 @@ std::vector<char> as_words(const Tensor& tensor) {
   return words;
 }
 
+// The layers of a .param that are convolutions, by name, each with its kernel: "type name inputs outputs BLOBS KEY=VALUE", where
+// key 1 is its width, and 11 its height if that is another (ncnn's operators.md).
+std::map<std::string, std::string> convolutions_of(const std::string& path) {
+  std::map<std::string, std::string> found;
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line);
+    std::string type, name, word;
+    words >> type >> name;
+    if (type != "Convolution" && type != "ConvolutionDepthWise") continue;
+    int width = 0, height = 0;
+    while (words >> word) {
+      if (word.rfind("1=", 0) == 0) width = std::atoi(word.c_str() + 2);
+      if (word.rfind("11=", 0) == 0) height = std::atoi(word.c_str() + 3);
+    }
+    if (width > 0) found[name] = convolution(type, height > 0 ? height : width, width);
+  }
+  return found;
+}
+
 class Ncnn final : public Engine {
  public:
   std::string name() const override { return "ncnn"; }
@@ -168,6 +190,7 @@ class Ncnn final : public Engine {
                                        std::to_string(model_files.size()));
     }
     ports_ = read_ports(model_files[2]);
+    convolutions_ = convolutions_of(model_files[0]);
     net_.opt.num_threads = threads;
     net_.opt.lightmode = true;
     net_.opt.use_packing_layout = true;
@@ -242,7 +265,8 @@ class Ncnn final : public Engine {
     std::vector<int> first_outputs;
     for (const auto* layer : net_.layers()) {
       if (layer->tops.empty() || layer->type == "Input") continue;
-      profile.nodes.push_back({layer->name, layer->type, 0});
+      const auto known = convolutions_.find(layer->name);
+      profile.nodes.push_back({layer->name, known == convolutions_.end() ? layer->type : known->second, 0});
       first_outputs.push_back(layer->tops.front());
     }
     ProfiledPasses made(system);
@@ -297,6 +321,7 @@ class Ncnn final : public Engine {
 
   ncnn::Net net_;  // goes last: the tensors' memory may be its own
   Ports ports_;
+  std::map<std::string, std::string> convolutions_;
   std::vector<ncnn::Mat> given_, made_;
   std::vector<std::vector<char>> values_;
 };

@@ -158,6 +158,19 @@ std::vector<NodeEvent> own_parts(std::vector<NodeEvent>& ended, const NodeEvent&
   return parts;
 }
 
+// The operator type in an event's `args`; of a convolution on the CPU with its kernel, by the shapes of its inputs: what it
+// convolves, and (outputs, inputs of a group, height, width). Other providers have orders of their own.
+std::string op_name(const nlohmann::json& args) {
+  const std::string op = args.at("op_name");
+  if ((op != "Conv" && op != "FusedConv") || args.value("provider", "") != kProviderNames.at("cpu")) return op;
+  std::vector<std::vector<std::int64_t>> shapes;
+  for (const auto& input : args.value("input_type_shape", nlohmann::json::array())) {
+    for (const auto& [type, shape] : input.items()) shapes.push_back(shape.get<std::vector<std::int64_t>>());
+  }
+  if (shapes.size() < 2 || shapes[0].size() != 4 || shapes[1].size() != 4) return op;
+  return convolution(op, shapes[1][2], shapes[1][3], shapes[0][1] != shapes[1][1]);
+}
+
 // The times of the nodes from what ONNX Runtime's profiler has written: an array of events, a node's in the order in
 // which nodes end, and after those of one pass an event "model_run". Their microseconds are the numbers of readings. The
 // first pass is left out: it gets the memory that the others reuse. Nodes inside others count for themselves, and not in
@@ -182,7 +195,7 @@ std::vector<NodeTime> node_times(const std::string& path, int passes, const Prof
     }
     name.resize(name.size() - kSuffix.size());
     const auto& args = event.at("args");
-    const std::string op = args.at("op_name");
+    const std::string op = op_name(args);
     const auto [position, is_new] = positions.try_emplace({name, op, args.at("node_index")}, nodes.size());
     if (is_new) {
       const std::string provider = args.value("provider", "");
