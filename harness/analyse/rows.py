@@ -57,9 +57,10 @@ class Row:
     def memory_range_ns(self) -> tuple[float, float] | None:
         """Of an estimate, the lowest and the highest median over the settings of its chip's memory; None: one."""
         chip = self.record.device.chip
-        passes = [it.counters for it in groups.timed_passes(groups.measured(self.records)) if it.counters]
-        cycles = [(one.counts["cycles"], *one.other_cycles) for one in passes if one.other_cycles]
-        if chip is None or not cycles or len(cycles) < len(passes):
+        counters = [one.counters for one in groups.timed_passes(groups.measured(self.records))]
+        cycles = [(one.counts.get("cycles", 0), *one.other_cycles) for one in counters if one]
+        settings = {len(of_pass) for of_pass in cycles}
+        if chip is None or not chip.clock_mhz > 0 or len(settings) != 1 or settings == {1}:
             return None
         medians_ns = [median(map(chip.ns, of_setting)) for of_setting in zip(*cycles, strict=True)]
         return min(medians_ns), max(medians_ns)

@@ -121,6 +121,7 @@ _MEASURED_ON: dict[Clock, str] = {
     "wall": "hardware",
     "instructions": "a modelled clock (1 instruction = 1 ns)",
     "emulated": "an emulator (times mean nothing)",
+    "estimated": "no hardware, but estimated",
 }
 
 

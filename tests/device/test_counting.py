@@ -26,6 +26,7 @@ from device.open import open_devices
 from device.records import LOSSES, DeviceState, Loss, Measurement, NodeTime, Pass, Profile, RunRequest
 from device.wire import Span
 from export.artifact import Artifact
+from harness.analyse.slower import EXACT_FACTOR
 from toolchain import compile as compiling
 from toolchain import emulator as emulators
 from toolchain.errors import BuildError
@@ -462,12 +463,12 @@ def test_counts_repeat_from_boot_to_boot(request_tiny: RunRequest) -> None:
     for one, other in zip(first, second, strict=True):
         assert one.counters is not None
         assert other.counters is not None
-        # Cycles too, and all that they go to: the promise for a chip's is 0.01 %.
-        assert one.ns == pytest.approx(other.ns, rel=1e-4)
         assert one.counters.counts["cycles"] == sum(one.counters.cycles_by_loss.values())
         for name in COUNTED:
             tolerance = 1e-4 if "instructions" in name else 5e-3
             assert one.counters.counts[name] == pytest.approx(other.counters.counts[name], rel=tolerance), name
+    timed = ([one.ns for one in run.samples] for run in runs)  # the first pass of all has the kernel's page faults
+    assert next(timed) == pytest.approx(next(timed), rel=EXACT_FACTOR - 1)
 
 
 @pytest.fixture(scope="module")
