@@ -330,7 +330,8 @@ def test_nodes_have_the_cycles_of_their_spans_and_all_of_a_pass_is_the_profiles(
     told, lines, spans, taken = made
     assume(spans)
     measured_ = replace(a_measurement(warmup=1, passes=1), profile=told)
-    counted = with_counts(measured_, "\n".join([line(cycles=CYCLES)] * 2 + lines), CHIP, spans=spans, where="here")
+    text = "\n".join([line(cycles=CYCLES)] * 2 + lines)
+    counted = with_counts(measured_, text, CHIP, [text], spans, where="here")
     assert counted.profile is not None
     assert [node.cycles_by_loss for node in counted.profile.nodes] == taken
     assert [node.total_ns for node in counted.profile.nodes] == [CHIP.ns(sum(one.values())) for one in taken]
