@@ -40,7 +40,18 @@ LIBRARY = "libncnn.so.1"
 _LEFT_OUT = (
     *("VULKAN", "INT8", "WEIGHT_QUANT", "BF16", "PIXEL", "PIXEL_ROTATE", "PIXEL_AFFINE", "PIXEL_DRAWING", "C_API"),
     *("PLATFORM_API", "BUILD_TOOLS", "BUILD_EXAMPLES", "BUILD_BENCHMARK"),
-    *("XOP", "FMA4", "AVXVNNI", "AVXNECONVERT", "AVX512", "AVX512VNNI", "AVX512BF16", "AVX512FP16", "ARM82DOT", "ARM86SVE"),
+    *(
+        "XOP",
+        "FMA4",
+        "AVXVNNI",
+        "AVXNECONVERT",
+        "AVX512",
+        "AVX512VNNI",
+        "AVX512BF16",
+        "AVX512FP16",
+        "ARM82DOT",
+        "ARM86SVE",
+    ),
 )
 _SETTINGS = {
     "CMAKE_BUILD_TYPE": "Release",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -135,6 +136,7 @@ def _require_sense(record: Record) -> None:
         raise ValueError(f"it says that {record.id!r} is {record.case.id!r}")
     if not 0 <= record.round < MOST_ROUNDS:
         raise ValueError(f"round {record.round}")
+    _require_chip(record)
     if record.measurement is not None:
         try:
             for _ in wire.lines(record.measurement):
@@ -143,3 +145,18 @@ def _require_sense(record: Record) -> None:
             raise ValueError(str(error)) from None
     if record.status == "ok" and not (record.measurement and record.artifact and record.check and record.check.passed):
         raise ValueError("its status is ok, but nothing was measured, or the output not found right")
+
+
+def _require_chip(record: Record) -> None:
+    """Raises ValueError for an estimate without a chip, or without the cycles that it is made of."""
+    chip = record.device.chip
+    if (chip is not None) != (record.device.clock == "estimated"):
+        raise ValueError("its times are estimates for no chip, or there is a chip and they are none")
+    if chip is None or record.measurement is None:
+        return
+    if not 0 < chip.clock_mhz < math.inf:
+        raise ValueError(f"a chip's clock of {chip.clock_mhz} MHz")
+    for one in record.measurement.samples:
+        counters = one.counters
+        if counters is None or counters.counts.get("cycles") != sum(counters.cycles_by_loss.values()):
+            raise ValueError("an estimate whose cycles are not there, or not what they go to")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from synthetic import BOARD, record, table6
+from synthetic import BOARD, CHIP, estimated, record, table6
 
 from harness.measure import replay
 from harness.record import bounded, journal, plan
@@ -25,7 +25,7 @@ from harness.record.record import SCHEMA_VERSION, record_adapter
 #: Function-scoped folders are written anew by each example.
 REUSED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
-LINES = [record_adapter().dump_json(one) for one in table6()]
+LINES = [record_adapter().dump_json(one) for one in (*table6(), estimated(table6()[0]))]
 NUMBERS = st.sampled_from([-1, 0, 2**63, 2**64, 2**80, 10**4000, 1.5, float("nan"), float("inf")])
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | NUMBERS,
@@ -198,6 +198,38 @@ def test_a_measurement_that_no_runner_can_have_made_is_refused(tmp_path: Path) -
         out.append(replace(made, measurement=replace(made.measurement, samples=passes)))
     with pytest.raises(UsageError, match="cannot have come from a runner"):
         journal.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"chip": None},
+        {"clock": "wall"},
+        {"clock": "instructions"},
+        *({"chip": replace(CHIP, clock_mhz=mhz)} for mhz in (0, -1, float("nan"), float("inf"))),
+    ],
+    ids=str,
+)
+def test_an_estimate_for_no_chip_is_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    made = estimated(table6()[0])
+    with Journal(tmp_path) as out:
+        out.append(replace(made, device=replace(made.device, **wrong)))
+    with pytest.raises(UsageError, match="not a record of this harness"):
+        journal.read(tmp_path)
+
+
+def test_an_estimate_whose_cycles_are_not_what_they_go_to_is_refused(tmp_path: Path) -> None:
+    made = estimated(table6()[0])
+    assert made.measurement is not None
+    first, *others = made.measurement.samples
+    assert first.counters is not None
+    for number, counters in enumerate((None, replace(first.counters, cycles_by_loss={}))):
+        samples = (replace(first, counters=counters), *others)
+        (tmp_path / str(number)).mkdir()
+        with Journal(tmp_path / str(number)) as out:
+            out.append(replace(made, measurement=replace(made.measurement, samples=samples)))
+        with pytest.raises(UsageError, match="not there, or not what they go to"):
+            journal.read(tmp_path / str(number))
 
 
 # --- plans ----------------------------------------------------------------------------------------------
