@@ -4,7 +4,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cctype>
 #include <cerrno>
 #include <cinttypes>
 #include <cstdio>
@@ -15,6 +14,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -48,6 +48,17 @@ struct Stretch {
   std::uint64_t start() const { return instructions.front().address; }
 };
 
+// A block that is not a runner's: how many instructions it has, and whether it is where an exception leads that an
+// instruction took, to be executed again.
+struct OtherBlock {
+  std::uint64_t instructions = 0;
+  bool is_vector_of_aborts = false;
+  Code code;                        // for the machine that times it
+  std::vector<AccessPoint> points;  // likewise
+};
+
+constexpr std::uintptr_t page_bytes = 4096;
+
 // The one core's. QEMU calls a plugin in the core's thread.
 struct State {
   bool wide = false;  // a 64-bit guest
@@ -59,7 +70,9 @@ struct State {
   bool kernel_is_up = false;
   bool armed = false;                                // `out` is there
   std::unordered_set<std::uintptr_t> system_pages;   // of this machine's memory
+  std::unordered_map<std::uint64_t, Encoding> encodings;  // by page: as the latest block there that left no doubt; A64: none
   std::deque<Stretch> stretches;                     // QEMU's callbacks point to them: they stay
+  std::deque<OtherBlock> other_blocks;               // likewise
 
   // The pass that is being counted.
   bool between_marks = false;
@@ -125,18 +138,24 @@ void on_access(unsigned, qemu_plugin_meminfo_t info, std::uint64_t address, void
   state.caches->access(address, address + (std::uint64_t{1} << qemu_plugin_mem_size_shift(info)) - 1);
 }
 
-// A block that is not a runner's, as the userdata of its callback: how many instructions it has, and whether it is where
-// an exception leads that an instruction took, to be executed again.
-constexpr std::uintptr_t abort_flag = 1u << 31;
-
-void on_other(unsigned, void* userdata) {
-  if (!state.between_marks) return;
-  const auto block = reinterpret_cast<std::uintptr_t>(userdata);
+void note_other(const OtherBlock& block) {
   if (!state.away) {
     state.away = true;
-    state.aborted = (block & abort_flag) != 0;
+    state.aborted = block.is_vector_of_aborts;
   }
-  state.others += block & ~abort_flag;
+  state.others += block.instructions;
+}
+
+void on_other(unsigned, void* userdata) {
+  if (state.between_marks) note_other(*static_cast<const OtherBlock*>(userdata));
+}
+
+void on_timed_other(unsigned, void* userdata) {
+  if (!state.between_marks) return;
+  OtherBlock& block = *static_cast<OtherBlock*>(userdata);
+  if (!state.away) state.machine->leave();
+  note_other(block);
+  state.machine->enter(block.code);
 }
 
 void on_begin(unsigned, void*) {
@@ -201,7 +220,6 @@ bool is_vector_of_aborts(std::uint64_t address) {
 // shell, adbd, and the vDSO, which is the kernel's. Their pages stay where they are for as long as the board is up. What
 // has low addresses before there is a kernel at high ones is the kernel's loader, whose pages are used again.
 bool is_runners(const qemu_plugin_insn* instruction) {
-  constexpr std::uintptr_t page_bytes = 4096;
   const std::uintptr_t page = reinterpret_cast<std::uintptr_t>(qemu_plugin_insn_haddr(instruction)) / page_bytes;
   state.armed = state.armed || access(state.out.c_str(), F_OK) == 0;
   if (state.armed) return state.system_pages.count(page) == 0;
@@ -227,63 +245,56 @@ std::uint32_t bits_of(const qemu_plugin_insn* instruction, Encoding encoding) {
   return two_halfwords ? bytes << 16 | bytes >> 16 : bytes;
 }
 
-// How a block is encoded; nothing where it may be A32 and T32 alike. The plugin interface does not tell, but 32-bit T32
-// instructions begin with a halfword of 0xe800 or more (Arm ARM, F3.1), and A32's have all the same size and alignment.
-std::optional<Encoding> encoding_of(const qemu_plugin_tb* block) {
+// How a block is encoded. The plugin interface does not tell, but 32-bit T32 instructions begin with a halfword of 0xe800
+// or more (Arm ARM, F3.1), and A32's have all the same size and alignment. Where both are possible, a block is taken to be
+// as the code beside it; where nothing is known of that, to be A32 if all of it has A32's condition "always" or none.
+Encoding encoding_of(const qemu_plugin_tb* block) {
   if (state.wide) return Encoding::a64;
+  Encoding& beside = state.encodings.try_emplace(qemu_plugin_insn_vaddr(qemu_plugin_tb_get_insn(block, 0)) / page_bytes, Encoding::a64).first->second;
+  bool may_be_a32 = true;
   for (std::size_t index = 0; index < qemu_plugin_tb_n_insns(block); ++index) {
     const qemu_plugin_insn* const instruction = qemu_plugin_tb_get_insn(block, index);
-    if (qemu_plugin_insn_size(instruction) == 2 || qemu_plugin_insn_vaddr(instruction) % 4 != 0) return Encoding::t32;
-    if ((bytes_of(instruction) & 0xffff) < 0xe800) return Encoding::a32;
+    if (qemu_plugin_insn_size(instruction) == 2 || qemu_plugin_insn_vaddr(instruction) % 4 != 0) return beside = Encoding::t32;
+    const std::uint32_t bytes = bytes_of(instruction);
+    if ((bytes & 0xffff) < 0xe800) return beside = Encoding::a32;
+    may_be_a32 = may_be_a32 && bytes >> 28 >= 0xe;
   }
-  return std::nullopt;
+  if (beside != Encoding::a64) return beside;
+  return may_be_a32 ? Encoding::a32 : Encoding::t32;
 }
 
-// Whether the emulator's disassembler, which knows the encoding, gives it a name that begins with V, as it does for
-// all of Advanced SIMD and VFP.
-bool is_vector_by_name(const qemu_plugin_insn* instruction) {
-  char* const text = qemu_plugin_insn_disas(instruction);
-  const char first = text ? text[0] : '\0';
-  std::free(text);
-  if (!std::islower(static_cast<unsigned char>(first)))
-    die("this emulator has no disassembler (capstone), without which A32 and T32 cannot be told apart");
-  return first == 'v';
-}
+// What a block has that is timed: its code, whose accesses the machine is to hear of.
+struct Timed {
+  Code* code;
+  std::vector<AccessPoint>* points;
+  std::vector<qemu_plugin_insn*> accessing;  // in order
 
-bool is_simd_instruction(const qemu_plugin_insn* instruction, std::optional<Encoding> encoding) {
-  if (encoding) return is_simd(*encoding, bits_of(instruction, *encoding));
-  return (is_simd(Encoding::t32, bits_of(instruction, Encoding::t32)) ||
-          is_simd(Encoding::a32, bits_of(instruction, Encoding::a32))) &&
-         is_vector_by_name(instruction);
-}
-
-Mark mark_of_instruction(const qemu_plugin_insn* instruction, std::optional<Encoding> encoding) {
-  const Encoding likely = encoding.value_or(Encoding::t32);  // the runner is T32 where it is not A64
-  return mark_of(likely, bits_of(instruction, likely));
-}
-
-// Now that the stretches are whole: what they access, and who is to hear of it.
-void prepare_timed(const std::vector<std::pair<Stretch*, qemu_plugin_insn*>>& accessing) {
-  Stretch* latest = nullptr;
-  std::size_t place = 0;
-  for (const auto& [stretch, instruction] : accessing) {
-    if (stretch != latest) {
-      latest = stretch;
-      place = 0;
-      stretch->points = access_points(stretch->code.instructions);
-    }
-    qemu_plugin_register_vcpu_mem_cb(instruction, on_timed_access, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW,
-                                     &stretch->points[place++]);
+  void add(qemu_plugin_insn* instruction, Encoding encoding) {
+    const std::uint64_t address = qemu_plugin_insn_vaddr(instruction);
+    const std::size_t size = qemu_plugin_insn_size(instruction);
+    if (code->instructions.empty()) code->start = address;
+    code->end = address + size;
+    code->instructions.push_back(arm::decode(encoding, bits_of(instruction, encoding), static_cast<unsigned>(size)));
+    const arm::Access access = code->instructions.back().access;
+    if (access == arm::Access::load || access == arm::Access::store) accessing.push_back(instruction);
   }
-}
+
+  // Now that the code is whole, and stays where it is: callbacks point to its points.
+  void listen() {
+    *points = access_points(code->instructions);
+    for (std::size_t place = 0; place < accessing.size(); ++place)
+      qemu_plugin_register_vcpu_mem_cb(accessing[place], on_timed_access, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW,
+                                       &(*points)[place]);
+  }
+};
 
 void instrument_runners(const qemu_plugin_tb* block) {
-  const std::optional<Encoding> encoding = encoding_of(block);
+  const Encoding encoding = encoding_of(block);
   Stretch* stretch = nullptr;
-  std::vector<std::pair<Stretch*, qemu_plugin_insn*>> accessing;  // each with its instruction, in order
+  std::vector<Timed> timed;  // each stretch, in order
   for (std::size_t index = 0; index < qemu_plugin_tb_n_insns(block); ++index) {
     qemu_plugin_insn* const instruction = qemu_plugin_tb_get_insn(block, index);
-    const Mark mark = mark_of_instruction(instruction, encoding);
+    const Mark mark = mark_of(encoding, bits_of(instruction, encoding));
     if (mark != Mark::none) {
       qemu_plugin_register_vcpu_insn_exec_cb(instruction, mark == Mark::pass_begin ? on_begin : on_end,
                                              QEMU_PLUGIN_CB_NO_REGS, nullptr);
@@ -294,25 +305,34 @@ void instrument_runners(const qemu_plugin_tb* block) {
       stretch = &state.stretches.emplace_back();
       qemu_plugin_register_vcpu_insn_exec_cb(instruction, state.machine ? on_timed_stretch : on_stretch,
                                              QEMU_PLUGIN_CB_NO_REGS, stretch);
+      timed.push_back({&stretch->code, &stretch->points, {}});
     }
     const std::uint64_t address = qemu_plugin_insn_vaddr(instruction);
-    const bool simd = is_simd_instruction(instruction, encoding);
+    const bool simd = is_simd(encoding, bits_of(instruction, encoding));
     stretch->instructions.push_back({address, simd});
     stretch->simd += simd;
     stretch->end = address + qemu_plugin_insn_size(instruction);
-    if (stretch->instructions.size() == 1) stretch->code.start = address;
-    stretch->code.end = stretch->end;
-    if (!state.machine) {
+    if (state.machine)
+      timed.back().add(instruction, encoding);
+    else
       qemu_plugin_register_vcpu_mem_cb(instruction, on_access, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW, nullptr);
-      continue;
-    }
-    const Encoding likely = encoding.value_or(Encoding::t32);
-    const auto size = static_cast<unsigned>(qemu_plugin_insn_size(instruction));
-    stretch->code.instructions.push_back(arm::decode(likely, bits_of(instruction, likely), size));
-    const arm::Access access = stretch->code.instructions.back().access;
-    if (access == arm::Access::load || access == arm::Access::store) accessing.emplace_back(stretch, instruction);
   }
-  if (state.machine) prepare_timed(accessing);
+  if (state.machine)
+    for (Timed& one : timed) one.listen();
+}
+
+void instrument_others(const qemu_plugin_tb* block, bool leads_to_kernel) {
+  qemu_plugin_insn* const first = qemu_plugin_tb_get_insn(block, 0);
+  OtherBlock& other = state.other_blocks.emplace_back();
+  other.instructions = qemu_plugin_tb_n_insns(block);
+  other.is_vector_of_aborts = leads_to_kernel;
+  qemu_plugin_register_vcpu_insn_exec_cb(first, state.machine ? on_timed_other : on_other, QEMU_PLUGIN_CB_NO_REGS, &other);
+  if (!state.machine) return;
+  const Encoding encoding = encoding_of(block);
+  Timed timed{&other.code, &other.points, {}};
+  other.code.is_others = true;
+  for (std::size_t index = 0; index < other.instructions; ++index) timed.add(qemu_plugin_tb_get_insn(block, index), encoding);
+  timed.listen();
 }
 
 void on_translation(qemu_plugin_id_t, qemu_plugin_tb* block) {
@@ -321,9 +341,7 @@ void on_translation(qemu_plugin_id_t, qemu_plugin_tb* block) {
   const bool kernels = is_kernels(address);
   state.kernel_is_up = state.kernel_is_up || kernels;
   if (!kernels && is_runners(first)) return instrument_runners(block);
-  const std::uintptr_t flag = kernels && is_vector_of_aborts(address) ? abort_flag : 0;
-  qemu_plugin_register_vcpu_insn_exec_cb(first, on_other, QEMU_PLUGIN_CB_NO_REGS,
-                                         reinterpret_cast<void*>(qemu_plugin_tb_n_insns(block) | flag));
+  instrument_others(block, kernels && is_vector_of_aborts(address));
 }
 
 // --- how it is set up ---------------------------------------------------------------------------------
@@ -342,8 +360,10 @@ CacheSize size_of(const Arguments& arguments, const std::string& name) {
   CacheSize size;
   int read = 0;
   std::sscanf(value.c_str(), "%" SCNu64 ":%" SCNu64 ":%" SCNu64 ":%n", &size.bytes, &size.ways, &size.line_bytes, &read);
-  if (read == 0 || value.substr(static_cast<std::size_t>(read)) != "lru")
-    throw std::invalid_argument(name + "=" + value + ": SIZE_BYTES:WAYS:LINE_BYTES:lru is expected");
+  const std::string policy = read == 0 ? "" : value.substr(static_cast<std::size_t>(read));
+  if (policy != "lru" && policy != "random")
+    throw std::invalid_argument(name + "=" + value + ": SIZE_BYTES:WAYS:LINE_BYTES:lru, or :random, is expected");
+  size.random = policy == "random";
   return size;
 }
 

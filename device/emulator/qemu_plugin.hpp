@@ -54,7 +54,6 @@ qemu_plugin_insn* qemu_plugin_tb_get_insn(const qemu_plugin_tb* tb, std::size_t 
 std::uint64_t qemu_plugin_insn_vaddr(const qemu_plugin_insn* insn);
 void* qemu_plugin_insn_haddr(const qemu_plugin_insn* insn);
 std::size_t qemu_plugin_insn_size(const qemu_plugin_insn* insn);
-char* qemu_plugin_insn_disas(const qemu_plugin_insn* insn);
 #if TENPASS_PLUGIN_API < 3
 const void* qemu_plugin_insn_data(const qemu_plugin_insn* insn);
 #else

@@ -20,6 +20,7 @@ namespace tenpass {
 struct Code {
   std::vector<arm::Instruction> instructions;
   std::uint64_t start = 0, end = 0;  // where it lies, and the address behind it
+  bool is_others = false;  // not the program's that is timed: the kernel's, as a rule
 
   // The address and the kind of the branch that ends it, if one does.
   arm::Branch ends_in() const { return instructions.empty() ? arm::Branch::none : instructions.back().branch; }
@@ -70,6 +71,7 @@ class Machine {
   void enter(Code& code) {
     settle_all();
     ++executions_;
+    is_others_ = code.is_others;
     if (latest_ != nullptr) lose(Loss::branches, branches_.went(latest_->ends_in(), latest_->end, code.start, code.start != latest_->end));
     lose(Loss::fetch, memory_.fetch(code.start, code.end - 1, now()));
     if (code.latest_backlog != backlog_) plan(code);
@@ -78,28 +80,30 @@ class Machine {
     backlog_ = schedule_->backlog;
     latest_ = &code;
     if (!waiting_.empty()) carry_over();
-    cycles_[static_cast<unsigned>(Loss::pipeline)] += schedule_->cycles;
-    end_ += schedule_->cycles;
+    lose(Loss::pipeline, schedule_->cycles);
   }
 
   // The stretch that was entered last accesses the bytes from first to last, at one of its points.
   void access(AccessPoint& point, std::uint64_t first, std::uint64_t last) {
     const AccessTimes& times = schedule_->accesses[point.place];
     if (!waiting_.empty()) settle(times.start);
-    const Cycles at = start_ + times.start;
-    const Cycles translated = memory_.translate(first, at);
+    const Cycles translated = memory_.translate(first, start_ + times.start);
     if (translated != 0) delay(Loss::tlb, translated);
     if (point.prefetched_in != executions_) {
       point.prefetched_in = executions_;
-      for (const std::int32_t offset : point.prefetches) memory_.prefetch(first + static_cast<std::uint64_t>(std::int64_t{offset}), at + translated);
+      for (const std::int32_t offset : point.prefetches) {
+        const Memory::Load load = memory_.prefetch(first + static_cast<std::uint64_t>(std::int64_t{offset}), start_ + times.start);
+        if (load.held_up != 0) delay(load.held_up_by, load.held_up);
+      }
     }
     if (point.writes) {
-      const Cycles held_up = memory_.store(first, last, at + translated);
+      const Cycles held_up = memory_.store(first, last, start_ + times.start);
       if (held_up != 0) delay(Loss::stores, held_up);
       return;
     }
-    const Arrival arrival = memory_.load(first, last, at + translated);
-    if (arrival.at > start_ + times.start) waiting_.push_back({arrival, times.use, point.loaded});
+    const Memory::Load load = memory_.load(first, last, start_ + times.start);
+    if (load.held_up != 0) delay(load.held_up_by, load.held_up);
+    if (load.arrival.at > start_ + times.start) waiting_.push_back({load.arrival, times.use, point.loaded});
   }
 
   // Something else is executed that this machine is not told of: nothing is left to wait for.
@@ -108,6 +112,7 @@ class Machine {
     waiting_.clear();
     backlog_ = 0;
     latest_ = nullptr;
+    is_others_ = false;
   }
 
   // From here on, cycles count.
@@ -138,7 +143,7 @@ class Machine {
   Cycles now() const { return end_; }
 
   void lose(Loss loss, Cycles cycles) {
-    cycles_[static_cast<unsigned>(loss)] += cycles;
+    cycles_[static_cast<unsigned>(is_others_ ? Loss::kernel : loss)] += cycles;
     end_ += cycles;
   }
 
@@ -173,13 +178,8 @@ class Machine {
     for (Waiting& one : waiting_) {
       if (one.arrival.at <= start_) continue;
       one.use = AccessTimes::not_here;
-      bool is_wanted = false;
-      each_place(one.registers, [&](unsigned place) {
-        const std::uint32_t needed = schedule_->needed[place];
-        if (needed < Schedule::replaced) one.use = std::min(one.use, needed);
-        is_wanted = is_wanted || needed != Schedule::replaced;
-      });
-      if (is_wanted) waiting_[kept++] = one;
+      each_place(one.registers, [&](unsigned place) { one.use = std::min(one.use, schedule_->needed[place]); });
+      waiting_[kept++] = one;
     }
     waiting_.resize(kept);
   }
@@ -205,6 +205,7 @@ class Machine {
   std::vector<Waiting> waiting_;
   Cycles start_ = 0, end_ = 0;
   std::uint64_t executions_ = 0;
+  bool is_others_ = false;
   std::array<Cycles, losses> cycles_{};
 };
 

@@ -24,6 +24,7 @@ constexpr const char* loss_names[losses] = {"pipeline", "dram", "l2", "stores", 
 
 struct CacheSize {
   std::uint64_t bytes = 0, ways = 0, line_bytes = 0;
+  bool random = false;  // which line of a full set gives way; else the one that was not used for longest
 };
 
 // What a chip adds to its core. Times are in cycles of the core, at its clock.
@@ -40,7 +41,7 @@ constexpr unsigned page_shift = 12;
 // Which lines are where: sets of `ways`, the youngest first.
 class Lines {
  public:
-  Lines(const std::string& name, const CacheSize& size) : ways_(size.ways) {
+  Lines(const std::string& name, const CacheSize& size) : ways_(size.ways), random_(size.random) {
     const std::uint64_t sets = size.ways * size.line_bytes > 0 ? size.bytes / (size.ways * size.line_bytes) : 0;
     if (sets == 0 || (sets & (sets - 1)) != 0 || sets * size.ways * size.line_bytes != size.bytes)
       throw std::invalid_argument(name + ": its sets must be a power of two");
@@ -48,9 +49,12 @@ class Lines {
     lines_.assign(sets * size.ways, nothing);
   }
 
+  // `evicted`: what had to go, a line's number twice, and one more if it was written to; `nothing` where there was none.
   struct Found {
     bool hit;
-    std::uint64_t evicted;  // a line that was written to and had to go; `nothing` where there was none
+    std::uint64_t evicted;
+
+    bool is_dirty() const { return evicted != nothing && (evicted & 1); }
   };
   static constexpr std::uint64_t nothing = ~std::uint64_t{0};
 
@@ -69,10 +73,11 @@ class Lines {
       set[0] = one;
       return {true, nothing};
     }
-    const std::uint64_t last = set[ways_ - 1];
-    std::copy_backward(set, set + ways_ - 1, set + ways_);
+    std::uint64_t* const goes = set + (random_ && set[ways_ - 1] != nothing ? drawn() : ways_ - 1);
+    const std::uint64_t gone = *goes;
+    std::copy_backward(set, goes, goes + 1);
     set[0] = line << 1 | dirty;
-    return {false, last != nothing && (last & 1) ? last >> 1 : nothing};
+    return {false, gone};
   }
 
   // Whether it is there; where it is, it is the youngest afterwards.
@@ -91,10 +96,22 @@ class Lines {
     return std::any_of(set, set + ways_, [line](std::uint64_t one) { return one >> 1 == line; });
   }
 
-  void clear() { std::fill(lines_.begin(), lines_.end(), nothing); }
+  void clear() {
+    std::fill(lines_.begin(), lines_.end(), nothing);
+    state_ = 1;
+  }
 
  private:
-  std::uint64_t ways_, set_mask_ = 0;
+  // One of the ways, from a generator that begins alike in each boot (xorshift, Marsaglia 2003).
+  std::uint64_t drawn() {
+    state_ ^= state_ << 13;
+    state_ ^= state_ >> 7;
+    state_ ^= state_ << 17;
+    return (state_ >> 32) % ways_;
+  }
+
+  std::uint64_t ways_, set_mask_ = 0, state_ = 1;
+  bool random_;
   std::vector<std::uint64_t> lines_;  // line << 1 | written to
 };
 
@@ -116,17 +133,21 @@ class Memory {
         fetch_shift_(shift_of(chip.l1i.line_bytes)),
         l2_cycles_(core.count("l2_cycles")),
         l2_line_cycles_(core.count("l2_line_cycles")),
-        outstanding_(core.count("outstanding_misses")),
         outstanding_prefetches_(core.count("outstanding_prefetches")),
-        store_buffer_(core.count("store_buffer_lines")),
+        merged_bytes_(core.count("merged_store_bytes")),
         streaming_after_(core.count("streaming_after_lines")),
         prefetch_after_(core.count("prefetch_after_misses")),
         prefetch_ahead_(core.count("prefetch_lines_ahead")),
         prefetch_reach_(core.count("prefetch_stride_lines")),
         micro_tlb_cycles_(core.count("micro_tlb_miss_cycles")),
+        tlb_miss_cycles_(core.count("tlb_miss_cycles")),
+        descriptors_a_line_(static_cast<unsigned>(chip.l1d.line_bytes) / core.count("page_descriptor_bytes")),
         l1i_("l1i", chip.l1i),
         l1d_("l1d", chip.l1d),
         l2_("l2", chip.l2),
+        loading_(core.count("outstanding_loads")),
+        filling_(core.count("outstanding_stores")),
+        streaming_(core.count("streamed_lines")),
         streams_(core.count("prefetch_streams")),
         micro_tlb_(core.count("micro_tlb_entries"), Lines::nothing),
         tlb_("tlb", {core.count("tlb_entries") * std::uint64_t{8}, core.count("tlb_ways"), 8}) {
@@ -134,16 +155,26 @@ class Memory {
       throw std::invalid_argument("l1d and l2 must have lines of one size, and l1i none that are longer");
   }
 
-  // When what is loaded from there at `now` is there. Where it was all along, that is not after `now`.
-  Arrival load(std::uint64_t first, std::uint64_t last, Cycles now) {
-    Arrival arrival{0, Loss::l2};
+  // When what is loaded is there, where that is not at once; and how long everything is held up before it can be sent for,
+  // because as many loads as the core can have are still waiting.
+  struct Load {
+    Arrival arrival;
+    Cycles held_up = 0;
+    Loss held_up_by = Loss::l2;
+
+    void is_there(const Arrival& line) {
+      if (line.at > arrival.at) arrival = line;
+    }
+  };
+
+  Load load(std::uint64_t first, std::uint64_t last, Cycles now) {
+    Load load;
     const std::uint64_t end = last >> line_shift_;
     for (std::uint64_t line = first >> line_shift_; line <= end; ++line) {
       if (line == latest_ && latest_there_ <= now) continue;
-      const Arrival one = load_line(line, now);
-      if (one.at > arrival.at) arrival = one;
+      load_line(line, now, load);
     }
-    return arrival;
+    return load;
   }
 
   // How many cycles a store that starts at `now` holds everything up.
@@ -153,14 +184,20 @@ class Memory {
     for (std::uint64_t line = first >> line_shift_; line <= end; ++line) {
       const std::uint64_t from = std::max(first, line << line_shift_);
       const std::uint64_t to = std::min(last, ((line + 1) << line_shift_) - 1);
-      held_up += store_line(line, to - from + 1, now + held_up);
+      held_up += store_line(line, from, to - from + 1, now + held_up);
     }
     return held_up;
   }
 
-  void prefetch(std::uint64_t address, Cycles now) {
+  // A PLD: a load that nobody waits for.
+  Load prefetch(std::uint64_t address, Cycles now) {
+    Load load;
     const std::uint64_t line = address >> line_shift_;
-    if (!l1d_.has(line, place(line))) bring(line, now);
+    if (l1d_.has(line, place(line)))
+      follow(line, now);
+    else
+      send_for_load(line, now, load);
+    return load;
   }
 
   // How long the core waits for the instructions from first to last.
@@ -172,7 +209,8 @@ class Memory {
       if (l1i_.touch(line, line, false).hit) continue;
       ++misses.l1i;
       const std::uint64_t wide = line << fetch_shift_ >> line_shift_;
-      waited += from_l2(wide, now + waited, false).at - now - waited;
+      waited += from_l2(wide, now + waited).at - now - waited;
+      into_l2(wide, false, now + waited);
       l1i_.touch(line + 1, line + 1, false);  // the next one is fetched along with it
     }
     return waited;
@@ -188,8 +226,7 @@ class Memory {
     micro_tlb_[0] = page;
     if (is_known) return 0;
     if (tlb_.touch(page, page, false).hit) return micro_tlb_cycles_;
-    const std::uint64_t entries = (std::uint64_t{1} << 57) | page >> 3;  // the line that has the page's descriptor
-    return micro_tlb_cycles_ + from_l2(entries, now, false).at - now;
+    return walk(page, now + micro_tlb_cycles_ + tlb_miss_cycles_) - now;
   }
 
   void clear() {
@@ -198,8 +235,10 @@ class Memory {
     std::fill(streams_.begin(), streams_.end(), Stream{});
     latest_ = latest_fetched_ = stored_ = Lines::nothing;
     coming_.clear();
-    storing_.clear();
-    stored_bytes_ = full_lines_ = 0;
+    std::fill(loading_.begin(), loading_.end(), Coming{});
+    for (auto* busy_until : {&filling_, &streaming_}) std::fill(busy_until->begin(), busy_until->end(), 0);
+    stored_bytes_ = block_bytes_ = full_lines_ = stored_block_ = 0;
+    stored_in_order_ = false;
     dram_free_ = l2_free_ = latest_there_ = 0;
   }
 
@@ -214,7 +253,7 @@ class Memory {
     std::uint64_t used = 0;
   };
   struct Coming {
-    std::uint64_t line;
+    std::uint64_t line = Lines::nothing;
     Arrival arrival;
   };
 
@@ -241,25 +280,37 @@ class Memory {
 
   Cycles dram(Cycles now, double busy) {
     const Cycles start = std::max<Cycles>(now, dram_free_);
-    dram_free_ = start + static_cast<Cycles>(busy + 0.5);
+    dram_free_ = start + rounded(busy);
     return start;
   }
 
-  // A line from L2, or from behind it, into L1.
-  Arrival from_l2(std::uint64_t line, Cycles now, bool writes) {
+  // A line from L2, or from behind it, past L2.
+  Arrival from_l2(std::uint64_t line, Cycles now) {
     const Cycles start = std::max(now, l2_free_);
     l2_free_ = start + l2_line_cycles_;
-    const Lines::Found found = l2_.touch(line, place(line), writes);
-    if (found.evicted != Lines::nothing) dram(start, chip_.store_line_cycles);
-    if (found.hit) return {start + l2_cycles_, Loss::l2};
+    if (l2_.refresh(line, place(line))) return {start + l2_cycles_, Loss::l2};
     ++misses.l2;
-    return {dram(start, chip_.dram_line_cycles) + static_cast<Cycles>(chip_.dram_cycles + 0.5), Loss::dram};
+    return {dram(start, chip_.dram_line_cycles) + rounded(chip_.dram_cycles), Loss::dram};
   }
 
-  void write_back(std::uint64_t line, Cycles now) {
-    const Lines::Found found = l2_.touch(line, place(line), true);
+  // L2 gets what L1D gives up, whether it was written to or not, and instructions; nothing else. What L2 gives up in turn
+  // keeps the memory busy if it was written to.
+  void into_l2(std::uint64_t line, bool dirty, Cycles now) {
+    if (l2_.touch(line, place(line), dirty).is_dirty()) dram(now, chip_.store_line_cycles);
+  }
+
+  void give_up(const Lines::Found& found, Cycles now) {
+    if (found.evicted == Lines::nothing) return;
     l2_free_ = std::max(now, l2_free_) + l2_line_cycles_;
-    if (found.evicted != Lines::nothing) dram(now, chip_.store_line_cycles);
+    into_l2(found.evicted >> 1, found.is_dirty(), now);
+  }
+
+  // When a page's descriptor has been read. Those of the tables above it are in a cache of their own.
+  Cycles walk(std::uint64_t page, Cycles now) {
+    const std::uint64_t line = std::uint64_t{1} << 57 | page / descriptors_a_line_;
+    if (l1d_.refresh(line, place(line))) return now;
+    forget_arrived(now);
+    return send_for(line, now).at;
   }
 
   void forget_arrived(Cycles now) {
@@ -267,42 +318,53 @@ class Memory {
                   coming_.end());
   }
 
-  // The line is on its way into L1D: at once, or when one of those on their way has arrived.
-  Arrival bring(std::uint64_t line, Cycles now) {
-    forget_arrived(now);
-    Cycles start = now;
-    if (coming_.size() >= outstanding_) {
-      std::nth_element(coming_.begin(), coming_.end() - outstanding_, coming_.end(),
-                       [](const Coming& one, const Coming& other) { return one.arrival.at < other.arrival.at; });
-      start = (coming_.end() - outstanding_)->arrival.at;
-      forget_arrived(start);
+  // A place for a load that misses: the one that has waited for this line, or one whose line has come.
+  Coming& place_for(std::uint64_t line, Cycles& now, Load& load) {
+    Coming* first = &loading_[0];
+    for (Coming& one : loading_) {
+      if (one.line == line) return one;
+      if (one.arrival.at < first->arrival.at) first = &one;
     }
-    return send_for(line, start);
+    if (first->arrival.at > now) {
+      load.held_up += first->arrival.at - now;
+      load.held_up_by = first->arrival.loss;
+      now = first->arrival.at;
+    }
+    return *first;
   }
 
   Arrival send_for(std::uint64_t line, Cycles now) {
     const Lines::Found found = l1d_.touch(line, place(line), false);
-    if (found.evicted != Lines::nothing) write_back(found.evicted, now);
-    const Arrival arrival = from_l2(line, now, false);
+    give_up(found, now);
+    const Arrival arrival = from_l2(line, now);
     coming_.push_back({line, arrival});
     return arrival;
   }
 
-  Arrival load_line(std::uint64_t line, Cycles now) {
+  void load_line(std::uint64_t line, Cycles now, Load& load) {
     latest_ = line;
-    latest_there_ = 0;
-    Arrival arrival{0, Loss::l2};
     if (l1d_.refresh(line, place(line))) {
-      for (const Coming& one : coming_)
-        if (one.line == line && one.arrival.at > now) arrival = one.arrival;
+      load.is_there(arrival_of(line, now));
       follow(line, now);
     } else {
       ++misses.l1d;
-      arrival = bring(line, now);
-      train(line, now);
+      send_for_load(line, now, load);
     }
-    latest_there_ = arrival.at;
-    return arrival;
+    latest_there_ = load.arrival.at;
+  }
+
+  void send_for_load(std::uint64_t line, Cycles now, Load& load) {
+    Coming& place = place_for(line, now, load);
+    forget_arrived(now);
+    place = {line, send_for(line, now)};
+    load.is_there(place.arrival);
+    train(line, now);
+  }
+
+  Arrival arrival_of(std::uint64_t line, Cycles now) const {
+    for (const Coming& one : coming_)
+      if (one.line == line && one.arrival.at > now) return one.arrival;
+    return {};
   }
 
   // A miss: it may be the next of a stream, or one of a new one.
@@ -351,54 +413,63 @@ class Memory {
     }
   }
 
-  Cycles store_line(std::uint64_t line, std::uint64_t bytes, Cycles now) {
+  // Stores are merged into blocks before they are written. Lines that are written to block by block from their beginning on,
+  // one line beside the other, are written whole after some of them, and not read before.
+  Cycles store_line(std::uint64_t line, std::uint64_t first, std::uint64_t bytes, Cycles now) {
+    const std::uint64_t block = first / merged_bytes_;
     if (line == stored_) {
+      if (block != stored_block_) stored_in_order_ = stored_in_order_ && block == stored_block_ + 1 && block_bytes_ >= merged_bytes_;
+      block_bytes_ = block == stored_block_ ? block_bytes_ + bytes : bytes;
+      stored_block_ = block;
       stored_bytes_ += bytes;
       return 0;
     }
-    const bool was_whole = stored_bytes_ >= std::uint64_t{1} << line_shift_;
-    full_lines_ = was_whole && line == stored_ + 1 ? full_lines_ + 1 : 0;
+    const bool was_whole = stored_in_order_ && stored_bytes_ >= std::uint64_t{1} << line_shift_;
+    full_lines_ = was_whole && line + 1 - stored_ <= 2 ? full_lines_ + 1 : 0;
     stored_ = line;
-    stored_bytes_ = bytes;
+    stored_block_ = block;
+    stored_bytes_ = block_bytes_ = bytes;
+    stored_in_order_ = block == (line << line_shift_) / merged_bytes_;
     if (l1d_.has(line, place(line))) {
       l1d_.touch(line, place(line), true);
       return 0;
     }
-    storing_.erase(std::remove_if(storing_.begin(), storing_.end(), [now](Cycles there) { return there <= now; }), storing_.end());
-    Cycles waited = 0;
-    if (storing_.size() >= store_buffer_) {
-      const auto first = std::min_element(storing_.begin(), storing_.end());
-      waited = *first - now;
-      storing_.erase(first);
-    }
-    const Cycles start = now + waited;
-    if (full_lines_ >= streaming_after_) {  // whole lines, one after the other: they are not read before they are written
-      const Cycles begun = dram(start, chip_.store_line_cycles);
-      storing_.push_back(begun + static_cast<Cycles>(chip_.store_line_cycles + 0.5));
-      return waited;
+    if (full_lines_ >= streaming_after_) {
+      const Cycles start = now + wait_for_one_of(streaming_, now);
+      *std::min_element(streaming_.begin(), streaming_.end()) = dram(start, chip_.store_line_cycles) + rounded(chip_.store_line_cycles);
+      return start - now;
     }
     ++misses.l1d;
-    const Lines::Found found = l1d_.touch(line, place(line), true);
-    if (found.evicted != Lines::nothing) write_back(found.evicted, start);
-    storing_.push_back(from_l2(line, start, true).at);
-    return waited;
+    const Cycles start = now + wait_for_one_of(filling_, now);
+    give_up(l1d_.touch(line, place(line), true), start);
+    *std::min_element(filling_.begin(), filling_.end()) = from_l2(line, start).at;
+    return start - now;
   }
+
+  static Cycles wait_for_one_of(const std::vector<Cycles>& busy_until, Cycles now) {
+    const Cycles first = *std::min_element(busy_until.begin(), busy_until.end());
+    return first > now ? first - now : 0;
+  }
+
+  static Cycles rounded(double cycles) { return static_cast<Cycles>(cycles + 0.5); }
 
   Chip chip_;
   unsigned line_shift_, fetch_shift_;
-  unsigned l2_cycles_, l2_line_cycles_, outstanding_, outstanding_prefetches_, store_buffer_, streaming_after_, prefetch_after_, prefetch_ahead_,
-      prefetch_reach_, micro_tlb_cycles_;
+  unsigned l2_cycles_, l2_line_cycles_, outstanding_prefetches_, merged_bytes_, streaming_after_, prefetch_after_, prefetch_ahead_,
+      prefetch_reach_, micro_tlb_cycles_, tlb_miss_cycles_, descriptors_a_line_;
   Lines l1i_, l1d_, l2_;
+  std::vector<Coming> loading_;
   std::vector<Stream> streams_;
   std::vector<std::uint64_t> micro_tlb_;
   Lines tlb_;
   std::vector<Coming> coming_;
-  std::vector<Cycles> storing_;
+  std::vector<Cycles> filling_, streaming_;  // until when: what stores wait for, by line
   std::uint64_t uses_ = 0;
   Cycles dram_free_ = 0, l2_free_ = 0;
   std::uint64_t latest_ = Lines::nothing, latest_fetched_ = Lines::nothing;
   Cycles latest_there_ = 0;
-  std::uint64_t stored_ = Lines::nothing, stored_bytes_ = 0, full_lines_ = 0;
+  std::uint64_t stored_ = Lines::nothing, stored_bytes_ = 0, stored_block_ = 0, block_bytes_ = 0, full_lines_ = 0;
+  bool stored_in_order_ = false;
   std::uint64_t placed_page_ = Lines::nothing, placed_ = 0;
 };
 

@@ -30,8 +30,8 @@ struct Backlog {
   }
 };
 
-// Where an access of a stretch is in time: its own start, and the first that needs what it loads; in cycles after the
-// stretch's start.
+// Where an access of a stretch is in time: its own start, and the first that needs what it loads, or loads something else
+// into the same register; in cycles after the stretch's start.
 struct AccessTimes {
   static constexpr std::uint32_t not_here = ~std::uint32_t{0};
   std::uint32_t start = 0, use = not_here;
@@ -42,9 +42,7 @@ struct Schedule {
   std::uint32_t cycles = 0;
   std::uint32_t backlog = 0;  // that it leaves, as a number of Backlogs
   std::vector<AccessTimes> accesses;  // by the instruction's place among those that access memory
-  std::array<std::uint32_t, places> needed{};  // when each register is first read; `not_here`: not, `replaced`: not before
-                                               // something else is written to it
-  static constexpr std::uint32_t replaced = AccessTimes::not_here - 1;
+  std::array<std::uint32_t, places> needed{};  // when each register is first read or written to; `not_here`: it is not
 };
 
 template <typename Function>
@@ -73,7 +71,7 @@ class Backlogs {
 
 class Scoreboard {
  public:
-  Scoreboard(const Core& core, const Backlog& before) : core_(core), two_fp_pipes_(core.count("fp_pipes") == 2) {
+  Scoreboard(const Core& core, const Backlog& before) : core_(core), two_fp_pipes_(core.count("fp_pipes") == 2), vector_loads_wait_(core.count("vector_loads_wait") != 0) {
     // The latest start is cycle 0; nothing of the past is later than what is left of it.
     std::copy(before.registers.begin(), before.registers.end(), ready_.begin());
     std::copy(before.busy.begin(), before.busy.end(), free_.begin());
@@ -91,6 +89,7 @@ class Scoreboard {
     latest_ = at;
     note_uses(instruction.reads, at);
     note_uses(instruction.late_reads, at + timing.late);
+    note_uses(instruction.writes | instruction.moves, at);  // nothing overtakes a load that is still on its way
     const std::uint32_t busy = occupy(instruction.units, timing, at);
     finish(instruction, timing, at, busy);
   }
@@ -161,16 +160,13 @@ class Scoreboard {
     const std::uint32_t done = at + timing.latency + last;
     each_place(instruction.writes, [&](unsigned place) {
       ready_[place] = done;
-      needed_[place] = std::min(needed_[place], Schedule::replaced);
       loaded_by_[place] = loads ? static_cast<std::uint32_t>(accesses_.size()) : none;
     });
     each_place(instruction.moves, [&](unsigned place) {
       ready_[place] = at + 1;
-      needed_[place] = std::min(needed_[place], Schedule::replaced);
-      loaded_by_[place] = none;
     });
     if (instruction.access == arm::Access::load || instruction.access == arm::Access::store)
-      accesses_.push_back({at, AccessTimes::not_here});
+      accesses_.push_back({at, loads && vector_loads_wait_ && instruction.writes.vector != 0 ? at : AccessTimes::not_here});
   }
 
   std::uint8_t left(std::uint32_t until, std::uint32_t least) const {
@@ -179,7 +175,7 @@ class Scoreboard {
   }
 
   const Core& core_;
-  bool two_fp_pipes_;
+  bool two_fp_pipes_, vector_loads_wait_;
   std::array<std::uint32_t, places> ready_{};
   std::array<std::uint32_t, pipes> free_{};
   std::array<std::uint32_t, places> loaded_by_{}, needed_{};
