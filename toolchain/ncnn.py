@@ -1,8 +1,8 @@
 """ncnn, compiled here from its source, and pnnx, the program that converts networks to it.
 
 The source is the sdist of Python's index, which has all of it; pnnx is a program in a wheel there. Nothing is fetched
-or compiled before somebody asks for it: for one ABI that takes two to three minutes of two cores. Whoever has the sources
-of another version gets a program with that one, too.
+or compiled before somebody asks for it: for one ABI that takes two to three minutes of two cores. Whoever has the
+sources of another version gets a program with that one, too.
 """
 
 from __future__ import annotations
@@ -42,7 +42,18 @@ LIBRARY = "libncnn.so.1"
 _LEFT_OUT = (
     *("VULKAN", "INT8", "WEIGHT_QUANT", "BF16", "PIXEL", "PIXEL_ROTATE", "PIXEL_AFFINE", "PIXEL_DRAWING", "C_API"),
     *("PLATFORM_API", "BUILD_TOOLS", "BUILD_EXAMPLES", "BUILD_BENCHMARK"),
-    *("XOP", "FMA4", "AVXVNNI", "AVXNECONVERT", "AVX512", "AVX512VNNI", "AVX512BF16", "AVX512FP16", "ARM82DOT", "ARM86SVE"),
+    *(
+        "XOP",
+        "FMA4",
+        "AVXVNNI",
+        "AVXNECONVERT",
+        "AVX512",
+        "AVX512VNNI",
+        "AVX512BF16",
+        "AVX512FP16",
+        "ARM82DOT",
+        "ARM86SVE",
+    ),
 )
 _SETTINGS = {
     "CMAKE_BUILD_TYPE": "Release",
@@ -152,7 +163,7 @@ def _make(chain: Toolchain, folder: Path) -> None:
 def _compiled(
     source: Path, scratch: Path, chain: Toolchain, settings: Mapping[str, str], flags: Mapping[str, str]
 ) -> Path:
-    """The sources in a folder, compiled with these settings and the ABI's flags; where it is installed, in `scratch`."""
+    """Compiles the sources in a folder with these settings and the ABI's flags; where it is installed, in `scratch`."""
     build, installed = scratch / "build", scratch / "installed"
     settings = {
         **settings,

@@ -45,9 +45,7 @@ class ProgramRun:
     sections: tuple[Section, ...]
 
 
-def run_program(
-    board: Board, argv: Sequence[str], timeout_s: float, on_output: Callable[[bytes], None]
-) -> ProgramRun:
+def run_program(board: Board, argv: Sequence[str], timeout_s: float, on_output: Callable[[bytes], None]) -> ProgramRun:
     """Runs `argv` in the folder that was pushed, and says what its sections took; `on_output` hears what it prints.
 
     The board was booted to count, and is a chip. Raises DeviceError when the program does not end in time, and when the

@@ -1,4 +1,4 @@
-"""A file of values, a line of JSON each, that is appended to while a run goes on, and survives its end at any moment."""
+"""A file of values, a line of JSON each, that is appended to while a run goes on, which may end at any moment."""
 
 from __future__ import annotations
 

@@ -51,8 +51,8 @@ def best_scale(pairs: Sequence[Pair]) -> float:
 def ratio_errors(pairs: Sequence[Pair]) -> Errors | None:
     """Of what is predicted for the ratio of each two networks' times; None of fewer than two.
 
-    As a factor less 1, the same whichever of the two is on top: a ratio that is predicted as half of what was measured is
-    off by 100 %, as is the double.
+    As a factor less 1, the same whichever of the two is on top: a ratio that is predicted as half of what was measured
+    is off by 100 %, as is the double.
     """
     logs = [math.log(predicted / measured) for predicted, measured in pairs]
     found = [math.expm1(abs(one - other)) for one, other in combinations(logs, 2)]

@@ -37,6 +37,11 @@ class Published:
     ms: dict[str, float]
 
     @property
+    def is_ours(self) -> bool:
+        """Whether its networks are those of models/, and not ncnn's own."""
+        return self.library != NCNN
+
+    @property
     def title(self) -> str:
         return f"{self.board}, {self.library}"
 
@@ -64,7 +69,7 @@ def _papers() -> Published:
         threads=1,
         statistic=f"{device.statistic} of {device.passes} passes",
         library="caffe2",
-        version="?",
+        version="",
         date="2017-12",
         use="seen",
         source="clcNet (arXiv:1712.06145), Table 6",
