@@ -45,8 +45,8 @@ _TIMEOUT_S = 7200.0  # of one network; the largest take a minute, and a machine 
 class Timed:
     """A warm pass of one network on one chip, as the model has it: raw.
 
-    `version` is what the folder of the sources is called; `made_of` changes with these, the network's file, the chip and
-    the model.
+    `version` is what the folder of the sources is called; `made_of` changes with these, the network's file, the chip
+    and the model.
     """
 
     chip: Chip

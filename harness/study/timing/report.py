@@ -23,6 +23,7 @@ from harness.report.document import (
     Line,
     Section,
     Table,
+    Value,
     paragraph,
     table_of,
 )
@@ -206,13 +207,11 @@ def _board(board: Board) -> list[Block]:
     scale, factor = best_scale(board.times), best_scale(board.counts)
     worst_first = sorted(board.points, key=lambda point: -abs(relative(point.times)))
     made_with = f"{table.library} {table.version or 'of an unknown version'}, {table.date}"
+    seen = "No constant was chosen by it."
     said = paragraph(
-        f"{table.source}: {table.statistic}, {table.threads} thread, {made_with}; {table.core} at {table.clock_ghz:g} GHz. Estimated with {_runtimes(board)}. "
-        + (
-            "Constants may have been chosen by these rows."
-            if table.use == "calibration"
-            else "No constant was chosen by it."
-        )
+        f"{table.source}: {table.statistic}, {table.threads} thread, {made_with}; {table.core} at {table.clock_ghz:g} "
+        f"GHz. Estimated with {_runtimes(board)}. ",
+        seen if table.use == "seen" else "Constants may have been chosen by these rows.",
     )
     lines = [
         {
@@ -251,7 +250,7 @@ def _own_table(own: Sequence[Estimate]) -> Table:
 def data(study: Study) -> Data:
     """All points for programs."""
     names = ("board", "chip", "clock_mhz", "use", "library", "network", "published_ms", "estimated_ms", "instructions")
-    rows = [
+    rows: list[tuple[Value, ...]] = [
         (
             *(board.table.board, board.table.chip, point.estimate.chip.clock_mhz, board.table.use),
             *(point.estimate.runtime, point.estimate.network, point.published_ms, point.estimate.ms),
