@@ -41,12 +41,16 @@ class Core:
 
 @dataclass(frozen=True)
 class MemoryTimes:
-    """A chip's memory: from a miss of L2 until its line is there, and how long it is busy with a line that is read, and
-    with one that is written."""
+    """A chip's memory: from a miss of L2 until its line is there; how long it is busy with a line that is read, and with
+    one that is written; how long at least from one line that is stored as a whole to the next. And its L2, in cycles of
+    the core: from a miss of L1 until the line is there, and how long L2 is busy with it."""
 
     dram_ns: float
     line_ns: float
+    write_line_ns: float
     store_line_ns: float
+    l2_cycles: int
+    l2_line_cycles: int
 
 
 @dataclass(frozen=True)

@@ -92,9 +92,7 @@ class BoardDefinition:
             memory = self.chip.memory[0]
             yield f"core={str(CORES / self.core).replace(',', ',,')}.core"
             yield f"clock_mhz={self.chip.clock_mhz:g}"
-            yield f"dram_ns={memory.dram_ns:g}"
-            yield f"dram_line_ns={memory.line_ns:g}"
-            yield f"store_line_ns={memory.store_line_ns:g}"
+            yield from (f"{name}={value:g}" for name, value in vars(memory).items())
 
 
 @cache

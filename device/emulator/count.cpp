@@ -397,8 +397,11 @@ void set_up(const qemu_info_t& info, const Arguments& arguments) {
   chip.l2 = size_of(arguments, "l2");
   const double ghz = number(arguments, "clock_mhz") / 1000;
   chip.dram_cycles = number(arguments, "dram_ns") * ghz;
-  chip.dram_line_cycles = number(arguments, "dram_line_ns") * ghz;
+  chip.line_cycles = number(arguments, "line_ns") * ghz;
+  chip.write_line_cycles = number(arguments, "write_line_ns") * ghz;
   chip.store_line_cycles = number(arguments, "store_line_ns") * ghz;
+  chip.l2_cycles = static_cast<unsigned>(number(arguments, "l2_cycles"));
+  chip.l2_line_cycles = static_cast<unsigned>(number(arguments, "l2_line_cycles"));
   state.machine.emplace(read_core(argument(arguments, "core")), chip);
 }
 

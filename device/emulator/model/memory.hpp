@@ -31,8 +31,11 @@ struct CacheSize {
 struct Chip {
   CacheSize l1i, l1d, l2;
   double dram_cycles = 0;        // from a miss of L2 until its line is there, by itself
-  double dram_line_cycles = 0;   // how long a line that is read keeps the memory busy
-  double store_line_cycles = 0;  // how long a line that is written keeps it busy
+  double line_cycles = 0;        // how long a line that is read keeps the memory busy
+  double write_line_cycles = 0;  // how long a line that is written keeps it busy
+  double store_line_cycles = 0;  // how long at least from one line that is stored as a whole to the next
+  unsigned l2_cycles = 0;        // from a miss of L1 until its line has come from L2, by itself
+  unsigned l2_line_cycles = 0;   // how long a line keeps L2 busy
   std::uint64_t seed = 1;        // of physical pages
 };
 
@@ -131,9 +134,7 @@ class Memory {
       : chip_(chip),
         line_shift_(shift_of(chip.l1d.line_bytes)),
         fetch_shift_(shift_of(chip.l1i.line_bytes)),
-        l2_cycles_(core.count("l2_cycles")),
-        l2_line_cycles_(core.count("l2_line_cycles")),
-        outstanding_prefetches_(core.count("outstanding_prefetches")),
+        outstanding_prefetches_(static_cast<std::ptrdiff_t>(core.count("outstanding_prefetches"))),
         merged_bytes_(core.count("merged_store_bytes")),
         streaming_after_(core.count("streaming_after_lines")),
         prefetch_after_(core.count("prefetch_after_misses")),
@@ -239,7 +240,7 @@ class Memory {
     for (auto* busy_until : {&filling_, &streaming_}) std::fill(busy_until->begin(), busy_until->end(), 0);
     stored_bytes_ = block_bytes_ = full_lines_ = stored_block_ = 0;
     stored_in_order_ = false;
-    dram_free_ = l2_free_ = latest_there_ = 0;
+    dram_free_ = l2_free_ = stored_free_ = latest_there_ = 0;
   }
 
   MissCounts misses;
@@ -255,6 +256,7 @@ class Memory {
   struct Coming {
     std::uint64_t line = Lines::nothing;
     Arrival arrival;
+    bool prefetched = false;
   };
 
   static unsigned shift_of(std::uint64_t power) {
@@ -287,21 +289,21 @@ class Memory {
   // A line from L2, or from behind it, past L2.
   Arrival from_l2(std::uint64_t line, Cycles now) {
     const Cycles start = std::max(now, l2_free_);
-    l2_free_ = start + l2_line_cycles_;
-    if (l2_.refresh(line, place(line))) return {start + l2_cycles_, Loss::l2};
+    l2_free_ = start + chip_.l2_line_cycles;
+    if (l2_.refresh(line, place(line))) return {start + chip_.l2_cycles, Loss::l2};
     ++misses.l2;
-    return {dram(start, chip_.dram_line_cycles) + rounded(chip_.dram_cycles), Loss::dram};
+    return {dram(start, chip_.line_cycles) + rounded(chip_.dram_cycles), Loss::dram};
   }
 
   // L2 gets what L1D gives up, whether it was written to or not, and instructions; nothing else. What L2 gives up in turn
   // keeps the memory busy if it was written to.
   void into_l2(std::uint64_t line, bool dirty, Cycles now) {
-    if (l2_.touch(line, place(line), dirty).is_dirty()) dram(now, chip_.store_line_cycles);
+    if (l2_.touch(line, place(line), dirty).is_dirty()) dram(now, chip_.write_line_cycles);
   }
 
   void give_up(const Lines::Found& found, Cycles now) {
     if (found.evicted == Lines::nothing) return;
-    l2_free_ = std::max(now, l2_free_) + l2_line_cycles_;
+    l2_free_ = std::max(now, l2_free_) + chip_.l2_line_cycles;
     into_l2(found.evicted >> 1, found.is_dirty(), now);
   }
 
@@ -334,9 +336,8 @@ class Memory {
   }
 
   Arrival send_for(std::uint64_t line, Cycles now) {
-    const Lines::Found found = l1d_.touch(line, place(line), false);
-    give_up(found, now);
     const Arrival arrival = from_l2(line, now);
+    give_up(l1d_.touch(line, place(line), false), now);
     coming_.push_back({line, arrival});
     return arrival;
   }
@@ -356,7 +357,7 @@ class Memory {
   void send_for_load(std::uint64_t line, Cycles now, Load& load) {
     Coming& place = place_for(line, now, load);
     forget_arrived(now);
-    place = {line, send_for(line, now)};
+    place = {line, send_for(line, now), false};
     load.is_there(place.arrival);
     train(line, now);
   }
@@ -406,8 +407,9 @@ class Memory {
       if (ahead > static_cast<std::int64_t>(prefetch_ahead_) || stream.next >> shift != line >> shift) return;
       forget_arrived(now);
       if (!l1d_.has(stream.next, place(stream.next))) {
-        if (coming_.size() >= outstanding_prefetches_) return;
+        if (std::count_if(coming_.begin(), coming_.end(), [](const Coming& one) { return one.prefetched; }) >= outstanding_prefetches_) return;
         send_for(stream.next, now);
+        coming_.back().prefetched = true;
       }
       stream.next += static_cast<std::uint64_t>(stream.stride);
     }
@@ -436,13 +438,15 @@ class Memory {
     }
     if (full_lines_ >= streaming_after_) {
       const Cycles start = now + wait_for_one_of(streaming_, now);
-      *std::min_element(streaming_.begin(), streaming_.end()) = dram(start, chip_.store_line_cycles) + rounded(chip_.store_line_cycles);
+      const Cycles begun = std::max(dram(start, chip_.write_line_cycles), stored_free_);
+      stored_free_ = begun + rounded(chip_.store_line_cycles);
+      *std::min_element(streaming_.begin(), streaming_.end()) = stored_free_;
       return start - now;
     }
     ++misses.l1d;
     const Cycles start = now + wait_for_one_of(filling_, now);
-    give_up(l1d_.touch(line, place(line), true), start);
     *std::min_element(filling_.begin(), filling_.end()) = from_l2(line, start).at;
+    give_up(l1d_.touch(line, place(line), true), start);
     return start - now;
   }
 
@@ -455,8 +459,9 @@ class Memory {
 
   Chip chip_;
   unsigned line_shift_, fetch_shift_;
-  unsigned l2_cycles_, l2_line_cycles_, outstanding_prefetches_, merged_bytes_, streaming_after_, prefetch_after_, prefetch_ahead_,
+  unsigned merged_bytes_, streaming_after_, prefetch_after_, prefetch_ahead_,
       prefetch_reach_, micro_tlb_cycles_, tlb_miss_cycles_, descriptors_a_line_;
+  std::ptrdiff_t outstanding_prefetches_;
   Lines l1i_, l1d_, l2_;
   std::vector<Coming> loading_;
   std::vector<Stream> streams_;
@@ -465,7 +470,7 @@ class Memory {
   std::vector<Coming> coming_;
   std::vector<Cycles> filling_, streaming_;  // until when: what stores wait for, by line
   std::uint64_t uses_ = 0;
-  Cycles dram_free_ = 0, l2_free_ = 0;
+  Cycles dram_free_ = 0, l2_free_ = 0, stored_free_ = 0;
   std::uint64_t latest_ = Lines::nothing, latest_fetched_ = Lines::nothing;
   Cycles latest_there_ = 0;
   std::uint64_t stored_ = Lines::nothing, stored_bytes_ = 0, stored_block_ = 0, block_bytes_ = 0, full_lines_ = 0;
