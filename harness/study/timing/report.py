@@ -247,6 +247,27 @@ def _own_table(own: Sequence[Estimate]) -> Table:
     return table_of(list(lines.values()), left=("Network", "Runtime"))
 
 
+def worst_in_markdown(study: Study, most: int = 8) -> str:
+    """The rows that are furthest off after one scale for each board, the worst first, as a table."""
+    rows = [
+        (abs(relative(point.times, best_scale(board.times))), board, point)
+        for board in study.boards
+        for point in board.points
+    ]
+    worst = sorted(rows, key=lambda row: row[0], reverse=True)[:most]
+    lines = [
+        {
+            "Network": point.estimate.title,
+            "Board": board.table.title,
+            "Off by": _signed(relative(point.times)),
+            "After one scale": _signed(relative(point.times, best_scale(board.times))),
+            "Why": why(point.estimate.network) or NOTHING,
+        }
+        for _, board, point in worst
+    ]
+    return markdown.table(table_of(lines, left=("Network", "Board", "Why")))
+
+
 def data(study: Study) -> Data:
     """All points for programs."""
     names = ("board", "chip", "clock_mhz", "use", "library", "network", "published_ms", "estimated_ms", "instructions")

@@ -22,6 +22,7 @@ from harness.record.errors import EXIT_OK, EXIT_USAGE
 from harness.record.lines import Lines
 from harness.record.record import Record
 from harness.study.timing import measure, report
+from harness.study.timing.constants import fitted
 from harness.study.timing.errors import best_scale, errors, ratio_errors, relative
 from harness.study.timing.measure import Timed
 from harness.study.timing.published import NCNN, published
@@ -191,6 +192,23 @@ def test_accuracy_is_said_for_each_core(tmp_path: Path) -> None:
     assert said["cortex-a7"]["networks"] == 2
     assert said["cortex-a7"]["mean_error_percent"] == pytest.approx(15, abs=0.1)
     assert said["cortex-a7"]["worst_error_percent"] == pytest.approx(20, abs=0.1)
+
+
+def test_constants_that_were_fitted_are_read_from_the_cores_tables(tmp_path: Path) -> None:
+    table = tmp_path / "some.core"
+    table.write_text(
+        "#   [fit]  chosen by looking at a measurement\n"
+        "simd_add   issue 0+1 3 0 -  # [gcc] latency; that it holds up the issue: [fit] i.MX7D, int8 networks\n"
+        "simd_shift issue 0+1 3 0 -  # likewise\n"
+        "fp_add     fp    1+0 4 0 -  # [gcc]\n"
+        "fp_sub     fp    1+0 4 0 -  # likewise\n"
+        "set prefetch_lines_ahead 6 # [fit] sbc-bench 466y: one stream\n"
+    )
+    first, second = fitted([table])
+    assert (first.core, first.rows) == ("some", ("simd_add", "simd_shift"))
+    assert first.where == "[gcc] latency; that it holds up the issue: i.MX7D, int8 networks"
+    assert (second.rows, second.where) == (("prefetch_lines_ahead 6",), "sbc-bench 466y: one stream")
+    assert {one.core for one in fitted()} <= {board.core for board in measure.chips().values()}
 
 
 # Bad input
