@@ -312,7 +312,7 @@ Instruction three_different(std::uint32_t bits) {
   const Registers d = vectors(rd(bits)), from = vectors(rn(bits)) | vectors(rm(bits));
   switch (operation) {
     case 0x4: case 0x6: {
-      const Instruction made = plain(Kind::simd_narrow, d, from, 2);
+      const Instruction made = plain(Kind::simd_narrow, d, from);
       return bit(bits, 30) ? with_accumulator(made) : made;  // the lower half stays
     }
     case 0x5: return with_accumulator(plain(Kind::simd_add, d, from, 2));
@@ -346,11 +346,12 @@ Instruction two_misc(std::uint32_t bits, unsigned width) {
   const Registers d = vectors(rd(bits)), n = vectors(rn(bits));
   switch (operation) {
     case 0x00: case 0x01: return plain(Kind::simd_permute, d, n, width);
-    case 0x03: case 0x06: return with_accumulator(plain(Kind::simd_add, d, n, width));
+    case 0x03: return with_accumulator(plain(Kind::simd_add, d, n, width));
+    case 0x06: return with_accumulator(plain(Kind::simd_add_pairs, d, n, width));  // SADALP
     case 0x0c: case 0x0d: case 0x0e: case 0x0f:
       return plain(upper_size ? Kind::simd_fp_add : Kind::simd_add, d, n, width);
     case 0x12: case 0x14: {
-      const Instruction made = plain(Kind::simd_narrow, d, n, 2);
+      const Instruction made = plain(Kind::simd_narrow, d, n);
       return bit(bits, 30) && !bit(bits, 28) ? with_accumulator(made) : made;
     }
     case 0x13: return plain(Kind::simd_shift, d, n, 2);
@@ -395,7 +396,7 @@ Instruction shift_by_immediate(std::uint32_t bits, unsigned width) {
       return bit(bits, 29) ? with_accumulator(made) : made;  // SLI
     }
     case 0x10: case 0x11: case 0x12: case 0x13: {
-      const Instruction made = plain(Kind::simd_narrow, d, n, 2);
+      const Instruction made = plain(Kind::simd_narrow, d, n);
       return bit(bits, 30) && !scalar ? with_accumulator(made) : made;
     }
     case 0x14: return plain(Kind::simd_shift, d, n, 2);

@@ -19,7 +19,7 @@ namespace tenpass::arm {
   KIND(from_core) KIND(fp_load) KIND(fp_store) KIND(simd_load) KIND(simd_load_lane) KIND(simd_load_interleaved)     \
   KIND(simd_store) KIND(simd_store_lane) KIND(simd_store_interleaved) KIND(simd_fp_add) KIND(simd_fp_multiply)      \
   KIND(simd_fp_multiply_add) KIND(simd_fp_convert) KIND(simd_fp_estimate) KIND(simd_fp_divide) KIND(simd_add)       \
-  KIND(simd_multiply) KIND(simd_multiply_add) KIND(simd_shift) KIND(simd_permute) KIND(simd_move) KIND(simd_narrow) \
+  KIND(simd_add_pairs)   KIND(simd_multiply) KIND(simd_multiply_add) KIND(simd_shift) KIND(simd_permute) KIND(simd_move) KIND(simd_narrow) \
   KIND(simd_lookup) KIND(unknown)
 
 enum class Kind : std::uint8_t {

@@ -80,7 +80,7 @@ Instruction three_different(std::uint32_t bits) {
   const Registers to = doubles(vd(bits), narrow ? 1 : 2);
   const Registers from = doubles(vn(bits), narrow || wide ? 2 : 1) | doubles(vm(bits), narrow ? 2 : 1);
   switch (operation) {
-    case 0x4: case 0x6: return simd(Kind::simd_narrow, 2, to, from);
+    case 0x4: case 0x6: return simd(Kind::simd_narrow, 1, to, from);
     case 0x5: return with_accumulator(simd(Kind::simd_add, 2, to, from));  // VABAL
     case 0x8: case 0x9: case 0xa: case 0xb: return with_accumulator(simd(Kind::simd_multiply_add, 2, to, from));
     case 0xc: case 0xd: case 0xe: return simd(Kind::simd_multiply, 2, to, from);
@@ -110,13 +110,14 @@ Instruction two_misc(std::uint32_t bits) {
   const Registers d = doubles(vd(bits), width), m = doubles(vm(bits), width);
   if (group == 0) {
     const bool accumulates = (operation & 0xe) == 0xc;  // VPADAL
-    const Instruction made = simd(operation < 3 ? Kind::simd_permute : Kind::simd_add, width, d, m);
+    const Kind kind = operation < 3 ? Kind::simd_permute : accumulates ? Kind::simd_add_pairs : Kind::simd_add;
+    const Instruction made = simd(kind, width, d, m);
     return accumulates ? with_accumulator(made) : made;
   }
   if (group == 1) return simd(bit(bits, 10) ? Kind::simd_fp_add : Kind::simd_add, width, d, m);
   if (group == 2) {
     if (operation < 4) return simd(Kind::simd_permute, width, d | m, d | m);  // VSWP, VTRN, VUZP, VZIP
-    if (operation < 6) return simd(Kind::simd_narrow, 2, doubles(vd(bits)), doubles(vm(bits), 2));
+    if (operation < 6) return simd(Kind::simd_narrow, 1, doubles(vd(bits)), doubles(vm(bits), 2));
     if (operation == 6) return simd(Kind::simd_shift, 2, doubles(vd(bits), 2), doubles(vm(bits)));  // VSHLL
     if (operation == 0xc) return simd(Kind::simd_fp_convert, 2, doubles(vd(bits)), doubles(vm(bits), 2));
     if (operation == 0xe) return simd(Kind::simd_fp_convert, 2, doubles(vd(bits), 2), doubles(vm(bits)));
@@ -138,7 +139,7 @@ Instruction by_immediate(std::uint32_t bits) {
     case 0x1: case 0x3: case 0x4: return with_accumulator(simd(Kind::simd_shift, width, d, m));  // VSRA, VRSRA, VSRI
     case 0x5:
       return bit(bits, 24) ? with_accumulator(simd(Kind::simd_shift, width, d, m)) : simd(Kind::simd_shift, width, d, m);
-    case 0x8: case 0x9: return simd(Kind::simd_narrow, 2, doubles(vd(bits)), doubles(vm(bits), 2));
+    case 0x8: case 0x9: return simd(Kind::simd_narrow, 1, doubles(vd(bits)), doubles(vm(bits), 2));
     case 0xa: return simd(Kind::simd_shift, 2, doubles(vd(bits), 2), doubles(vm(bits)));  // VSHLL, VMOVL
     case 0xe: case 0xf: return simd(Kind::simd_fp_convert, width, d, m);
     default: return simd(Kind::simd_shift, width, d, m);

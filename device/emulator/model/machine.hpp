@@ -38,7 +38,7 @@ struct AccessPoint {
   bool writes = false;
   arm::Registers loaded;
   std::vector<std::int32_t> prefetches;
-  std::uint64_t prefetched_in = 0;  // which execution
+  std::uint64_t executed_in = 0;  // which execution
 };
 
 // The points of a stretch, in order. A PLD belongs to the next access by its base register.
@@ -65,7 +65,7 @@ inline std::vector<AccessPoint> access_points(const std::vector<arm::Instruction
 
 class Machine {
  public:
-  Machine(const Core& core, const Chip& chip) : core_(core), memory_(core, chip), branches_(core) {}
+  Machine(const Core& core, const Chip& chip) : core_(core), memory_(core, chip), branches_(core), unaligned_load_cycles_(core.count("unaligned_load_cycles")) {}
 
   // A stretch begins. What came before it has ended.
   void enter(Code& code) {
@@ -89,8 +89,10 @@ class Machine {
     if (!waiting_.empty()) settle(times.start);
     const Cycles translated = memory_.translate(first, start_ + times.start);
     if (translated != 0) delay(Loss::tlb, translated);
-    if (point.prefetched_in != executions_) {
-      point.prefetched_in = executions_;
+    if (point.executed_in != executions_) {
+      point.executed_in = executions_;
+      const bool crosses = (first & 7) + std::min<std::uint64_t>(last - first, 7) > 7;
+      if (crosses && !point.writes) delay(Loss::pipeline, unaligned_load_cycles_);
       for (const std::int32_t offset : point.prefetches) {
         const Memory::Load load = memory_.prefetch(first + static_cast<std::uint64_t>(std::int64_t{offset}), start_ + times.start);
         if (load.held_up != 0) delay(load.held_up_by, load.held_up);
@@ -198,6 +200,7 @@ class Machine {
   Core core_;
   Memory memory_;
   Branches branches_;
+  Cycles unaligned_load_cycles_;  // a load that crosses a multiple of 8 bytes takes so many more
   Backlogs backlogs_;
   std::uint32_t backlog_ = 0;
   const Code* latest_ = nullptr;
