@@ -141,14 +141,14 @@ class Board:
 
 
 def boot(
-    name: str,
+    name: str | BoardDefinition,
     on_step: Callable[[str], None] = lambda _: None,
     timeout_s: float | None = None,
     *,
     count: bool = False,
     clock_mhz: float | None = None,
 ) -> Board:
-    """Boot the board called `name` and wait until adb reaches it.
+    """Boot the board called `name`, or a changed one, and wait until adb reaches it.
 
     `on_step` hears what is being waited for. `timeout_s` is for the boot alone, not for building the image
     the first time; by default $TENPASS_BOOT_TIMEOUT_S, else 60. `count` makes the emulator count what lies between a
@@ -157,7 +157,7 @@ def boot(
     does not come up, with the package to install when the emulator is missing, and for a board that cannot count, or
     has no chip to set.
     """
-    described = definition(name).at_clock(clock_mhz)
+    described = (definition(name) if isinstance(name, str) else name).at_clock(clock_mhz)
     plugin = emulator.plugin(described, on_step) if count else None
     built = image(described.architecture, described.page_bytes, on_step)
     limit_s = _boot_timeout_s() if timeout_s is None else timeout_s

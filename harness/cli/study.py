@@ -129,6 +129,12 @@ def kernel(
     metavar="NAMES",
     help="Without --ncnn-source: what runs them.",
 )
+@click.option(
+    "--vary",
+    "varies",
+    is_flag=True,
+    help="With --ncnn-source: small networks also with each fitted or guessed constant changed by a quarter.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Default: results/<time>-timing-study.")
 @click.option("--resume", type=click.Path(path_type=Path), help="The folder of a study to go on with, or to add to.")
 @click.option("--from", "source", type=click.Path(path_type=Path), help="The folder of an earlier study to report on.")
@@ -139,6 +145,7 @@ def timing(
     networks: tuple[str, ...] | None,
     models: tuple[str, ...],
     wanted_runtimes: tuple[str, ...],
+    varies: bool,
     out: Path | None,
     resume: Path | None,
     source: Path | None,
@@ -156,6 +163,8 @@ def timing(
 
     if len([folder for folder in (out, resume, source) if folder is not None]) > 1:
         raise UsageError("--out, --resume and --from: one folder at most; say which")
+    if varies and sources is None:
+        raise UsageError("--vary changes what ncnn's networks are timed with; say --ncnn-source")
     if networks and sources is None:
         raise UsageError("--networks are ncnn's own, of its sources; say --ncnn-source, or --models")
     is_whole, folder = True, source or resume
@@ -172,7 +181,7 @@ def timing(
             if sources is None:
                 is_whole = measure.measure_own(names, models, wanted_runtimes, folder, display)
             else:
-                is_whole = measure.measure_ncnn(sources, names, networks or None, folder, display)
+                is_whole = measure.measure_ncnn(sources, names, networks or None, folder, display, varies=varies)
     assert folder is not None  # noqa: S101
     study = report.read(folder)
     click.echo(terminal.blocks([report.summary(study)]))

@@ -7,7 +7,7 @@ import shlex
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 from device.board.definitions import BoardDefinition, definitions
 from device.errors import BundleError
 from device.records import Chip, Loss
-from harness.measure.progress import Progress, Stage
+from harness.measure.progress import Progress
 from harness.record import bounded
 from harness.record.errors import EXPECTED, UsageError
 from harness.record.lines import Lines, split
 from harness.record.plan import FILE_NAME as PLAN_NAME
+from harness.study.timing.constants import variations
 from harness.study.timing.published import NCNN, published
 from toolchain import compile as compiling
 from toolchain import ncnn
@@ -32,9 +33,13 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
     from device.board.lifecycle import Board
+    from device.board.programs import Section
 
 #: Of ncnn's networks, a line each; and the folder of the run with our own.
 FILE_NAME, OWN = "timing.jsonl", "own"
+
+#: A choice: small ones of several kinds, as each is timed once for each change.
+VARIED = ("blazeface", "shufflenet", "shufflenet_v2", "squeezenet_int8", "mobilenet_v3")
 
 _CODE = Path(__file__).with_name("ncnn_networks.cpp")
 _MOST_BYTES = 64 * 1024 * 1024
@@ -53,8 +58,14 @@ class Timed:
     network: str
     version: str
     made_of: str
+    variation: str  # which constant was changed, and how; empty for the model as it is
     instructions: int
     cycles: dict[Loss, int]
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Of several lines with the same, the last counts."""
+        return self.chip.name, self.network, self.variation
 
     @property
     def total_cycles(self) -> int:
@@ -111,93 +122,102 @@ def networks_of(sources: Path, wanted: Sequence[str] | None, chip: str) -> list[
 
 
 def measure_ncnn(
-    sources: Path, wanted_chips: Sequence[str], networks: Sequence[str] | None, folder: Path, progress: Progress
+    sources: Path,
+    wanted_chips: Sequence[str],
+    networks: Sequence[str] | None,
+    folder: Path,
+    progress: Progress,
+    *,
+    varies: bool = False,
 ) -> bool:
     """Times ncnn's networks on each chip, but for what `folder` has already; whether all could be.
+
+    `varies`: some networks also with one constant of the model after the other changed.
 
     Raises UsageError for what are no sources of ncnn, and unknown networks; what fails on a chip holds up no other.
     """
     is_whole = True
     with opened(sources) as found:
         wanted = {chip: networks_of(found, networks, chip) for chip in wanted_chips}
-        known = {(one.chip.name, one.network): one.made_of for one in read(folder)}
-        with Lines(folder / FILE_NAME, _adapter()) as lines:
+        known = {one.key: one.made_of for one in read(folder)}
+        with Lines(folder / FILE_NAME, _adapter()) as lines, tempfile.TemporaryDirectory(prefix="tenpass-") as tables:
             for name, its_networks in wanted.items():
+                of_chip = _OfChip(found, known, lines, progress)
+                boards = [("", chips()[name], its_networks)]
+                if varies:
+                    few = networks or [network for network in its_networks if network in VARIED]
+                    boards += [(what, board, few) for what, board in variations(chips()[name], Path(tables))]
                 try:
-                    is_whole &= _measure_chip(found, chips()[name], its_networks, known, lines, progress)
+                    for board in boards:
+                        is_whole &= of_chip.measure(*board)
                 except EXPECTED as error:
                     progress.say(f"failed: {name}: {error}")
                     is_whole = False
     return is_whole
 
 
-def _measure_chip(
-    sources: Path,
-    board: BoardDefinition,
-    networks: Sequence[str],
-    known: dict[tuple[str, str], str],
-    lines: Lines[Timed],
-    progress: Progress,
-) -> bool:
-    from device.board.lifecycle import boot
-    from device.board.programs import push_program
+@dataclass(frozen=True)
+class _OfChip:
+    """What all measurements of a chip have in common: the sources, what is known already, where results go."""
 
-    chip = board.require_chip()
-    with progress.stage(f"{chip.name}: ncnn"), tempfile.TemporaryDirectory(prefix="tenpass-") as scratch:
-        try:
-            program = ncnn.program(sources, _CODE, board.abi)
-        except ToolchainError as error:
-            raise BundleError(str(error)) from None
-        recipes = {
-            network: _made_of(program, sources / "benchmark" / f"{network}.param", board) for network in networks
-        }
-        missing = [network for network in networks if known.get((chip.name, network)) != recipes[network]]
-        if not missing:
-            return True
-        for path in (program, *(sources / "benchmark" / f"{network}.param" for network in missing)):
-            shutil.copy(path, scratch)
-        with boot(board.name, count=True) as up, progress.stage(f"{chip.name}: networks", len(missing)) as stage:
-            push_program(up, Path(scratch))
-            found = [
-                _measure_network(
-                    up, network, sources.name.removeprefix("ncnn-"), recipes[network], lines, progress, stage
-                )
-                for network in missing
-            ]
-    return all(found)
+    sources: Path
+    known: Mapping[tuple[str, str, str], str]
+    lines: Lines[Timed]
+    progress: Progress
 
+    def measure(self, variation: str, board: BoardDefinition, networks: Sequence[str]) -> bool:
+        """Times what is missing of the networks on a board, booted for that; whether all could be."""
+        from device.board.lifecycle import boot
+        from device.board.programs import push_program
 
-def _measure_network(
-    board: Board,
-    network: str,
-    version: str,
-    made_of: str,
-    lines: Lines[Timed],
-    progress: Progress,
-    stage: Stage,
-) -> bool:
-    """Times one network; whether it could be run."""
-    from device.board.programs import run_program
+        files = {network: self.sources / "benchmark" / f"{network}.param" for network in networks}
+        what = f"{board.name} {variation}".strip()
+        with self.progress.stage(what, len(files)) as stage, tempfile.TemporaryDirectory(prefix="tenpass-") as scratch:
+            try:
+                stage.detail("compiling ncnn, where need be")
+                program = ncnn.program(self.sources, _CODE, board.abi)
+            except ToolchainError as error:
+                raise BundleError(str(error)) from None
+            recipes = {network: _made_of(program, file, board) for network, file in files.items()}
+            missing = [it for it in files if self.known.get((board.name, it, variation)) != recipes[it]]
+            stage.advance(len(files) - len(missing))
+            if not missing:
+                return True
+            for path in (program, *(files[network] for network in missing)):
+                shutil.copy(path, scratch)
+            with boot(board, count=True) as up:
+                push_program(up, Path(scratch))
+                is_whole = True
+                for network in missing:
+                    stage.detail(network)
+                    warm = self._warm_pass(up, network)
+                    stage.advance()
+                    if warm is None:
+                        is_whole = False
+                        continue
+                    made_with = self.sources.name.removeprefix("ncnn-"), recipes[network], variation
+                    timed = Timed(board.require_chip(), network, *made_with, warm.instructions, warm.cycles)
+                    self.lines.append(timed)
+        return is_whole
 
-    printed = bytearray()
-    stage.detail(network)
-    ran = run_program(board, [f"./{_CODE.stem}", f"{network}.param"], _TIMEOUT_S, printed.extend)
-    chip = board.definition.require_chip()
-    stage.advance()
-    if ran.exit_code != 0 or not ran.sections:
+    def _warm_pass(self, board: Board, network: str) -> Section | None:
+        """None of a network that cannot be run, which is said."""
+        from device.board.programs import run_program
+
+        printed = bytearray()
+        ran = run_program(board, [f"./{_CODE.stem}", f"{network}.param"], _TIMEOUT_S, printed.extend)
+        if ran.exit_code == 0 and ran.sections:
+            return ran.sections[-1]
         words = bounded.printable(printed.decode(errors="replace").strip()[-300:])
-        progress.say(f"failed: {chip.name}: {network}: exit status {ran.exit_code}: {words}")
-        return False
-    warm = ran.sections[-1]
-    lines.append(Timed(chip, network, version, made_of, warm.instructions, warm.cycles))
-    return True
+        self.progress.say(f"failed: {board.definition.name}: {network}: exit status {ran.exit_code}: {words}")
+        return None
 
 
 def _made_of(program: Path, network: Path, board: BoardDefinition) -> str:
     """A hash over all that decides the cycles."""
     found = hashlib.sha256(repr((board.chip, board.caches)).encode())
-    model = sorted(path for path in EMULATOR.rglob("*") if path.suffix in (".hpp", ".cpp", ".core"))
-    for path in (program, network, *model):
+    model = sorted(path for path in EMULATOR.rglob("*") if path.suffix in (".hpp", ".cpp"))
+    for path in (program, network, board.core_table, *model):
         found.update(hashlib.sha256(path.read_bytes()).digest())
     return found.hexdigest()[:16]
 
@@ -243,13 +263,13 @@ def read(folder: Path) -> list[Timed]:
     path = folder / FILE_NAME
     if not path.exists():
         return []
-    found: dict[tuple[str, str], Timed] = {}
+    found: dict[tuple[str, str, str], Timed] = {}
     for number, line in enumerate(split(bounded.read_bytes(path, _MOST_BYTES))[0].splitlines(), start=1):
         try:
             one = _adapter().validate_json(line)
         except ValidationError:
             raise UsageError(f"{path}:{number}: not what a study wrote; make the study again") from None
-        found[one.chip.name, one.network] = one
+        found[one.key] = one
     return list(found.values())
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from device.records import LOSSES, Loss
@@ -30,6 +31,7 @@ from harness.report.document import (
 from harness.report.files import write_figures, writing
 from harness.report.plots import style
 from harness.study.timing import measure
+from harness.study.timing.constants import BY
 from harness.study.timing.errors import Errors, Pair, best_scale, errors, ratio_errors, relative
 from harness.study.timing.published import NCNN, Published, published, why
 
@@ -40,6 +42,12 @@ if TYPE_CHECKING:
 
 REPORT_NAME, PAGE_NAME, DATA_NAME, SUMMARY_NAME = "timing.md", "timing.html", "timing.csv", "timing-summary.md"
 PLOT_NAME = "predicted-against-published"
+
+_VARIED = (
+    f"Each constant that was chosen by looking at a measurement, and each guessed figure of a chip, {BY:.0%} off "
+    "either way (whole numbers to the next one beyond), by itself: how far the mean errors of some networks move, and the "
+    "mean of the estimates."
+)
 
 #: A choice: what the plot draws lines at.
 _NEAR = 0.1
@@ -108,25 +116,48 @@ class Board:
 
 
 @dataclass(frozen=True)
+class Varied:
+    """The same points with the model as it is, and with one constant changed, as `what` says."""
+
+    what: str
+    before: Board
+    after: Board
+
+
+@dataclass(frozen=True)
 class Study:
     """Everything that was estimated, and of that, by published tables, what can be held against them."""
 
     estimates: tuple[Estimate, ...]
     boards: tuple[Board, ...]
+    varied: tuple[Varied, ...] = ()
 
 
 def read(folder: Path) -> Study:
     """The study in a folder. Raises UsageError where there is none."""
-    estimates = [*map(_of_ncnn, measure.read(folder)), *_own(folder / measure.OWN)]
+    of_ncnn = measure.read(folder)
+    estimates = [*map(_of_ncnn, (one for one in of_ncnn if not one.variation)), *_own(folder / measure.OWN)]
     if not estimates:
         raise UsageError(f"{folder}: no study there; name a folder that holds the results of one")
     boards = [Board(table, points) for table in published() if (points := _points(table, estimates))]
-    return Study(tuple(estimates), tuple(boards))
+    return Study(tuple(estimates), tuple(boards), tuple(_varied(of_ncnn)))
 
 
 def _of_ncnn(timed: measure.Timed) -> Estimate:
     name = timed.network
     return Estimate(timed.chip, NCNN, timed.version, name, name, False, timed.instructions, timed.cycles)
+
+
+def _varied(of_ncnn: Sequence[measure.Timed]) -> Iterator[Varied]:
+    whole = {(one.chip.name, one.network): one for one in of_ncnn if not one.variation}
+    for chip, what in dict.fromkeys((one.chip.name, one.variation) for one in of_ncnn if one.variation):
+        changed = [one for one in of_ncnn if (one.chip.name, one.variation) == (chip, what)]
+        changed = [one for one in changed if (chip, one.network) in whole]
+        before = [_of_ncnn(whole[chip, one.network]) for one in changed]
+        for table in published():
+            points, others = _points(table, before), _points(table, list(map(_of_ncnn, changed)))
+            if points:
+                yield Varied(what, Board(table, points), Board(table, others))
 
 
 def _own(folder: Path) -> list[Estimate]:
@@ -173,6 +204,8 @@ def document(study: Study) -> Document:
     if (figure := plot(study)) is not None:
         sections.append(Section("Predicted against published", (figure,)))
     sections += [Section(board.table.title, tuple(_board(board))) for board in study.boards]
+    if study.varied:
+        sections.append(Section("What each constant does", (paragraph(_VARIED), varied(study))))
     if own := [one for one in study.estimates if one.is_ours]:
         sections.append(Section("This project's own networks", (_own_table(own),)))
     return Document("Estimates against published times", tuple(lead), tuple(sections))
@@ -195,6 +228,27 @@ def _summary(board: Board) -> Line:
         "Instructions, best factor": _shown(errors(board.counts, factor)),
         "Instructions, ratios": _shown(ratio_errors(board.counts)),
     }
+
+
+def varied(study: Study) -> Table:
+    """A row for each changed constant, and how far the mean errors move by it."""
+    return table_of([_varied_row(one) for one in study.varied], left=("Changed", "Chip"))
+
+
+def _varied_row(one: Varied) -> Line:
+    before, after = one.before.times, one.after.times
+    return {
+        "Changed": one.what,
+        "Chip": str(one.before.points[0].estimate.chip),
+        "Networks": str(len(one.after.points)),
+        "Absolute": _moved(errors(before).mean, errors(after).mean),
+        "After one scale": _moved(errors(before, best_scale(before)).mean, errors(after, best_scale(after)).mean),
+        "Estimates": _signed(fmean(ms for ms, _ in after) / fmean(ms for ms, _ in before) - 1),
+    }
+
+
+def _moved(before: float, after: float) -> str:
+    return f"{percent(before)} to {percent(after)}"
 
 
 def _shown(found: Errors | None) -> str:

@@ -22,7 +22,7 @@ from harness.record.errors import EXIT_OK, EXIT_USAGE
 from harness.record.lines import Lines
 from harness.record.record import Record
 from harness.study.timing import measure, report
-from harness.study.timing.constants import fitted
+from harness.study.timing.constants import changed, fitted, variations
 from harness.study.timing.errors import best_scale, errors, ratio_errors, relative
 from harness.study.timing.measure import Timed
 from harness.study.timing.published import NCNN, published
@@ -36,9 +36,9 @@ def cycles(total: int, **more: int) -> dict[Loss, int]:
     return {loss: more.get(loss, 0) if loss != "pipeline" else total - sum(more.values()) for loss in LOSSES}
 
 
-def timed(network: str, ms: float, instructions: int = 1_000_000, made_of: str = "a") -> Timed:
+def timed(network: str, ms: float, instructions: int = 1_000_000, made_of: str = "a", variation: str = "") -> Timed:
     total = round(ms * CHIP.clock_mhz * 1000)
-    return Timed(CHIP, network, "1", made_of, instructions, cycles(total, dram=total // 5))
+    return Timed(CHIP, network, "1", made_of, variation, instructions, cycles(total, dram=total // 5))
 
 
 def keep(folder: Path, *of: Timed) -> None:
@@ -211,6 +211,39 @@ def test_constants_that_were_fitted_are_read_from_the_cores_tables(tmp_path: Pat
     assert {one.core for one in fitted()} <= {board.core for board in measure.chips().values()}
 
 
+@pytest.mark.parametrize("chip", measure.chips())
+def test_each_variation_changes_one_constant_and_no_more(chip: str, tmp_path: Path) -> None:
+    board = definition(chip)
+    found = dict(variations(board, tmp_path))
+    groups = [one for one in fitted() if one.core == board.core]
+    guessed = vars(board.require_chip().memory[0]) if len(board.require_chip().memory) > 1 else {}
+    assert len(found) == 2 * (len(groups) + len(guessed))
+    before = board.core_table.read_text().splitlines()
+    for what, other in found.items():
+        after = other.core_table.read_text().splitlines()
+        rows = sum(one != another for one, another in zip(before, after, strict=True))
+        memory = other.require_chip().memory[0], board.require_chip().memory[0]
+        figures = sum(one != another for one, another in zip(*map(dict.values, map(vars, memory)), strict=True))
+        assert (figures == 1 and rows == 0) if what.split()[0] in guessed else (figures == 0 and rows >= 1), what
+
+
+def test_whole_numbers_stay_whole_and_parts_are_changed_by_a_quarter() -> None:
+    table = "set lines 6 # [fit] a\nadd issue 0+2 3 0 - # [fit] b\nsub issue 1+0 3 0 - # likewise\nset one 1 # x\n"
+    assert changed(table, ("lines 6",), up=True).startswith("set lines 8 # [fit] a\n")
+    assert changed(table, ("lines 6",), up=False).startswith("set lines 4 #")
+    assert "add issue 0+2.5 3 0 - #" in changed(table, ("add", "sub"), up=True)
+    assert "sub issue 0.75+0 3 0 - #" in changed(table, ("add", "sub"), up=False)
+
+
+def test_what_a_changed_constant_moves_is_reported(tmp_path: Path) -> None:
+    ms = published()[0].ms["blazeface"]
+    keep(tmp_path, timed("blazeface", ms * 0.9), timed("blazeface", ms * 0.8, variation="line_ns -25%"))
+    study = report.read(tmp_path)
+    assert [len(board.points) for board in study.boards] == [1]
+    [row] = report.varied(study).texts
+    assert (row["Changed"], row["Absolute"], row["Estimates"]) == ("line_ns -25%", "10.0% to 20.0%", "-11.1%")
+
+
 # Bad input
 
 
@@ -243,6 +276,7 @@ def test_networks_with_published_times_are_the_usual_ones(sources: Path) -> None
         (["--ncnn-source", "{folder}/ncnn-1", "--chips", "pentium"], "--chips pentium: no such chip; there are mt6580"),
         (["--chips", "cortex-a7-smp"], "no such chip"),
         (["--networks", "alexnet"], "say --ncnn-source"),
+        (["--vary"], "say --ncnn-source"),
         (["--resume", "{folder}/nowhere"], "no such folder"),
         (["--from", "{folder}/nowhere"], "no study there"),
         (["--from", "{folder}", "--resume", "{folder}"], "one folder at most"),
