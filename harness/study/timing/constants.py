@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from device.board.definitions import CORES, BoardDefinition
 
@@ -61,7 +62,8 @@ def variations(board: BoardDefinition, folder: Path) -> Iterator[tuple[str, Boar
             yield f"{group.rows[0].split()[0]} {sign}{BY:.0%}", replace(board, other_core_table=other)
         if len(chip.memory) > 1:
             for name, value in vars(chip.memory[0]).items():
-                memory = replace(chip.memory[0], **{name: _other(value, up=up)})
+                changes: dict[str, Any] = {name: _other(value, up=up)}
+                memory = replace(chip.memory[0], **changes)
                 yield f"{name} {sign}{BY:.0%}", replace(board, chip=replace(chip, memory=(memory,)))
 
 

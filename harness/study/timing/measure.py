@@ -143,7 +143,7 @@ def measure_ncnn(
         with Lines(folder / FILE_NAME, _adapter()) as lines, tempfile.TemporaryDirectory(prefix="tenpass-") as tables:
             for name, its_networks in wanted.items():
                 of_chip = _OfChip(found, known, lines, progress)
-                boards = [("", chips()[name], its_networks)]
+                boards: list[tuple[str, BoardDefinition, Sequence[str]]] = [("", chips()[name], its_networks)]
                 if varies:
                     few = networks or [network for network in its_networks if network in VARIED]
                     boards += [(what, board, few) for what, board in variations(chips()[name], Path(tables))]

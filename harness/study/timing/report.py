@@ -44,9 +44,9 @@ REPORT_NAME, PAGE_NAME, DATA_NAME, SUMMARY_NAME = "timing.md", "timing.html", "t
 PLOT_NAME = "predicted-against-published"
 
 _VARIED = (
-    f"Each constant that was chosen by looking at a measurement, and each guessed figure of a chip, {BY:.0%} off "
-    "either way (whole numbers to the next one beyond), by itself: how far the mean errors of some networks move, and the "
-    "mean of the estimates."
+    "Each constant that was chosen by looking at a measurement, and each guessed figure of a chip, changed by itself: "
+    f"{BY:.0%} up and down, whole numbers to the next one beyond. How far the mean errors of some networks move, and "
+    "the mean of the estimates."
 )
 
 #: A choice: what the plot draws lines at.
