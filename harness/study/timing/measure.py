@@ -223,7 +223,13 @@ def _made_of(program: Path, network: Path, board: BoardDefinition) -> str:
 
 
 def measure_own(
-    wanted_chips: Sequence[str], models: Sequence[str], runtimes: Sequence[str], folder: Path, progress: Progress
+    wanted_chips: Sequence[str],
+    models: Sequence[str],
+    runtimes: Sequence[str],
+    folder: Path,
+    progress: Progress,
+    *,
+    warmup: int = 1,
 ) -> bool:
     """Measures our own networks on each chip under each runtime, in a run of its own; whether all could be.
 
@@ -243,7 +249,7 @@ def measure_own(
         plan = plans.read(out)
     else:
         out.mkdir(exist_ok=True)
-        choices = Choices(models=tuple(models), runtimes=tuple(runtimes), warmup=1, passes=1, boards=1)
+        choices = Choices(models=tuple(models), runtimes=tuple(runtimes), warmup=warmup, passes=1, boards=1)
         plan = plan_of(choices, partial(tuple, devices), out.name, shlex.join(["tenpass", "study", "timing"]))
     result = measure_plan(plan, out, progress, sessions_here(Attachment()), is_resumed=is_resumed)
     write(out)

@@ -18,7 +18,7 @@ from synthetic import device, record
 from device.board.definitions import definition
 from device.records import LOSSES, Counters, Loss
 from harness.cli.study import main
-from harness.record.errors import EXIT_OK, EXIT_USAGE
+from harness.record.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE
 from harness.record.lines import Lines
 from harness.record.record import Record
 from harness.study.timing import measure, report
@@ -27,6 +27,8 @@ from harness.study.timing.errors import best_scale, errors, ratio_errors, relati
 from harness.study.timing.measure import Timed
 from harness.study.timing.published import NCNN, published
 from models import paper
+from toolchain import compile as compiling
+from toolchain import ncnn, wheels
 
 CHIP = definition("imx7d").require_chip()
 
@@ -307,3 +309,49 @@ def test_a_damaged_file_is_named_with_its_line(tmp_path: Path, line: str) -> Non
 def test_the_chips_with_published_times_are_those_of_ncnns_page() -> None:
     assert set(measure.chips_with_published_times()) >= {"imx7d", "msm8916", "bcm2837b0"}
     assert all(table.library == NCNN for table in published()[:-1])
+
+
+# The real thing
+
+TINY = """7767517
+3 3
+Input     data 0 1 data 0=32 1=32 2=3
+Convolution conv 1 1 data conv 0=16 1=3 4=1 5=1 6=432
+Softmax   prob 1 1 conv prob 0=0
+"""
+
+
+@pytest.fixture(scope="module")
+def ncnn_sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project's own ncnn, with a network beside it as ncnn's repository has them."""
+    folder = tmp_path_factory.mktemp("sources")
+    archive = wheels.sdist(ncnn.SOURCE, folder)
+    compiling.output(["tar", "-xzf", str(archive), "-C", str(folder)])
+    benchmark = folder / ncnn.SOURCE.folder / "benchmark"
+    benchmark.mkdir(exist_ok=True)
+    (benchmark / "tiny.param").write_text(TINY)
+    (benchmark / "broken.param").write_text("7767517\n")
+    return benchmark.parent
+
+
+@pytest.mark.board
+@pytest.mark.long
+@pytest.mark.parametrize("chip", ["imx7d", "bcm2837b0"])
+def test_networks_of_sources_are_timed_once_and_what_cannot_be_run_is_said(
+    ncnn_sources: Path, chip: str, tmp_path: Path
+) -> None:
+    words = ["timing", "--ncnn-source", str(ncnn_sources), "--chips", chip, "--networks", "tiny"]
+    out = tmp_path / "out"
+    result = CliRunner().invoke(main, [*words, "--out", str(out)])
+    assert result.exit_code == EXIT_OK, result.output
+    [found] = measure.read(out)
+    assert (found.chip.name, found.network, found.variation) == (chip, "tiny", "")
+    # 32 x 32 outputs in 16 channels of 27 multiply-adds, four a vector
+    assert 100_000 < found.instructions < found.total_cycles < 10_000_000
+    written = (out / measure.FILE_NAME).read_bytes()
+    again = CliRunner().invoke(main, [*words, "--resume", str(out)])
+    assert (again.exit_code, (out / measure.FILE_NAME).read_bytes()) == (EXIT_OK, written)
+    broken = CliRunner().invoke(main, [*words[:-1], "broken,tiny", "--resume", str(out)])
+    assert broken.exit_code == EXIT_CASE_FAILED
+    assert "broken" in broken.stderr
+    assert (out / measure.FILE_NAME).read_bytes() == written
