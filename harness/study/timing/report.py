@@ -350,6 +350,8 @@ def plot(study: Study) -> Figure | None:
 
 
 def _drawn(study: Study) -> Plot | None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     if not study.boards:
         return None
     figure, (axes,) = style.in_rows(1, 6.4, 5.6)
@@ -369,6 +371,10 @@ def _drawn(study: Study) -> Plot | None:
     for off in (1 - _NEAR, 1 + _NEAR):
         axes.plot(ends, [off * end for end in ends], color=style.PROMISE, linewidth=0.8, linestyle="--")
     axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends, xlabel="published (ms)", ylabel="estimated (ms)")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
     axes.legend(frameon=False, fontsize=8.5)
     return figure
 
