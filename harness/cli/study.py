@@ -183,7 +183,12 @@ def timing(
             else:
                 is_whole = measure.measure_ncnn(sources, names, networks or None, folder, display, varies=varies)
     assert folder is not None  # noqa: S101
-    study = report.read(folder)
+    try:
+        study = report.read(folder)
+    except UsageError:
+        if is_whole:
+            raise
+        return EXIT_CASE_FAILED  # nothing could be timed, and why has been said
     click.echo(terminal.blocks([report.summary(study)]))
     for path in report.write(study, folder):
         click.echo(str(path), err=True)

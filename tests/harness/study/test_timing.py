@@ -296,6 +296,16 @@ def test_what_makes_no_sense_is_refused_in_one_line(
     assert not any((tmp_path / "out").glob("*"))
 
 
+def test_sources_that_cannot_be_compiled_are_said_and_fail(sources: Path, tmp_path: Path) -> None:
+    """These have no CMakeLists.txt."""
+    out = tmp_path / "out"
+    words = ["timing", "--ncnn-source", str(sources), "--chips", "imx7d", "--out", str(out)]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == EXIT_CASE_FAILED, result.output
+    assert "failed: imx7d: " in result.stderr
+    assert "CMakeLists.txt" in result.stderr
+
+
 @pytest.mark.parametrize("line", ["{}", "not json", '{"chip": 1}', "[]"])
 def test_a_damaged_file_is_named_with_its_line(tmp_path: Path, line: str) -> None:
     keep(tmp_path, timed("alexnet", 1.0))
