@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 ARGS ?=
-BOARD ?= cortex-a7
+BOARD ?= mt6580
 BASE ?= results/baseline
 NEW ?=
 
@@ -56,7 +56,7 @@ check: $(VENV)/.installed ## lint, format, types, import layers, CI workflows
 export: $(VENV)/.installed ## PyTorch to verified ONNX files and Caffe2 nets, for every network
 	@$(PY) -m harness export $(ARGS)
 
-board: setup ## boot an emulated board and leave it up for adb and ssh (BOARD=cortex-a53 for another)
+board: setup ## boot an emulated board and leave it up for adb and ssh (BOARD=bcm2837b0 for another)
 	@$(PY) -m harness board $(BOARD)
 
 docs: $(VENV)/.installed ## remake what the documents show of help texts, tables and records

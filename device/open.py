@@ -143,7 +143,7 @@ def is_deterministic(name: str) -> bool:
 
 
 def canonical(name: str) -> str:
-    """The one name of the device that is named. Raises DeviceUnavailable for a board that there is not."""
+    """The one name of the device that is named."""
     own_name, at, worker = name.partition("@")
     return opener_of(name).canonical(own_name) + at + worker
 

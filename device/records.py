@@ -41,9 +41,9 @@ class Core:
 
 @dataclass(frozen=True)
 class MemoryTimes:
-    """A chip's memory: from a miss of L2 until its line is there; how long it is busy with a line that is read, and with
-    one that is written; how long at least from one line that is stored as a whole to the next. And its L2, in cycles of
-    the core: from a miss of L1 until the line is there, and how long L2 is busy with it."""
+    """A chip's memory: from a miss of L2 until its line is there; how long it is busy with a line that is read, and
+    with one that is written; how long at least from one line that is stored as a whole to the next. And its L2, in
+    cycles of the core: from a miss of L1 until the line is there, and how long L2 is busy with it."""
 
     dram_ns: float
     line_ns: float
@@ -51,6 +51,9 @@ class MemoryTimes:
     store_line_ns: float
     l2_cycles: int
     l2_line_cycles: int
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {value:g}" for name, value in vars(self).items())
 
 
 @dataclass(frozen=True)
@@ -222,7 +225,8 @@ class Counters:
 
     The CPU has few counters and may share them out: `running_ns` of `enabled_ns` they were on, and `counts` are as
     read. `scaled` is what they make of the whole pass. Of an estimate, `cycles_by_loss` says what the cycles go to, and
-    adds up to them; of a measurement nothing is known of that.
+    adds up to them; of a measurement nothing is known of that. `other_cycles` are those with each of the chip's other
+    settings of its memory.
     """
 
     source: CountsFrom
@@ -230,6 +234,7 @@ class Counters:
     running_ns: int
     counts: dict[CountName, int]
     cycles_by_loss: dict[Loss, int] = field(default_factory=dict)
+    other_cycles: tuple[int, ...] = ()
 
     @property
     def share(self) -> float:

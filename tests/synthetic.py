@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from device.records import Clock, Core, DeviceInfo, DeviceState, Kind, Measurement, Pass
+from device.board.definitions import definition
+from device.records import (
+    LOSSES,
+    Chip,
+    Clock,
+    Core,
+    Counters,
+    CountName,
+    DeviceInfo,
+    DeviceState,
+    Kind,
+    Loss,
+    Measurement,
+    Pass,
+)
 from export.fingerprint import Fingerprint
 from harness.record.case import Case
 from harness.record.record import SCHEMA_VERSION, MeasuredArtifact, MeasuredBundle, OutputCheck, Record
@@ -23,6 +37,11 @@ BOARD = DeviceInfo(
     os="Linux 6.12",
     machine="armv7l",
 )
+
+CHIP = definition("mt6580").require_chip()
+
+#: A board whose times are estimated.
+ESTIMATED = replace(BOARD, serial="board:mt6580", clock="estimated", chip=CHIP)
 
 STATE = DeviceState(
     temperatures_celsius={},
@@ -114,6 +133,24 @@ def record(
         phases_ns={"prepare": 10_000_000, "push": 2_000_000_000, "passes": 50_000_000_000, "check": 1_000_000},
         pushed_bytes=40_000_000,
     )
+
+
+def estimated(one: Record, chip: Chip = CHIP) -> Record:
+    """The record as an estimate for this chip, of as many cycles as its times have at its clock."""
+    assert one.measurement is not None
+
+    def counted(sample: Pass) -> Pass:
+        cycles = round(sample.ns * chip.clock_mhz / 1000)
+        parts = dict.fromkeys(LOSSES[1:], cycles // 10)
+        by_loss: dict[Loss, int] = {"pipeline": cycles - sum(parts.values()), **parts}
+        counts: dict[CountName, int] = {"instructions": cycles // 2, "cycles": cycles}
+        others = tuple(cycles * (10 - number) // 10 for number in range(1, len(chip.memory)))
+        return replace(sample, counters=Counters("emulator", sample.ns, sample.ns, counts, by_loss, others))
+
+    measured = one.measurement
+    warmup, samples = (tuple(map(counted, passes)) for passes in (measured.warmup, measured.samples))
+    device = replace(one.device, serial=f"board:{chip.name}", kind="board", clock="estimated", chip=chip)
+    return replace(one, device=device, measurement=replace(measured, warmup=warmup, samples=samples))
 
 
 def throttled(one: Record, *passes: int) -> Record:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -45,6 +46,15 @@ def plugin(emulator: str) -> Path:
                 compiling.output([*command, "-o", f"{scratch}/{LIBRARY}"])
                 (Path(scratch) / LIBRARY).replace(library)
     return library
+
+
+def copies(library: Path, count: int) -> tuple[Path, ...]:
+    """So many files with this plugin, itself the first: of a file that an emulator loads twice it has one state."""
+    found = [library, *(library.with_name(f"{number}-{LIBRARY}") for number in range(1, count))]
+    for other in (one for one in found if not one.exists()):
+        with tempfile.TemporaryDirectory(dir=FOLDER) as scratch:
+            Path(shutil.copy(library, scratch)).replace(other)
+    return tuple(found)
 
 
 def _interface(emulator: str) -> int:

@@ -8,7 +8,7 @@ there, and that is the pass's time then.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -74,13 +74,13 @@ _COUNTED = "by virtual address, write-allocate, no prefetch"
 
 
 class CountingDevice:
-    """A device on an emulator that appends the counts of each pass to `counts`, a file on this machine.
+    """A device on an emulator that appends the counts of each pass to `counts`, files on this machine.
 
-    With a `chip`, the time of a pass is the estimate for it. The file is made when the first run starts: what the
-    emulator sees before is not a runner's.
+    With a `chip`, the time of a pass is the estimate for it, and there is a file for each setting of its memory. They
+    are made when the first run starts: what the emulator sees before is not a runner's.
     """
 
-    def __init__(self, device: Device, counts: Path, caches: Caches, chip: Chip | None = None) -> None:
+    def __init__(self, device: Device, counts: Sequence[Path], caches: Caches, chip: Chip | None = None) -> None:
         self.device, self._counts, self._caches, self._chip = device, counts, caches, chip
 
     @property
@@ -105,9 +105,11 @@ class CountingDevice:
         What `on_event` hears is on the board's own clock. Raises CountsWrong, too, when there are not exactly as many
         counts as passes.
         """
-        self._counts.write_bytes(b"")  # an empty file: the first pass finds empty caches
+        for path in self._counts:
+            path.write_bytes(b"")  # an empty file: the first pass finds empty caches
         measurement = self.device.run(replace(request, counters=False), on_event)
-        return with_counts(measurement, self._counts.read_text(), self._chip, where=self.info.serial)
+        first, *others = (path.read_text() for path in self._counts)
+        return with_counts(measurement, first, self._chip, others, where=self.info.serial)
 
     def reconnect(self, limit_s: float, *, reboot_after_s: float | None = None) -> None:
         self.device.reconnect(limit_s, reboot_after_s=reboot_after_s)
@@ -116,15 +118,23 @@ class CountingDevice:
         self.device.close()
 
 
-def with_counts(measurement: Measurement, lines: str, chip: Chip | None = None, *, where: str) -> Measurement:
-    """The measurement with the counts in `lines`, one a pass, warm-up passes first. Raises CountsWrong."""
+def with_counts(
+    measurement: Measurement, lines: str, chip: Chip | None = None, others: Sequence[str] = (), *, where: str
+) -> Measurement:
+    """The measurement with the counts in `lines`, one a pass, warm-up passes first; `others` are likewise those with
+    the chip's other settings of its memory. Raises CountsWrong."""
     passes = (*measurement.warmup, *measurement.samples)
-    found = [Counted.parsed(line, where, is_timed=chip is not None) for line in lines.splitlines()]
-    if len(found) != len(passes):
-        raise CountsWrong(f"{where}: the emulator counted {len(found)} passes of {len(passes)}; run it again")
-    counted = tuple(_with(one, counts, chip) for one, counts in zip(passes, found, strict=True))
+    settings = [_parsed(text, where, len(passes), is_timed=chip is not None) for text in (lines, *others)]
+    counted = tuple(_with(one, counts, chip) for one, *counts in zip(passes, *settings, strict=True))
     warmup = len(measurement.warmup)
     return replace(measurement, warmup=counted[:warmup], samples=counted[warmup:])
+
+
+def _parsed(text: str, where: str, passes: int, *, is_timed: bool) -> list[Counted]:
+    found = [Counted.parsed(line, where, is_timed=is_timed) for line in text.splitlines()]
+    if len(found) != passes:
+        raise CountsWrong(f"{where}: the emulator counted {len(found)} passes of {passes}; run it again")
+    return found
 
 
 @dataclass(frozen=True)
@@ -133,6 +143,10 @@ class Counted:
 
     counts: dict[CountName, int]
     cycles: dict[Loss, int]
+
+    @property
+    def total_cycles(self) -> int:
+        return sum(self.cycles.values())
 
     @classmethod
     def parsed(cls, line: str, where: str, *, is_timed: bool) -> Counted:
@@ -153,11 +167,12 @@ def _is_count(value: object) -> bool:
     return type(value) is int and value >= 0
 
 
-def _with(one: Pass, counted: Counted, chip: Chip | None) -> Pass:
+def _with(one: Pass, settings: Sequence[Counted], chip: Chip | None) -> Pass:
     """The pass with its counts. The CPU time that the board told is none of the chip's."""
+    counted, *others = settings
     if chip is None:
         return replace(one, counters=Counters("emulator", one.ns, one.ns, counted.counts))
-    cycles = sum(counted.cycles.values())
-    ns = chip.ns(cycles)
-    counters = Counters("emulator", ns, ns, {**counted.counts, "cycles": cycles}, counted.cycles)
+    ns = chip.ns(counted.total_cycles)
+    counts: dict[CountName, int] = {**counted.counts, "cycles": counted.total_cycles}
+    counters = Counters("emulator", ns, ns, counts, counted.cycles, tuple(it.total_cycles for it in others))
     return replace(one, ns=ns, counters=counters, cpu_ns=None, wait_ns=None)

@@ -90,12 +90,12 @@ class BoardDefinition:
             raise BoardUnavailable(f"the board {self.name} is no chip: nothing is known of its cycles; {able} are some")
         return self.chip
 
-    def plugin_arguments(self) -> Iterator[str]:
-        """As count.cpp takes them; none where it cannot count."""
+    def plugin_arguments(self, setting: int = 0) -> Iterator[str]:
+        """As count.cpp takes them, for one of the settings of a chip's memory; none where it cannot count."""
         if self.caches is not None:
             yield from self.caches.plugin_arguments()
         if self.chip is not None:
-            memory = self.chip.memory[0]
+            memory = self.chip.memory[setting]
             yield f"core={str(self.core_table).replace(',', ',,')}"
             yield f"clock_mhz={self.chip.clock_mhz:g}"
             yield from (f"{name}={value:g}" for name, value in vars(memory).items())
@@ -113,7 +113,7 @@ def _definition(
     *,
     caches: dict[str, dict[str, Any]] | None = None,
     clock_mhz: float | None = None,
-    memory: list[dict[str, float]] | None = None,
+    memory: list[dict[str, Any]] | None = None,
     capacities: list[int] | None = None,
     **fields: Any,
 ) -> BoardDefinition:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from device.adb.device import AdbDevice
 from device.board.counting import CountingDevice
-from device.board.definitions import definition, definitions
+from device.board.definitions import UnknownBoard, definition, definitions
 from device.device import Device, Opening
 from device.records import Core, DeviceInfo
 from device.timeouts import Timeouts
@@ -35,8 +36,10 @@ def open_boards(name: str, opening: Opening) -> list[Device]:
 
 
 def canonical(name: str) -> str:
-    """The one name of the board that is called so, too. Raises DeviceUnavailable for a board that there is not."""
-    return PREFIX + definition(name.removeprefix(PREFIX)).name
+    """The one name of the board that is called so, too; that of a board that there is not stays as it is."""
+    with contextlib.suppress(UnknownBoard):
+        return PREFIX + definition(name.removeprefix(PREFIX)).name
+    return name
 
 
 def is_deterministic(name: str) -> bool:
@@ -86,9 +89,9 @@ def device_of(board: Board, timeouts: Timeouts) -> Device:
     )
     device.reserve()
     device.take_over()
-    if board.counts_path is None or described.caches is None:
+    if not board.counts_paths or described.caches is None:
         return device
-    return CountingDevice(device, board.counts_path, described.caches, described.chip)
+    return CountingDevice(device, board.counts_paths, described.caches, described.chip)
 
 
 def _boot(name: str, opening: Opening) -> list[Board]:
@@ -100,7 +103,7 @@ def _boot(name: str, opening: Opening) -> list[Board]:
 
     def boot_one() -> None:
         try:
-            booted.put(boot(name, on_step=opening.on_step, count=counts, clock_mhz=opening.clock_mhz))
+            booted.put(boot(name, opening.on_step, count=counts, every_memory=True, clock_mhz=opening.clock_mhz))
         except Exception as error:
             booted.put(error)
 

@@ -30,7 +30,6 @@ class Slot:
     number: int
     disk: Path
     log_path: Path
-    counts_path: Path
     tree_path: Path
     lock: int
     closed: bool = False
@@ -49,9 +48,8 @@ class Slot:
             except BlockingIOError:
                 os.close(lock)
                 continue
-            console, counts = logs / f"{slot_name}.log", logs / f"{slot_name}.counts.jsonl"
-            tree = folder / f"{slot_name}.dtb"
-            slot = cls(number, folder / f"{slot_name}.img", console, counts, tree, lock)
+            console, tree = logs / f"{slot_name}.log", folder / f"{slot_name}.dtb"
+            slot = cls(number, folder / f"{slot_name}.img", console, tree, lock)
             try:
                 prepare(slot.disk)
             except BaseException:
@@ -59,6 +57,10 @@ class Slot:
                 raise
             return slot
         raise BoardUnavailable(f"{_MAX_SLOTS} boards {name} are running already; end one of them")
+
+    def counts_path(self, setting: int) -> Path:
+        """Where the emulator's counts go, with this setting of a chip's memory."""
+        return self.log_path.with_suffix(f".counts{setting or ''}.jsonl")
 
     def close(self) -> None:
         if not self.closed:

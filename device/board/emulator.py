@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,8 +28,11 @@ MACHINES = {
 }
 
 
-def plugin(described: BoardDefinition, step: Callable[[str], None]) -> Path:
-    """The plugin that makes this board's emulator count; raises BoardUnavailable where there can be none."""
+def plugins(described: BoardDefinition, step: Callable[[str], None], *, every_memory: bool) -> tuple[Path, ...]:
+    """The plugin that makes this board's emulator count; with `every_memory` one for each setting of its chip's memory.
+
+    Raises BoardUnavailable where there can be none.
+    """
     if described.caches is None:
         able = ", ".join(name for name, other in definitions().items() if other.caches)
         raise BoardUnavailable(
@@ -40,7 +43,8 @@ def plugin(described: BoardDefinition, step: Callable[[str], None]) -> Path:
     path = program_path(emulator, "qemu-system-arm")
     step("compiling what counts, where need be")
     try:
-        return emulators.plugin(path)
+        settings = len(described.chip.memory) if described.chip and every_memory else 1
+        return emulators.copies(emulators.plugin(path), settings)
     except ToolchainError as error:
         raise BoardUnavailable(f"the board {described.name} cannot count: {error}") from error
 
@@ -53,16 +57,17 @@ class Ports(NamedTuple):
 
 
 def start(
-    described: BoardDefinition, image: board_image.Image, slot: Slot, plugin: Path | None
+    described: BoardDefinition, image: board_image.Image, slot: Slot, plugins: Sequence[Path]
 ) -> tuple[subprocess.Popen[bytes], Ports]:
     """Start the emulator on free ports; others when somebody was faster to take one."""
     key = ssh.client_key().public
-    slot.counts_path.unlink(missing_ok=True)  # it is made when the first run starts
+    for setting in range(len(plugins)):
+        slot.counts_path(setting).unlink(missing_ok=True)  # it is made when the first run starts
     tree = _device_tree(described, slot)
     for _attempt in range(5):
         ports = Ports(loopback.free_port(), loopback.free_port())
         slot.log_path.write_bytes(b"")
-        command = _command(described, image, slot, ports, key) + _counting(described, slot, plugin) + tree
+        command = _command(described, image, slot, ports, key) + _counting(described, slot, plugins) + tree
         process = lifeline.spawn(command, log=slot.log_path, keep_open=(slot.lock,))
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=0.2)  # a taken port shows at once
@@ -125,12 +130,13 @@ def _device_tree(described: BoardDefinition, slot: Slot) -> list[str]:
     return ["-dtb", str(slot.tree_path)]
 
 
-def _counting(described: BoardDefinition, slot: Slot, plugin: Path | None) -> list[str]:
-    """The emulator's options for counting with this plugin, and for timing as on the board's chip; none without."""
-    if plugin is None:
-        return []
-    arguments = [_escaped(plugin), f"out={_escaped(slot.counts_path)}", *described.plugin_arguments()]
-    return ["-plugin", ",".join(arguments)]
+def _counting(described: BoardDefinition, slot: Slot, plugins: Sequence[Path]) -> list[str]:
+    """The emulator's options for counting with these plugins, each of which times as with a setting of its own."""
+    options: list[str] = []
+    for setting, plugin in enumerate(plugins):
+        out = f"out={_escaped(slot.counts_path(setting))}"
+        options += ["-plugin", ",".join([_escaped(plugin), out, *described.plugin_arguments(setting)])]
+    return options
 
 
 def _escaped(path: Path) -> str:

@@ -10,7 +10,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -34,8 +34,9 @@ _ADB_ANSWERS_S = 5.0  # the private adb server, which is at hand
 class Board:
     """A board that is up: an adb device `serial` at the private adb server `adb_server`.
 
-    `ssh` says how to reach its sshd. `log_path` is its console's, `counts_path` where the emulator's counts go (see
-    `CountingDevice`); None when it does not count. Making one boots it, within `limit_s`.
+    `ssh` says how to reach its sshd. `log_path` is its console's, `counts_paths` where the emulator's counts go (see
+    `CountingDevice`), with each setting of a chip's memory; empty when it does not count. Making one boots it, within
+    `limit_s`.
     """
 
     def __init__(
@@ -43,11 +44,11 @@ class Board:
         described: BoardDefinition,
         image: Image,
         slot: Slot,
-        plugin: Path | None,
+        plugins: Sequence[Path],
         limit_s: float,
     ) -> None:
-        self.definition, self._image, self._slot, self._plugin = described, image, slot, plugin
-        self.log_path, self.counts_path = slot.log_path, slot.counts_path if plugin else None
+        self.definition, self._image, self._slot, self._plugins = described, image, slot, plugins
+        self.log_path, self.counts_paths = slot.log_path, tuple(map(slot.counts_path, range(len(plugins))))
         self.kernel_version = image.kernel_version
         self._changing, self._given_up = threading.Lock(), threading.Event()
         self.adb_server = private_server()
@@ -107,7 +108,7 @@ class Board:
 
     def _start(self, deadline: Deadline) -> None:
         """Starts the emulator and waits for adb to reach it. When it fails, no emulator stays."""
-        self._emulator, ports = emulator.start(self.definition, self._image, self._slot, self._plugin)
+        self._emulator, ports = emulator.start(self.definition, self._image, self._slot, self._plugins)
         self.serial = f"{loopback.HOST}:{ports.adbd}"
         try:
             self._wait_for_adb(deadline)
@@ -146,6 +147,7 @@ def boot(
     timeout_s: float | None = None,
     *,
     count: bool = False,
+    every_memory: bool = False,
     clock_mhz: float | None = None,
 ) -> Board:
     """Boot the board called `name`, or a changed one, and wait until adb reaches it.
@@ -153,18 +155,19 @@ def boot(
     `on_step` hears what is being waited for. `timeout_s` is for the boot alone, not for building the image
     the first time; by default $TENPASS_BOOT_TIMEOUT_S, else 60. `count` makes the emulator count what lies between a
     runner's marks (device/emulator/README.md), for about a fifth of its speed, and say what that takes on the board's
-    chip, which `clock_mhz` sets to another clock. Raises DeviceUnavailable with the end of the board's console when it
-    does not come up, with the package to install when the emulator is missing, and for a board that cannot count, or
-    has no chip to set.
+    chip, which `clock_mhz` sets to another clock: with the first setting of its memory, or, which costs as much again
+    for each, with `every_memory`. Raises DeviceUnavailable with the end of the board's console when it does not come
+    up, with the package to install when the emulator is missing, and for a board that cannot count, or has no chip to
+    set.
     """
     described = (definition(name) if isinstance(name, str) else name).at_clock(clock_mhz)
-    plugin = emulator.plugin(described, on_step) if count else None
+    plugins = emulator.plugins(described, on_step, every_memory=every_memory) if count else ()
     built = image(described.architecture, described.page_bytes, on_step)
     limit_s = _boot_timeout_s() if timeout_s is None else timeout_s
     on_step(f"booting {described.title}")
     slot = Slot.take(described.name)
     try:
-        return Board(described, built, slot, plugin, limit_s)
+        return Board(described, built, slot, plugins, limit_s)
     except BaseException:
         slot.close()
         raise

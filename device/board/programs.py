@@ -51,13 +51,14 @@ def run_program(board: Board, argv: Sequence[str], timeout_s: float, on_output: 
     The board was booted to count, and is a chip. Raises DeviceError when the program does not end in time, and when the
     emulator says what is no count.
     """
-    if board.counts_path is None or board.definition.chip is None:
+    if not board.counts_paths or board.definition.chip is None:
         raise DeviceError(f"the board {board.definition.name} was booted so that its emulator times nothing")
     shell = AdbShell(Attached(board.serial), board.adb_server)
-    board.counts_path.write_bytes(b"")  # an empty file: the first section finds empty caches
+    [counts, *_] = board.counts_paths
+    counts.write_bytes(b"")  # an empty file: the first section finds empty caches
     command = f"cd {_FOLDER} && LD_LIBRARY_PATH={_FOLDER} {shlex.join(argv)} 2>&1"
     ended = shell.run(command, timeout_s=timeout_s, on_stdout=on_output)
-    lines = board.counts_path.read_text().splitlines()
+    lines = counts.read_text().splitlines()
     where = board.definition.name
     found = [Counted.parsed(line, where, is_timed=True) for line in lines]
     return ProgramRun(ended.exit_code, tuple(Section(one.counts["instructions"], one.cycles) for one in found))

@@ -10,7 +10,7 @@ from device.records import DeviceInfo
 from harness.analyse import warnings
 from harness.analyse.rows import MOST_SIDE_BY_SIDE, Row, by_device
 from harness.record.record import Record
-from harness.record.titles import case_runtime_title
+from harness.record.titles import case_runtime_title, estimated
 from harness.record.units import factor, milliseconds
 
 #: A choice: enough to see what a fleet's troubles look like.
@@ -92,11 +92,12 @@ def sentences(table: Sequence[Row]) -> list[str]:
 
 def _sentence(one: Spread) -> str:
     times, serials = one.medians_ns, [row.record.device.serial for row in one.rows]
+    title = f"{one.title} ({estimated(one.device.chip)})" if one.device.chip else one.title
     least = f"{milliseconds(times[0])} ms on {serials[0]}"
     if len(times) == 1:
-        return f"{one.title} on one device: {least}."
+        return f"{title} on one device: {least}."
     longer = f", {factor(times[-1] / times[0])} times as long" if times[0] else ""
     return (
-        f"{one.title} on {len(times)} devices: {milliseconds(median(times))} ms in the middle, from {least} to "
+        f"{title} on {len(times)} devices: {milliseconds(median(times))} ms in the middle, from {least} to "
         f"{milliseconds(times[-1])} ms on {serials[-1]}{longer}."
     )

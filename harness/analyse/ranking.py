@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from device.board.accuracy import accuracy
 from device.records import Clock, DeviceInfo
 from harness.analyse import groups, warnings
 from harness.analyse.rows import BASELINE, Row, is_as_in_paper, over
@@ -24,6 +25,9 @@ AGREES_WITHIN = 0.05
 
 #: What is said of how modelled times repeat, wherever it is said.
 MODELLED_REPEAT = f"Modelled times less than {EXACT_FACTOR - 1:.1%} apart count as the same"
+
+#: What the first of a ranking is told by, where that is no time of hardware.
+FEWEST: dict[Clock, str] = {"instructions": "fewest instructions", "estimated": "fewest cycles, by the estimate,"}
 
 
 @dataclass(frozen=True)
@@ -108,15 +112,15 @@ def _is_told(ranking: Ranking, place: int) -> bool:
 
 
 def _is_as_good_as_equal(ranking: Ranking, found: Ratio) -> bool:
-    """Whether these are modelled times that may be in another order in another run."""
-    return ranking.clock == "instructions" and found.value <= EXACT_FACTOR
+    """Whether these are modelled times or estimates that may be in another order in another run."""
+    return ranking.device.is_exact and found.value <= EXACT_FACTOR
 
 
 def who(ranking: Ranking) -> str:
     """Which is the fastest, and by how much, in a sentence or two."""
     row, count = ranking.fastest, len(ranking.ranked)
     well = " that ended well" if ranking.failed else ""
-    time = f"{milliseconds(_median_ns(row))} ms (median)"
+    time = f"{milliseconds(_median_ns(row))} ms ({'estimated, ' if ranking.device.chip else ''}median)"
     if not ranking.is_ranked:
         return "Nothing is ranked here: an emulator's wall time means nothing."
     if count > 1 and (kept := _kept_waiting(ranking)):
@@ -137,7 +141,7 @@ def who(ranking: Ranking) -> str:
         )
     next_, over_next = ranking.ranked[1], ranking.over_first[0]
     assert over_next is not None  # noqa: S101 (it was told from the first)
-    does = "takes the fewest instructions" if row.record.device.clock == "instructions" else "is the fastest"
+    does = f"takes the {fewest}" if (fewest := FEWEST.get(ranking.clock)) else "is the fastest"
     by = f"{units.with_interval(units.factor, over_next.value, over_next.low, over_next.high)} times as fast as"
     if over_next.is_loose:
         by = "faster by a factor that can't be told (its interval covers two) than"
@@ -186,7 +190,8 @@ def _from_what(ranking: Ranking) -> str:
         return f"In brackets are 95 % intervals, over {' or '.join(map(str, rounds))} rounds of fresh processes."
     count = len(groups.measured(row.records))
     differ = f"; its passes differ by {percent(row.spread.within)}" if row.spread and row.spread.within else ""
-    return f"Measured in {'one process' if count == 1 else f'{count} processes'}{differ}."
+    how = "Estimated" if ranking.device.chip else "Measured"
+    return f"{how} in {'one process' if count == 1 else f'{count} processes'}{differ}."
 
 
 def _of_the_order(ranking: Ranking) -> str:
@@ -197,9 +202,11 @@ def _of_the_order(ranking: Ranking) -> str:
     own, others = ranking.fastest.summary, ranking.ranked[min(place, len(ranking.ranked) - 1)].summary
     if found is None or own is None or others is None:
         return ""
-    if ranking.clock == "instructions" and (rival is None or _is_as_good_as_equal(ranking, found)):
+    if ranking.device.is_exact and (rival is None or _is_as_good_as_equal(ranking, found)):
         apart = f"{percent(found.value - 1)} more" if found.value > 1 else "as much"
-        sure = f", so that {ranking.fastest.title} surely takes the fewest, on this board" if rival is None else ""
+        chip, title = ranking.device.chip, ranking.fastest.title
+        takes = f"{title} takes the fewest by this model" if chip else f"{title} surely takes the fewest, on this board"
+        sure = f", so that {takes}" + (f"; {accuracy(chip)}" if chip else "") if rival is None else ""
         return f"{MODELLED_REPEAT}; {ranking.ranked[place].title} takes {apart}{sure}."
     if found.low is not None:
         return ""
@@ -209,8 +216,8 @@ def _of_the_order(ranking: Ranking) -> str:
 
 
 def warnings_in_short(row: Row) -> str:
-    """The row's warnings in a few words, but for emulation, which "measured on" says everywhere."""
-    return warnings.summary(one for one in row.warnings if one.kind != "emulated")
+    """The row's warnings in a few words, but for emulation and estimates, of which "measured on" tells everywhere."""
+    return warnings.summary(one for one in row.warnings if one.kind not in ("emulated", "estimated"))
 
 
 def the_paper(ranking: Ranking) -> str:

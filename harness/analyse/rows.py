@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from statistics import median
 
 from device.records import Pass
 from export.artifact import IGC
@@ -51,6 +52,17 @@ class Row:
     def record(self) -> Record:
         """The first round that ended well, else the first: what all rounds share, and a reason for what is missing."""
         return next((record for record in self.records if record.status == "ok"), self.records[0])
+
+    @property
+    def memory_range_ns(self) -> tuple[float, float] | None:
+        """Of an estimate, the lowest and the highest median over the settings of its chip's memory; None: one."""
+        chip = self.record.device.chip
+        passes = [it.counters for it in groups.timed_passes(groups.measured(self.records)) if it.counters]
+        cycles = [(one.counts["cycles"], *one.other_cycles) for one in passes if one.other_cycles]
+        if chip is None or not cycles or len(cycles) < len(passes):
+            return None
+        medians_ns = [median(map(chip.ns, of_setting)) for of_setting in zip(*cycles, strict=True)]
+        return min(medians_ns), max(medians_ns)
 
     @property
     def relative(self) -> float | None:

@@ -71,9 +71,10 @@ def cautions(records: Sequence[Record]) -> list[str]:
     device = records[0].device
     if device.clock == "emulated":
         return ["Times mean nothing here, so that no speed-up is shown."]
-    if device.clock == "instructions":
+    if device.is_exact:
+        clock = "times are estimated for" if device.chip else "clock counts the instructions executed on"
         return [
-            "This board's clock counts the instructions executed on its one core: the threads share it. What is above "
+            f"This board's {clock} its one core: the threads share it. What is above "
             "the time of one thread is what dividing the work costs; what threads gain on a device with several cores "
             "cannot be seen here."
         ]

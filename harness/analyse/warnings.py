@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from device.board.accuracy import accuracy
 from device.cores import Cluster, as_ranges, cluster_of, clusters, cpu_mask, cpus_of
 from device.errors import DeviceError
 from device.records import DeviceState, Measurement
@@ -87,6 +88,7 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "emulated": Kind("emulated", "compare it with times of the same emulator alone", strict=False),
+    "estimated": Kind("estimated", "compare it with estimates for the same chip alone", strict=False),
     "throttled": Kind("throttled", "let the device cool before each case (--max-start-celsius)", strict=True),
     "low_clock": Kind(
         "low clock",
@@ -191,7 +193,9 @@ def _ghz(khz: int) -> str:
 
 def _emulated(record: Record, measured: Measurement, _: Limits) -> Iterator[CaseWarning]:
     machine = next((one for one in (measured.machine, record.device.machine) if one in MACHINES_X86), None)
-    if record.device.clock == "instructions":
+    if (chip := record.device.chip) is not None:
+        yield made("estimated", f"the time is what a model of its core says of {chip}, not measured; {accuracy(chip)}")
+    elif record.device.clock == "instructions":
         yield made(
             "emulated",
             "the time is modelled, 1 ns for each instruction: it knows nothing of caches, pipelines or several cores",

@@ -70,7 +70,10 @@ def main(
     if lists:
         for described in definitions().values():
             what = f"{described.chip}, {described.core}: " if described.chip else ""
-            click.echo(f"{described.name:16} {what}{described.description}")
+            also = (
+                f"; also called {described.core}" if described.chip and definition(described.core) is described else ""
+            )
+            click.echo(f"{described.name:16} {what}{described.description}{also}")
         return EXIT_OK
     if (folder is None) != (not program):
         raise UsageError("a program is run with both: --run FOLDER -- ./program ARGUMENTS")
@@ -124,11 +127,11 @@ def _in_json(sections: tuple[Section, ...], chip: Chip) -> dict[str, object]:
 
 def _table(sections: tuple[Section, ...], chip: Chip) -> str:
     """A line a section: instructions, cycles, the time they are at the chip's clock, and where they go, in percent."""
-    from harness.record.titles import estimated
+    from harness.record.titles import estimated, sentence
 
     losses = list(sections[0].cycles)
     lines = [
-        f"{estimated(chip)}.",
+        sentence(estimated(chip)),
         f"{'section':>7} {'instructions':>13} {'cycles':>13} {'ms':>9}  " + " ".join(f"{loss:>8}" for loss in losses),
     ]
     for place, one in enumerate(sections, 1):

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 from harness.analyse.slower import WORDS
 from harness.analyse.warnings import warnings_of
-from harness.compare.two_runs import INSTRUCTIONS, TIME, ComparedCase, Comparison, Run, runtime_version
+from harness.compare.two_runs import TIME, ComparedCase, Comparison, Run, runtime_version
 from harness.record import units
 from harness.record.titles import case_title, meaning_of_time
 from harness.record.units import NOTHING
@@ -67,8 +67,8 @@ def _legend(comparison: Comparison) -> list[str]:
         lines.append("~: there are too few rounds for an interval and a test.")
     if len(timed) < len(compared):
         lines.append(
-            "Modelled times and counted instructions are exact, medians over all passes; a difference counts from a "
-            f"factor of {comparison.exact_factor:g} on."
+            "Modelled times, counted instructions and the cycles of an estimate are exact, medians over all passes; a "
+            f"difference counts from a factor of {comparison.exact_factor:g} on."
         )
     return lines
 
@@ -102,8 +102,8 @@ def _row(comparison: Comparison, case: ComparedCase) -> dict[str, str]:
 def figure(case: ComparedCase, value: float) -> str:
     """With as many digits as its ratio needs, so that whoever divides the two gets that."""
     digits = 6 if case.is_exact else 5
-    if case.figure == INSTRUCTIONS:
-        return f"{units.count(value, digits)} instructions"
+    if case.figure != TIME:
+        return f"{units.count(value, digits)} {case.figure}"
     return f"{units.milliseconds(value, digits)} ms"
 
 
@@ -208,6 +208,7 @@ def _case_in_json(comparison: Comparison, case: ComparedCase) -> dict[str, Any]:
     return {
         "device": record.device.serial,
         "clock": record.device.clock,
+        "chip": str(record.device.chip) if record.device.chip else None,
         "id": record.id,
         "title": case_title(record),
         "outcome": case.outcome,

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import Final
 
-from device.records import Counters, DeviceInfo, Pass
+from device.records import Counters, CountName, DeviceInfo, Pass
 from export import fingerprint
 from harness.analyse import groups, preemption, slower, statistics, warnings
 from harness.analyse.slower import EXACT_FACTOR, FACTOR, Difference, Outcome
@@ -17,8 +18,12 @@ from harness.record.differences import device_differences
 from harness.record.plan import Limits, Plan
 from harness.record.record import MeasuredArtifact, Record
 
-#: What a figure is: the time of a pass, or the instructions that an emulator counted in it.
-TIME, INSTRUCTIONS = "time_ns", "instructions"
+#: What a figure is: the time of a pass, or what an emulator counted in it. Of an estimate, cycles: a time is what they
+#: are at the chip's clock.
+TIME: Final = "time_ns"
+INSTRUCTIONS: Final = "instructions"
+CYCLES: Final = "cycles"
+_COUNTED: tuple[CountName, ...] = (CYCLES, INSTRUCTIONS)
 
 _MOST_NAMED = 4  # a choice: so many are named in one line
 
@@ -40,7 +45,7 @@ class Run:
 class ComparedCase:
     """One case on one device in both runs: the records of its rounds, in their order.
 
-    `figure` is what was compared, TIME or INSTRUCTIONS; `difference` is None where nothing could be.
+    `figure` is what was compared, TIME, INSTRUCTIONS or CYCLES; `difference` is None where nothing could be.
     `regression`: it was well in the first run and is slower, failed or missing in the second.
     """
 
@@ -55,7 +60,7 @@ class ComparedCase:
     @property
     def is_exact(self) -> bool:
         """Whether the figure itself decides."""
-        return self.figure == INSTRUCTIONS or self.record.device.clock == "instructions"
+        return self.figure != TIME or self.record.device.is_exact
 
     @property
     def record(self) -> Record:
@@ -264,12 +269,13 @@ def compare_case(
         outcome, reason = without
         is_worse = bool(then) and outcome in ("failed", "missing")
         return ComparedCase(base, new, outcome, is_worse, reason)
-    counted = _instructions(then), _instructions(now)
-    if counted[0] and counted[1]:
-        figure = INSTRUCTIONS
-        found = slower.by_figure(*counted, factor=exact_factor, takes_turns=_takes_turns(now))
-    else:
-        figure, found = TIME, _by_time(then, now, factor, exact_factor)
+    figure: str = TIME
+    found = None
+    for name in _COUNTED:
+        counted = _counts(then, name), _counts(now, name)
+        if found is None and all(counted):
+            figure, found = name, slower.by_figure(*counted, factor=exact_factor, takes_turns=_takes_turns(now))
+    found = found or _by_time(then, now, factor, exact_factor)
     return ComparedCase(base, new, found.outcome, found.outcome == "slower", found.reason, figure, found)
 
 
@@ -289,7 +295,7 @@ def _not_compared(base: Sequence[Record], new: Sequence[Record]) -> tuple[Outcom
 
 def _by_time(then: Sequence[Record], now: Sequence[Record], factor: float, exact_factor: float) -> Difference:
     base, new = ([groups.timed_passes([record]) for record in rounds] for rounds in (then, now))
-    if now[0].device.clock == "instructions":
+    if now[0].device.is_exact:
         before, after = (list(chain(*_times(passes))) for passes in (base, new))
         return slower.by_figure(before, after, exact_factor, takes_turns=_takes_turns(now))
     times = preemption.without if preemption.is_told([*then, *now]) else _times
@@ -304,15 +310,15 @@ def _times(rounds: Sequence[Sequence[Pass]]) -> list[list[int]]:
     return [[one.ns for one in of_round] for of_round in rounds]
 
 
-def _instructions(rounds: Sequence[Record]) -> list[int]:
+def _counts(rounds: Sequence[Record], name: CountName) -> list[int]:
     """Of each timed pass, as an emulator counted them; none unless it counted all."""
     passes = groups.timed_passes(rounds)
-    found = [count for one in passes if (count := _exact_count(one.counters)) is not None]
+    found = [count for one in passes if (count := _exact_count(one.counters, name)) is not None]
     return found if len(found) == len(passes) else []
 
 
-def _exact_count(counters: Counters | None) -> int | None:
-    return counters.counts.get("instructions") if counters is not None and counters.source == "emulator" else None
+def _exact_count(counters: Counters | None, name: CountName) -> int | None:
+    return counters.counts.get(name) if counters is not None and counters.source == "emulator" else None
 
 
 def _wrong(rounds: Sequence[Record]) -> list[Record]:

@@ -27,7 +27,7 @@ from harness.record.case import MORE_WARMUP, WARMUP, Case
 from harness.record.plan import CaseRound, Limits, Plan
 from harness.record.record import SCHEMA_VERSION, Record
 from harness.record.titles import reference_title
-from harness.record.units import milliseconds, size
+from harness.record.units import count, milliseconds, size
 
 #: Hears of each event from the runner, of bytes pushed, and of the state of a device that is waited for and the seconds
 #: it took so far; for progress only.
@@ -160,9 +160,9 @@ def measure_and_show(one: CaseRound, networks: Networks, device: Device, run: Ru
     with watcher.stage(one.id, total=certain_passes(one.case)) as stage:
         pushed_bytes = 0
 
-        def on_bytes(count: int) -> None:
+        def on_bytes(more: int) -> None:
             nonlocal pushed_bytes
-            pushed_bytes += count
+            pushed_bytes += more
             stage.detail(f"push {size(pushed_bytes)}")
 
         def on_state(state: DeviceState, waited_s: float) -> None:
@@ -175,7 +175,9 @@ def measure_and_show(one: CaseRound, networks: Networks, device: Device, run: Ru
             if isinstance(event, wire.PassEnded):
                 if event.phase == "timed" or event.index < _warmup(one.case):
                     stage.advance()
-                stage.detail(f"{event.phase} pass: {milliseconds(event.ns)} ms")
+                # Of an estimate nothing is known yet but the board's own clock, which counts instructions.
+                time = f"{count(event.ns)} instructions" if device.info.chip else f"{milliseconds(event.ns)} ms"
+                stage.detail(f"{event.phase} pass: {time}")
             elif isinstance(event, wire.Hello):
                 stage.detail(f"load, {event.runtime} {event.runtime_version}")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 
-from device.records import DeviceInfo
+from device.records import Chip, DeviceInfo
 from export.own.model import OwnModel
 from harness.record.errors import UsageError
 from harness.record.plan import Plan
@@ -18,6 +18,7 @@ _WHAT = {
     "ram_bytes": "size of memory",
     "os": "operating system",
     "cache_model": "model of caches",
+    "chip": "chip, or clock or memory of it",
     "abi": "ABI",
     "page_bytes": "size of pages",
 }
@@ -108,6 +109,8 @@ def device_differences(then: DeviceInfo, now: DeviceInfo) -> list[str]:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, Chip):
+        return f"{value}, memory ({') or ('.join(map(str, value.memory))})"
     if isinstance(value, tuple):
         return ", ".join(f"{core.part or 'unknown'} at {core.max_khz or 'unknown'} kHz" for core in value) or "unknown"
     return "unknown" if value is None else str(value)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
+from statistics import median
 from typing import Any, TypeAlias
 
-from harness.analyse import ranking, warnings
+from device.records import CountName
+from harness.analyse import groups, ranking, warnings
 from harness.analyse.rows import Row, by_device, is_baseline, onnx_bytes
 from harness.analyse.statistics import shown_median, shown_ratio
 from harness.record.runtimes import files_titles
@@ -74,7 +76,7 @@ def table6(rows: Rows, caption: str = "", *, is_brief: bool = False) -> Table:
 def _cell(column: Column, row: Row, fastest: Collection[int]) -> Cell:
     if column.key != "model" or id(row) not in fastest:
         return column.cell(row)
-    best = "fewest instructions" if row.record.device.clock == "instructions" else "fastest"
+    best = ranking.FEWEST.get(row.record.device.clock, "fastest").removesuffix(",")
     return replace(column.cell(row), mark=f"{best}, {case_runtime_title(row.record)}")
 
 
@@ -116,13 +118,44 @@ def _rounds(rows: Rows) -> int:
 def _of_passes(statistic: str, rows: Rows) -> str:
     passes = {row.record.case.passes for row in rows}
     of_passes = f"{statistic} of {passes.pop()}" if len(passes) == 1 else statistic
-    return of_passes if _rounds(rows) == 1 else f"{of_passes}, {_rounds(rows)} rounds"
+    rounds = "" if _rounds(rows) == 1 else f", {_rounds(rows)} rounds"
+    return of_passes + rounds + _estimated(rows)
+
+
+def _estimated(rows: Rows) -> str:
+    are = {row.record.device.chip is not None for row in rows}
+    return "" if True not in are else ", some estimated" if False in are else ", estimated"
+
+
+def _counted(name: CountName) -> Callable[[Row], float | None]:
+    """The median over the timed passes; None where it was not counted in any."""
+
+    def counted(row: Row) -> float | None:
+        counters = [one.counters for one in groups.timed_passes(groups.measured(row.records)) if one.counters]
+        found = [value for one in counters if (value := one.scaled(name)) is not None]
+        return median(found) if found else None
+
+    return counted
+
+
+def _count(value: float) -> str:
+    return count(value, decimals=2)
+
+
+def _are_estimated(rows: Rows) -> bool:
+    return bool(_estimated(rows))
 
 
 def _median(row: Row) -> Cell:
     """Its note says why there is none."""
-    text = shown_median(row.summary) if row.summary else row.record.status
+    text = shown_median(row.summary) + _memory_range(row) if row.summary else row.record.status
     return Cell(text, notes=() if row.summary or not row.record.error else (row.record.error,))
+
+
+def _memory_range(row: Row) -> str:
+    """Of an estimate: from which time to which, where nobody knows how fast the chip's memory is."""
+    found = row.memory_range_ns
+    return f" ({milliseconds(found[0])} to {milliseconds(found[1])})" if found else ""
 
 
 def _onnx_size(row: Row) -> str:
@@ -228,6 +261,10 @@ COLUMNS: tuple[Column, ...] = (
         unit="ms",
         is_brief=True,
     ),
+    Column("memory_low_ns", lambda row: (row.memory_range_ns or (None, None))[0]),
+    Column("memory_high_ns", lambda row: (row.memory_range_ns or (None, None))[1]),
+    Column("cycles", _counted("cycles"), "Cycles", shown=_count, is_brief=True, is_shown=_are_estimated),
+    Column("instructions", _counted("instructions"), "Instructions", shown=_count, is_shown=_are_estimated),
     Column("median_low_ns", lambda row: _interval_ns(row)[0]),
     Column("median_high_ns", lambda row: _interval_ns(row)[1]),
     Column(
@@ -282,5 +319,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("outside_passes_ns", "record.outside_passes_ns"),
     _words("warnings", lambda row: " ".join(one.kind for one in row.warnings) or None, "Warnings", _warnings),
     Column("error", "record.error"),
+    Column("chip", "record.device.chip.title"),
+    Column("clock_mhz", "record.device.chip.clock_mhz"),
     _words("clock", "record.device.clock", "Measured on", lambda row: meaning_of_time(row.record.device)),
 )

@@ -156,11 +156,13 @@ def statistics(rows: Sequence[Row]) -> list[Block]:
         for row in rows
         if row.summary
     ]
+    estimates = dict.fromkeys(row.record.device.serial for row in rows if row.record.device.chip)
     introduction = (
         "Times in ms, over the timed passes of all rounds; of several rounds the median is the geometric mean of "
         "theirs. Its interval is over the rounds, where there are three and more, and of a single round over its "
         "passes, where there are six and more. Outliers have a modified z-score above 3.5 (Iglewicz and Hoaglin 1993) "
         "and are 1 % and more off the median; they are marked, and count like all others."
+        + (f" Those of {', '.join(estimates)} are estimates." if estimates else "")
     )
     return [paragraph(introduction), table_of(lines)] if lines else []
 

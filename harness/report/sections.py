@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from device.records import Clock, DeviceInfo
+from device.board.accuracy import accuracy
+from device.records import Chip, Clock, DeviceInfo
 from harness.analyse import fleet, gains, groups, ranking
 from harness.analyse.ranking import AGREES_WITHIN, MODELLED_REPEAT, Ranking, agrees_with_paper, has_papers_core
 from harness.analyse.rows import BASELINE, MOST_SIDE_BY_SIDE, Row, by_device, is_baseline, is_of_table6
@@ -106,7 +107,22 @@ def _lead(plan: Plan, records: Sequence[Record], rows: Sequence[Row]) -> list[do
             ".",
         ),
         *(doc.Paragraph(text) for clock, text in NOT_HARDWARE.items() if clock in clocks),
+        *map(_is_estimated, dict.fromkeys(record.device.chip for record in records if record.device.chip)),
     ]
+
+
+def _is_estimated(chip: Chip) -> doc.Block:
+    ranges = (
+        f" How fast its memory is nobody has published: of {len(chip.memory)} settings the first is taken, and in "
+        "brackets stands from which time to which they lead."
+    )
+    return doc.paragraph(
+        doc.strong(f"The times are estimated for {chip}, not measured"),
+        f": the emulated board executes the instructions, and a model of a {chip.core} says how many cycles its "
+        "pipeline, branches, caches, TLBs and memory take for them, on one core that nothing else uses; "
+        f"{accuracy(chip)}. They compare networks on this chip only, never with a measured time. {MODELLED_REPEAT}."
+        f"{ranges if len(chip.memory) > 1 else ''}",
+    )
 
 
 # --- in short -----------------------------------------------------------------------------------------
@@ -127,7 +143,7 @@ def _card(title: str, one: Ranking) -> doc.Card:
     bars = [
         doc.Bar(
             row.title,
-            f"{milliseconds(row.summary.median_ns)} ms",
+            f"{milliseconds(row.summary.median_ns)} ms{' estimated' if row.record.device.chip else ''}",
             _beside_bar(row),
             round(100 * row.summary.median_ns / slowest_ns, 1),
             is_best=row is best,
@@ -184,7 +200,8 @@ def _what_was_measured(plan: Plan, rows: Sequence[Row], records: Sequence[Record
     if any(row.paper_ms is not None for row in rows):
         how.append(
             "The mean of the timed passes is the paper's figure (section 5.3), to be held against its own, which are "
-            f"those of its Table 6 ({table6_device().title}).",
+            f"those of its Table 6 ({table6_device().title})"
+            + ("; an estimate is not to be, only its ratios." if any(it.chip for it in of_devices) else "."),
         )
     return doc.Group("What was measured, and how", (*_bullets(lines), doc.paragraph(" ".join([*how, *_checks(rows)]))))
 
@@ -297,6 +314,8 @@ def _may_explain(devices: Sequence[DeviceInfo]) -> doc.Block:
             "hardware pays for memory that is not in the cache, where a board's clock counts instructions alone "
             "(channel shuffles, concatenations and average pools are few instructions and much memory)"
         )
+    if any(device.chip for device in devices):
+        reasons.append("the times here are estimates of a model, of one core that nothing else uses")
     if any(device.clock == "wall" and not has_papers_core(device) for device in devices):
         reasons.append("another processor has other caches and other vector units")
     return doc.paragraph(

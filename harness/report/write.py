@@ -13,7 +13,7 @@ from harness.record import journal
 from harness.record.plan import in_order
 from harness.record.plan import read as read_plan
 from harness.record.record import Record
-from harness.record.titles import meaning_of_time
+from harness.record.titles import how_measured, sentence
 from harness.report import columns, csv, html, latex, markdown, plots, sections, time_spent
 from harness.report.document import Figure
 from harness.report.files import write_figures, writing
@@ -63,5 +63,5 @@ def drawn(rows: Sequence[Row], records: Sequence[Record]) -> list[Figure]:
 
 
 def table6_in_latex(rows: Sequence[Row]) -> str:
-    meanings = ", ".join(sorted({meaning_of_time(row.record.device) for row in rows}))
-    return latex.rendered(columns.table6(rows), f"Time of a pass, in ms. Measured on: {meanings}.", "tab:speed")
+    meanings = " ".join(sorted({sentence(how_measured(row.record.device)) for row in rows}))
+    return latex.rendered(columns.table6(rows), f"Time of a pass, in ms. {meanings}", "tab:speed")

@@ -45,6 +45,7 @@ from harness.record import runtimes
 from harness.record.bounded import printable
 from harness.record.case import Case
 from harness.record.errors import EXIT_OK, EXPECTED, UsageError, exit_code
+from harness.record.titles import estimated
 from harness.record.units import size
 from harness.report.conditions import runs
 from harness.study.nullcase import NullNetwork
@@ -227,6 +228,8 @@ def system(seen: Seen) -> Check:
     info = seen.info
     parts = [info.os, info.model, info.soc, f"{size(info.ram_bytes)} of memory" if info.ram_bytes else None]
     found = "; ".join(part for part in parts if part)
+    if info.chip is not None:
+        return Check("system", "ok", f"{found}; emulated, its times {estimated(info.chip)}")
     if info.clock == "instructions":
         return Check("system", "ok", f"{found}; emulated, with a clock that counts instructions")
     if seen.is_emulated:

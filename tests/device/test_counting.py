@@ -269,6 +269,17 @@ def test_with_a_chip_the_time_of_a_pass_is_the_estimate_and_what_the_board_said_
         assert one.counters.share == 1
 
 
+def test_each_setting_of_a_chips_memory_has_its_cycles_and_as_many_passes() -> None:
+    measured_ = a_measurement(warmup=1, passes=1)
+    lines = [f"{line(cycles=CYCLES | {'dram': dram})}\n" * 2 for dram in (200, 100, 150)]
+    counted = with_counts(measured_, lines[0], CHIP, lines[1:], where="here")
+    assert [one.counters and one.counters.other_cycles for one in (*counted.warmup, *counted.samples)] == [
+        (3500, 3550)
+    ] * 2
+    with pytest.raises(CountsWrong, match="counted 1 passes of 2"):
+        with_counts(measured_, lines[0], CHIP, [line(cycles=CYCLES)], where="here")
+
+
 @pytest.mark.parametrize(
     "wrong",
     [line(), line(cycles={}), line(cycles=CYCLES | {"more": 1}), line(cycles=CYCLES | {"dram": -1}), line(cycles=7)],
@@ -321,7 +332,7 @@ def test_counts_of_a_run_that_failed_are_not_taken_for_the_nexts(
     tmp_path: Path, request_for: Callable[..., RunRequest], tiny: Artifact
 ) -> None:
     flaky = Flaky(tmp_path / "counts")
-    device = CountingDevice(flaky, flaky.counts, TINY_CACHES)
+    device = CountingDevice(flaky, [flaky.counts], TINY_CACHES)
     request = request_for(tiny, "armeabi-v7a")
     with pytest.raises(RunnerCrashed):
         device.run(request, ignore)
@@ -385,12 +396,12 @@ def test_counts_repeat_from_boot_to_boot(request_tiny: RunRequest) -> None:
 def counting() -> Iterator[tuple[CountingDevice, Path]]:
     """A counting board, and the file of its counts."""
     with lifecycle.boot(COUNTING_BOARD, count=True) as booted:
-        assert booted.counts_path is not None
-        assert not booted.counts_path.exists()
+        [counts] = booted.counts_paths
+        assert not counts.exists()
         device = AdbDevice(booted.serial, server=booted.adb_server)
         described = booted.definition
         assert described.caches is not None
-        yield CountingDevice(device, booted.counts_path, described.caches, described.chip), booted.counts_path
+        yield CountingDevice(device, [counts], described.caches, described.chip), counts
 
 
 @pytest.mark.board

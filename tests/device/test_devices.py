@@ -242,3 +242,22 @@ def test_what_is_known_of_a_device_before_it_is_opened() -> None:
     assert board is not None
     assert (board.abi, len(board.cores), board.clock) == ("arm64-v8a", 1, "estimated")
     assert str(board.chip) == "BCM2837B0 at 1.4 GHz"
+
+
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        ("board:cortex-a7", "board:mt6580"),
+        ("board:cortex-a53", "board:bcm2837b0"),
+        ("board:cortex-a53@w1", "board:bcm2837b0@w1"),
+        *((name, name) for name in ("board:mt6580", "board:imx7d", "board:none", "board:cortex-a76", "board:")),
+        *((name, name) for name in ("host", "host@w1", "cortex-a7", "R58M12", "ssh:pi@cortex-a7", "all")),
+    ],
+)
+def test_a_device_has_one_name_whatever_it_was_called(name: str, own: str) -> None:
+    assert opening_devices.canonical(name) == own
+
+
+def test_a_chip_that_is_named_twice_is_taken_once_under_its_own_name() -> None:
+    names = ["board:cortex-a7", "board:mt6580", "board:imx7d"]
+    assert opening_devices.choose(names) == ("board:mt6580", "board:imx7d")

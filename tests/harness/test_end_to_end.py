@@ -42,7 +42,7 @@ def ignore(_: object) -> None:
 KINDS = [
     name if name == definitions.DEFAULT else pytest.param(name, marks=pytest.mark.long)
     for name, described in definitions.definitions().items()
-    if described.chip is None or definitions.definition(described.core).name == name
+    if described.chip is None or definitions.definition(described.core) is described
 ]
 
 

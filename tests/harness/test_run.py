@@ -109,10 +109,14 @@ def test_the_harness_tells_what_it_took_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("device", "options", "line"),
     [
-        ("board:cortex-a7", ["--cpus", "9"], "--cpus 9: board:cortex-a7: there is no CPU 9; it has CPU 0"),
+        ("board:mt6580", ["--cpus", "9"], "--cpus 9: board:mt6580: there is no CPU 9; it has CPU 0"),
         ("board:cortex-a53-smp", ["--cpus", "2-5"], "there is no CPU 4-5; it has CPUs 0-3"),
         ("board:cortex-a7", ["--cpus", "mid"], "it has no mid CPUs; it has CPU 0"),
-        ("board:cortex-a7", ["--abi", "x86_64"], "--abi x86_64: board:cortex-a7 is armeabi-v7a and runs armeabi-v7a"),
+        ("board:cortex-a7", ["--abi", "x86_64"], "--abi x86_64: board:mt6580 is armeabi-v7a and runs armeabi-v7a"),
+        ("board:big-little", ["--clock", "1.2"], "--clock 1.2: board:big-little is no chip whose times are estimated"),
+        ("board:cortex-a76-16k", ["--clock", "1"], "--clock 1: board:cortex-a76-16k is no chip whose times are"),
+        ("host", ["--clock", "1.3"], "--clock 1.3: host is no chip whose times are estimated; leave it out"),
+        ("PHONE", ["--clock", "1.3"], "--clock 1.3: PHONE is no chip whose times are estimated; leave it out"),
         ("board:cortex-a7", ["--abi", "arm64-v8a"], "is armeabi-v7a and runs armeabi-v7a"),
         ("board:cortex-a53", ["--abi", "x86_64"], "is arm64-v8a and runs arm64-v8a and armeabi-v7a"),
         ("host", ["--cpus", "63"], "--cpus 63: host: there is no CPU 63"),
@@ -244,7 +248,7 @@ def test_everything_that_can_be_named_is_listed(adb: FakeAdb) -> None:
     adb.devices["PHONE"] = "unauthorized"
     devices = run("--list-devices")
     assert devices.exit_code == EXIT_OK
-    assert {"PHONE", "board:cortex-a7", "board:cortex-a53", "host"} <= set(devices.stdout.split())
+    assert {"PHONE", "board:mt6580", "board:bcm2837b0", "host"} <= set(devices.stdout.split())
     models = run("--list-models")
     assert {line.split()[0] for line in models.stdout.splitlines()} == {spec.name for spec in registry.REGISTRY}
 

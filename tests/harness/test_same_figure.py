@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 from onnx import TensorProto, helper
 
+from device.records import CountName
 from harness.compare.two_runs import compare_case
 from harness.record import journal
 from harness.record.case import MORE_WARMUP
@@ -85,3 +86,29 @@ def test_as_many_passes_warm_up_as_are_asked_for(tmp_path: Path) -> None:
     (record,) = journal.read(tmp_path / "run")
     assert record.measurement is not None
     assert (len(record.measurement.warmup), record.measurement.settled) == (1, None)
+
+
+@pytest.mark.board
+@pytest.mark.long
+@pytest.mark.parametrize("board", ["board:mt6580", "board:bcm2837b0"])
+def test_cycles_repeat_from_boot_to_boot_under_names_of_any_length(board: str, tmp_path: Path) -> None:
+    """Within 0.01 %, beside another program that never rests."""
+    source, runs = network(tmp_path / "m.onnx", NODES), []
+    for name in ("a", "a-folder-with-a-name-of-some-length/" + "and-another-one-in-it-" * 4, "b"):
+        model = tmp_path / name / f"{name[:40].replace('/', '-')}.onnx"
+        model.parent.mkdir(parents=True)
+        model.write_bytes(source.read_bytes())
+        words = ["--device", board, "--boards", "1", "--model", str(model), "--models", "clcnet-tiny", "--passes", "3"]
+        with busy():
+            result = CliRunner().invoke(main, [*words, "--out", str(model.parent / "run")])
+        assert result.exit_code == EXIT_OK, result.output
+        runs.append(journal.read(model.parent / "run"))
+    for first, *others in zip(*runs, strict=True):
+        for other in others:
+            assert _counters(other, "cycles") == pytest.approx(_counters(first, "cycles"), rel=1e-4)
+            assert _counters(other, "instructions") == pytest.approx(_counters(first, "instructions"), rel=1e-4)
+
+
+def _counters(record: Record, name: CountName) -> list[int]:
+    assert record.measurement is not None
+    return [one.counters.counts[name] for one in record.measurement.samples if one.counters]

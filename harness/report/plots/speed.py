@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 
 from harness.analyse.gains import promise
 from harness.analyse.rows import Row, by_device, is_baseline
-from harness.record.titles import case_runtime_title, how_measured
+from harness.record.titles import case_runtime_title, meaning_of_time
 from harness.record.units import factor
 from harness.report.plots.style import (
     MEASURED,
@@ -56,7 +56,8 @@ def _speeds(compared: Sequence[Row]) -> list[_Bars]:
     device = baseline.record.device
     bars: list[_Bars] = []
     for rows, colour in zip(comparable(compared), cycle(MEASURED), strict=False):
-        what = f"{device.serial}, {case_runtime_title(rows[0].record)}, {how_measured(device)}"
+        what = f"{device.serial}, {case_runtime_title(rows[0].record)}, {meaning_of_time(device)}"
+        what = what if device.chip else f"measured: {what}"
         bars.append((what, colour, {row.title: 1 / row.relative for row in rows if row.relative}))
     paper = {row.title: 1 / row.paper_relative for row in compared if row.paper_relative}
     if paper:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from synthetic import BOARD, record
+from synthetic import BOARD, CHIP, record
 
 from device.records import Clock, Core, Counters, DeviceInfo, DeviceState, Kind, Measurement, Pass
 from harness.analyse import warnings
@@ -231,6 +231,11 @@ BAD: dict[str, tuple[Record, str, str]] = {
         "ran on a 64-bit machine (armv8l)",
     ),
     "modelled time": (on(replace(PHONE, clock="instructions", kind="board")), "emulated", "modelled, 1 ns for each"),
+    "estimated time": (
+        on(replace(PHONE, clock="estimated", kind="board", chip=CHIP)),
+        "estimated",
+        "what a model of its core says of MT6580 at 1.3 GHz, not measured; its error is not known yet",
+    ),
     "meaningless time": (on(replace(PHONE, clock="emulated", kind="board")), "emulated", "means nothing"),
     "translated code": (
         on(replace(PHONE, abi="x86_64", machine="x86_64")),

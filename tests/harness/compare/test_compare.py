@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 from commands import invoke
 from run_folders import write_run
-from synthetic import BOARD, STATE, device, record, table6
+from synthetic import BOARD, CHIP, ESTIMATED, STATE, device, estimated, record, table6
 from synthetic_runs import rounds, with_counters
 
 from device.records import Core
@@ -185,6 +187,52 @@ def test_counts_decide_where_both_runs_have_them_however_the_times_are(tmp_path:
     found = compared(tmp_path, base, new)
     assert outcomes(found) == {"mobilenet-onnxruntime-t1": "same"}
     assert "500.000M instructions" in formats.markdown(found)
+
+
+def test_of_an_estimate_cycles_decide_not_instructions_and_not_the_time(tmp_path: Path) -> None:
+    def of(cycles: int, instructions: int) -> Record:
+        counted = with_counters(record("mobilenet", [500, 500]), {"instructions": instructions, "cycles": cycles})
+        return replace(counted, device=ESTIMATED)
+
+    base = [of(700_000_000, 500_000_000)]
+    for cycles, instructions, outcome in (
+        (700_000_070, 900_000_000, "same"),
+        (703_000_000, 500_000_000, "slower"),
+        (690_000_000, 900_000_000, "faster"),
+    ):
+        found = compared(tmp_path / outcome, base, [of(cycles, instructions)])
+        assert [(case.figure, case.outcome, case.is_exact) for case in found.cases] == [("cycles", outcome, True)]
+        text = formats.markdown(found)
+        assert "700.000M cycles" in text
+        assert "estimated: MT6580 at 1.3 GHz; its error is not known yet" in text
+        assert "estimated" in formats.junit(found)
+        assert json.loads(formats.as_json(found))["cases"][0]["chip"] == "MT6580 at 1.3 GHz"
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (
+            {"clock_mhz": 900},
+            "another chip, or clock or memory of it: MT6580 at 1.3 GHz, memory .* then, MT6580 at 0.9",
+        ),
+        ({"memory": CHIP.memory * 2}, r"memory \(dram_ns [^()]*\) then, .* memory \(dram_ns [^()]*\) or \(dram_ns"),
+        ({"title": "Other"}, "then, Other at 1.3 GHz"),
+    ],
+)
+def test_estimates_for_other_chips_are_not_compared(tmp_path: Path, changed: dict[str, Any], words: str) -> None:
+    other = replace(CHIP, **changed)
+    found = compared(tmp_path, [estimated(ONE)], [estimated(ONE, other)])
+    assert not found.cases
+    assert re.search(words, " ".join(found.refusals))
+
+
+def test_an_estimate_is_not_compared_with_a_measured_time(tmp_path: Path) -> None:
+    other = replace(ONE, device=replace(ESTIMATED, clock="wall", chip=None))
+    for base, new in ((other, estimated(ONE)), (estimated(ONE), other)):
+        found = compared(tmp_path / base.device.clock, [base], [new])
+        assert "another clock" in " ".join(found.refusals)
+        assert not found.cases
 
 
 def test_counts_of_the_processor_do_not_decide(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_devices_clocks_and_cases_have_lines_of_their_own(tmp_path: Path) -> Non
     on_host = rounds("mobilenet", [[5.0] * 10] * 5, on=HOST)
     modelled_host = replace(at(7), device=replace(HOST, clock="instructions"))
     lines = lines_of(tmp_path, [at(500), record("clcnet-a", [400] * 3), *on_host], [at(500), modelled_host])
-    assert [(line.serial, line.clock, len(line.points)) for line in lines] == [
+    assert [(line.device.serial, line.device.clock, len(line.points)) for line in lines] == [
         ("board:cortex-a7", "instructions", 2),
         ("board:cortex-a7", "instructions", 1),
         ("host", "wall", 1),

@@ -133,7 +133,7 @@ def test_records_of_a_farm_are_stored_as_if_its_devices_hung_here(
 @pytest.mark.board
 @pytest.mark.parametrize(
     "boards",
-    [("board:cortex-a53",), pytest.param(("board:cortex-a7", "board:cortex-a53"), marks=pytest.mark.long)],
+    [("board:bcm2837b0",), pytest.param(("board:mt6580", "board:bcm2837b0"), marks=pytest.mark.long)],
     ids=["one kind", "two kinds"],
 )
 def test_boards_on_two_workers_give_the_records_that_they_give_one_after_the_other(

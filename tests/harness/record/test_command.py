@@ -100,6 +100,7 @@ OPTIONS = st.tuples(
     option("--adb-server", st.sampled_from(["127.0.0.1:5038", "[::1]:5037"])),
     switch("--strict"),
     switch("--count"),
+    option("--clock", st.sampled_from([0.9, 1, 1.3, 1.1])),
     switch("--profile"),
     switch("--reboot"),
 )
@@ -187,6 +188,7 @@ def test_each_option_of_a_run_that_says_what_is_measured_is_tried_here() -> None
             "adb_server",
             "strict",
             "counting",
+            "clock_ghz",
         ),
         *("profile", "reboot", "model_files", "dims", "inputs", "calibrations", "weights", "boards"),
     }
