@@ -408,7 +408,8 @@ def write(study: Study, folder: Path) -> list[Path]:
 
 
 def accuracy(study: Study) -> str:
-    """What device/board/accuracy.toml says: for each core, how far off the estimates were at nominal clocks."""
+    """What device/board/accuracy.toml says: for each core, how far off the estimates were at nominal clocks, and after
+    one scale for each board."""
     lines = [
         "# How far estimates were off where chips were measured, a section a core: |estimate / published - 1| over its",
         "# networks. Made by setup/docs.py from results/example/timing, which `tenpass study timing` has written.",
@@ -416,12 +417,14 @@ def accuracy(study: Study) -> str:
     for core in dict.fromkeys(board.table.core for board in study.boards):
         boards = [board for board in study.boards if board.table.core == core]
         found = errors([pair for board in boards for pair in board.times])
+        scaled = [(best_scale(board.times) * ms, published_ms) for board in boards for ms, published_ms in board.times]
         names = "; ".join(f"{board.table.title} ({len(board.points)})" for board in boards)
         lines += [
             "",
             f"[{core}]",
             f"mean_error_percent = {100 * found.mean:.1f}",
             f"worst_error_percent = {100 * found.worst:.1f}",
+            f"mean_error_after_one_scale_percent = {100 * errors(scaled).mean:.1f}",
             f"networks = {found.count}",
             f'boards = "{names}"',
         ]

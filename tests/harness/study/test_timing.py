@@ -193,6 +193,7 @@ def test_accuracy_is_said_for_each_core(tmp_path: Path) -> None:
     assert said.keys() == {"cortex-a7"}
     assert said["cortex-a7"]["networks"] == 2
     assert said["cortex-a7"]["mean_error_percent"] == pytest.approx(15, abs=0.1)
+    assert said["cortex-a7"]["mean_error_after_one_scale_percent"] == pytest.approx(13.6, abs=0.1)
     assert said["cortex-a7"]["worst_error_percent"] == pytest.approx(20, abs=0.1)
 
 
