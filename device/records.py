@@ -266,13 +266,15 @@ class Pass:
 class NodeTime:
     """One node of the network as the runtime runs it (nodes it has fused are one), over all profiled passes.
 
-    `provider` is the execution provider that ran it, as the runtime calls it; None where it does not say.
+    `provider` is the execution provider that ran it, as the runtime calls it; None where it does not say. Of an
+    estimate, `cycles_by_loss` says what its cycles go to.
     """
 
     name: str
     op: str
     total_ns: int
     provider: str | None = None
+    cycles_by_loss: dict[Loss, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -280,12 +282,13 @@ class Profile:
     """Where the time goes, from passes of their own that are never among the timed ones.
 
     `total_ns` is the time of those passes whole: what the nodes do not add up to is the runtime's own, and what
-    measuring them costs.
+    measuring them costs. Of an estimate, `cycles_by_loss` says what the cycles of those passes go to.
     """
 
     passes: int
     total_ns: int
     nodes: tuple[NodeTime, ...]
+    cycles_by_loss: dict[Loss, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

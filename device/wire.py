@@ -29,7 +29,7 @@ from device.statuses import EXIT_STATUSES
 from device.thermal import is_plausible
 from toolchain.tensors import ELEMENT_BYTES, ElementType, TensorType
 
-WIRE_VERSION = 5
+WIRE_VERSION = 6
 MAX_NODES = 65_536
 MAX_LINE_BYTES = 64 * 1024
 #: Of a whole run, as a choice: 512 bytes for each of MAX_NODES nodes, and for each pass more than the longest line of
@@ -39,6 +39,7 @@ MAX_PASS_BYTES = 1024
 #: A choice: the output of 64 million float32 values; the networks of the paper have 1,000.
 MAX_OUTPUT_BYTES = 256 * 1024 * 1024
 MAX_OUTPUTS = 256
+MAX_SPANS = 1000  # in one event
 _QUOTED = 120  # characters of what was refused, in the message that says so
 
 _STRICT = ConfigDict(strict=True, extra="forbid")
@@ -127,6 +128,7 @@ class Profiled:
     passes: _Count
     total_ns: _Count
     nodes: Annotated[int, Field(ge=0, le=MAX_NODES)]
+    spans: _Count  # how many events of them follow the nodes
 
 
 @wire_dataclass(frozen=True, config=_STRICT)
@@ -137,6 +139,17 @@ class Node:
     op: _Text
     total_ns: _Count
     provider: _Text | None
+
+
+#: Node, pass, and the readings of the clock in that pass between which it ran.
+Span = tuple[_Count, _Count, _Count, _Count]
+
+
+@wire_dataclass(frozen=True, config=_STRICT)
+class Spans:
+    event: Literal["spans"]
+    index: _Count
+    spans: Annotated[list[Span], Field(min_length=1, max_length=MAX_SPANS)]
 
 
 @wire_dataclass(frozen=True, config=_STRICT)
@@ -156,7 +169,7 @@ class Failed:
     message: _Text
 
 
-Event = Hello | Loaded | PassEnded | Output | Profiled | Node | End | Failed
+Event = Hello | Loaded | PassEnded | Output | Profiled | Node | Spans | End | Failed
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 
 
@@ -209,7 +222,7 @@ class _Expected:
         if isinstance(event, PassEnded):
             told = (event.phase, event.index)
             return told == (self.phase, self.index) or (self.or_timed and told == ("timed", 0))
-        return not isinstance(event, Node) or event.index == self.index
+        return not isinstance(event, Node | Spans) or event.index == self.index
 
     def __str__(self) -> str:
         return " ".join(str(part) for part in (self.phase, self.kind.__name__, self.index) if part is not None)
@@ -254,8 +267,11 @@ class Transcript:
         if self._profile_passes:
             yield _Expected(Profiled)
             profiled = self._events[-1]
-            for index in range(profiled.nodes if isinstance(profiled, Profiled) else 0):
+            nodes, spans = (profiled.nodes, profiled.spans) if isinstance(profiled, Profiled) else (0, 0)
+            for index in range(nodes):
                 yield _Expected(Node, index=index)
+            for index in range(spans):
+                yield _Expected(Spans, index=index)
         yield _Expected(End)
 
     def receive(self, chunk: bytes) -> Iterator[Event]:
@@ -346,7 +362,7 @@ class Transcript:
 
 
 def lines(measured: Measurement) -> Iterator[bytes]:
-    """What a runner would have said of this measurement, line by line, counts of an emulator apart.
+    """What a runner would have said of this measurement, line by line; what an emulator counted it does not know.
 
     Raises WireError for what no runner can have said: such a measurement has not come over the wire.
     """
@@ -397,7 +413,7 @@ def _lines(measured: Measurement) -> Iterator[bytes]:
     yield line(Output("output", tensors, sum(one.size_bytes for one in measured.outputs)))
     if measured.profile is not None:
         profile = measured.profile
-        yield line(Profiled("profile", profile.passes, profile.total_ns, len(profile.nodes)))
+        yield line(Profiled("profile", profile.passes, profile.total_ns, len(profile.nodes), 0))
         for index, node in enumerate(profile.nodes):
             yield line(Node("node", index, node.name, node.op, node.total_ns, node.provider))
     yield line(

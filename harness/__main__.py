@@ -21,7 +21,7 @@ COMMANDS = {
     "report": ("harness.cli.report", "Remake the tables and plots of a run from its records."),
     "compare": ("harness.cli.compare", "Is one run slower than another? A gate for CI."),
     "history": ("harness.cli.history", "How cases moved over many runs."),
-    "study": ("harness.cli.study", "Table 5; the fused kernel three ways."),
+    "study": ("harness.cli.study", "Table 5; the fused kernel three ways; estimates against published times."),
     "selfcheck": ("harness.cli.selfcheck", "What the harness itself adds to a time."),
     "board": ("harness.cli.board", "Boot an emulated board and leave it up for adb."),
     "farm": ("harness.cli.farm", "Share devices between machines, with Dask."),

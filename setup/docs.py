@@ -18,6 +18,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 EXAMPLE = REPOSITORY / "results" / "example"
 DRAWING = REPOSITORY / "docs" / "channels.svg"
+ACCURACY = REPOSITORY / "device" / "board" / "accuracy.toml"
 
 _MARK = "<!-- shown: "
 #: All documents that show something.
@@ -140,6 +141,31 @@ def _own_models() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _timing() -> str:
+    return (EXAMPLE / "timing" / "timing-summary.md").read_text()
+
+
+def _worst() -> str:
+    """The rows that are furthest off, of all boards, and why."""
+    from harness.study.timing import report
+
+    return report.worst_in_markdown(report.read(EXAMPLE / "timing"))
+
+
+def _fitted() -> str:
+    from harness.study.timing.constants import fitted
+
+    lines = [f"| {one.core} | {', '.join(f'`{row}`' for row in one.rows)} | {one.where} |" for one in fitted()]
+    return "\n".join(["| Core | Rows | Chosen by |", "|---|---|---|", *lines]) + "\n"
+
+
+def accuracy() -> str:
+    """How far estimates were off, for the reports that show some."""
+    from harness.study.timing import report
+
+    return report.accuracy(report.read(EXAMPLE / "timing"))
+
+
 def _policy() -> str:
     from harness.measure import policy
 
@@ -166,6 +192,9 @@ PARTS: dict[str, Callable[[], str]] = {
     "table5": _table5,
     "record": _record,
     "warnings": _warnings,
+    "timing": _timing,
+    "timing-worst": _worst,
+    "timing-fitted": _fitted,
     "policy": _policy,
     "runtimes": _runtimes,
     "runtimes-own": _own_models,
@@ -192,6 +221,7 @@ def drawing() -> str:
 
 def main() -> None:
     DRAWING.write_text(drawing())
+    ACCURACY.write_text(accuracy())
     for name in DOCUMENTS:
         path = REPOSITORY / name
         path.write_text(up_to_date(path.read_text()))

@@ -139,15 +139,21 @@ def estimated(one: Record, chip: Chip = CHIP) -> Record:
     """The record as an estimate for this chip, of as many cycles as its times have at its clock."""
     assert one.measurement is not None
 
-    def counted(sample: Pass) -> Pass:
-        cycles = round(sample.ns * chip.clock_mhz / 1000)
+    def of(ns: int) -> dict[Loss, int]:
+        cycles = round(ns * chip.clock_mhz / 1000)
         parts = dict.fromkeys(LOSSES[1:], cycles // 10)
-        by_loss: dict[Loss, int] = {"pipeline": cycles - sum(parts.values()), **parts}
+        return {"pipeline": cycles - sum(parts.values()), **parts}
+
+    def counted(sample: Pass) -> Pass:
+        cycles = sum(of(sample.ns).values())
         counts: dict[CountName, int] = {"instructions": cycles // 2, "cycles": cycles}
         others = tuple(cycles * (10 - number) // 10 for number in range(1, len(chip.memory)))
-        return replace(sample, counters=Counters("emulator", sample.ns, sample.ns, counts, by_loss, others))
+        return replace(sample, counters=Counters("emulator", sample.ns, sample.ns, counts, of(sample.ns), others))
 
     measured = one.measurement
+    if profile := measured.profile:
+        nodes = tuple(replace(node, cycles_by_loss=of(node.total_ns)) for node in profile.nodes)
+        measured = replace(measured, profile=replace(profile, nodes=nodes, cycles_by_loss=of(profile.total_ns)))
     warmup, samples = (tuple(map(counted, passes)) for passes in (measured.warmup, measured.samples))
     device = replace(one.device, serial=f"board:{chip.name}", kind="board", clock="estimated", chip=chip)
     return replace(one, device=device, measurement=replace(measured, warmup=warmup, samples=samples))

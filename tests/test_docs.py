@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from harness.record import journal
+from harness.report import markdown
 from harness.report.write import write
+from harness.study.timing import report as timing
 from toolchain.paths import REPOSITORY
 
 _spec = importlib.util.spec_from_file_location("docs", REPOSITORY / "setup" / "docs.py")
@@ -40,6 +42,12 @@ def test_the_examples_tables_come_from_its_records(tmp_path: Path) -> None:
     write(tmp_path)
     for name in ("table6.md", "table6.csv", "table6.tex", "report.md"):
         assert (tmp_path / name).read_text() == (docs.EXAMPLE / name).read_text(), name
+
+
+def test_the_accuracy_of_estimates_and_its_tables_come_from_the_examples_study() -> None:
+    assert docs.ACCURACY.read_text() == docs.accuracy(), "run `make docs`"
+    study = timing.read(docs.EXAMPLE / "timing")
+    assert (docs.EXAMPLE / "timing" / timing.REPORT_NAME).read_text() == markdown.rendered(timing.document(study))
 
 
 @pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: str(path.relative_to(REPOSITORY)))

@@ -1,12 +1,13 @@
 """Counts of emulated boards: which caches are simulated, and a device whose passes carry their counts.
 
 An emulator with the plugin of device/emulator/ appends a line of JSON to a file for each pass between the marks of
-runner/src/marks.h; only warm-up and timed passes are marked. Of a chip, the line says how many cycles the pass takes
-there, and that is the pass's time then.
+runner/src/marks.h: warm-up, timed and profiled passes are marked. Of a chip, the line says how many cycles the pass
+takes there, and that is the pass's time then; of a profiled one also how many it has taken at each reading of a clock.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,8 +25,10 @@ from device.records import (
     Loss,
     Measurement,
     Pass,
+    Profile,
     RunRequest,
 )
+from device.wire import Event, Span, Spans
 
 #: What the plugin counts of a pass, and what it says of the others' (the kernel, other processes): README.md there.
 COUNTED: tuple[CountName, ...] = ("instructions", "simd_instructions", "l1i_misses", "l1d_misses", "l2_misses")
@@ -107,9 +110,16 @@ class CountingDevice:
         """
         for path in self._counts:
             path.write_bytes(b"")  # an empty file: the first pass finds empty caches
-        measurement = self.device.run(replace(request, counters=False), on_event)
+        spans: list[Span] = []
+
+        def hear(event: Event) -> None:
+            if isinstance(event, Spans):
+                spans.extend(event.spans)
+            on_event(event)
+
+        measurement = self.device.run(replace(request, counters=False), hear)
         first, *others = (path.read_text() for path in self._counts)
-        return with_counts(measurement, first, self._chip, others, where=self.info.serial)
+        return with_counts(measurement, first, self._chip, others, spans, where=self.info.serial)
 
     def reconnect(self, limit_s: float, *, reboot_after_s: float | None = None) -> None:
         self.device.reconnect(limit_s, reboot_after_s=reboot_after_s)
@@ -119,15 +129,28 @@ class CountingDevice:
 
 
 def with_counts(
-    measurement: Measurement, lines: str, chip: Chip | None = None, others: Sequence[str] = (), *, where: str
+    measurement: Measurement,
+    lines: str,
+    chip: Chip | None = None,
+    others: Sequence[str] = (),
+    spans: Sequence[Span] = (),
+    *,
+    where: str,
 ) -> Measurement:
-    """The measurement with the counts in `lines`, one a pass, warm-up passes first; `others` are likewise those with
-    the chip's other settings of its memory. Raises CountsWrong."""
+    """The measurement with the counts in `lines`, one a pass, those to warm up first and profiled ones last.
+
+    `others` are likewise those with the chip's other settings of its memory; `spans` say when in profiled passes a node
+    ran (PROTOCOL.md). Raises CountsWrong.
+    """
     passes = (*measurement.warmup, *measurement.samples)
-    settings = [_parsed(text, where, len(passes), is_timed=chip is not None) for text in (lines, *others)]
-    counted = tuple(_with(one, counts, chip) for one, *counts in zip(passes, *settings, strict=True))
+    profile = measurement.profile
+    made = len(passes) + (profile.passes if profile else 0)
+    settings = [_parsed(text, where, made, is_timed=chip is not None) for text in (lines, *others)]
+    counted = tuple(_with(one, counts, chip) for one, *counts in zip(passes, *settings, strict=False))
+    if profile and chip:
+        profile = _estimated(profile, settings[0][len(passes) :], spans, chip, where)
     warmup = len(measurement.warmup)
-    return replace(measurement, warmup=counted[:warmup], samples=counted[warmup:])
+    return replace(measurement, warmup=counted[:warmup], samples=counted[warmup:], profile=profile)
 
 
 def _parsed(text: str, where: str, passes: int, *, is_timed: bool) -> list[Counted]:
@@ -139,10 +162,14 @@ def _parsed(text: str, where: str, passes: int, *, is_timed: bool) -> list[Count
 
 @dataclass(frozen=True)
 class Counted:
-    """What the emulator counted between two marks; `cycles` by what they go to, empty where it does not time."""
+    """What the emulator counted between two marks; `cycles` by what they go to, empty where it does not time.
+
+    `points` are those between the marks: the cycles up to each, in the order of LOSSES.
+    """
 
     counts: dict[CountName, int]
     cycles: dict[Loss, int]
+    points: tuple[tuple[int, ...], ...] = ()
 
     @property
     def total_cycles(self) -> int:
@@ -154,10 +181,12 @@ class Counted:
         try:
             said = json.loads(line)
             cycles = said.pop("cycles", {})
-            names = set(LOSSES if is_timed else ())
-            values = [*said.values(), *cycles.values()]
-            if (said.keys(), cycles.keys()) == ({*COUNTED, OTHERS}, names) and all(map(_is_count, values)):
-                return cls({name: said[name] for name in COUNTED}, {loss: cycles[loss] for loss in LOSSES if is_timed})
+            points = tuple(map(tuple, said.pop("points", ())))
+            names = LOSSES if is_timed else ()
+            values = [*said.values(), *cycles.values(), *itertools.chain(*points)]
+            are_whole = (said.keys(), cycles.keys()) == ({*COUNTED, OTHERS}, {*names})
+            if are_whole and all(len(one) == len(names) for one in points) and all(map(_is_count, values)):
+                return cls({name: said[name] for name in COUNTED}, {loss: cycles[loss] for loss in names}, points)
         except (ValueError, AttributeError, TypeError):
             pass
         raise CountsWrong(f"{where}: the emulator wrote what are no counts: {line[:120]!r}; run it again")
@@ -176,3 +205,22 @@ def _with(one: Pass, settings: Sequence[Counted], chip: Chip | None) -> Pass:
     counts: dict[CountName, int] = {**counted.counts, "cycles": counted.total_cycles}
     counters = Counters("emulator", ns, ns, counts, counted.cycles, tuple(it.total_cycles for it in others))
     return replace(one, ns=ns, counters=counters, cpu_ns=None, wait_ns=None)
+
+
+def _estimated(profile: Profile, passes: Sequence[Counted], spans: Sequence[Span], chip: Chip, where: str) -> Profile:
+    """The profile with the chip's cycles, and times that are the chip's. Raises CountsWrong."""
+    taken = [dict.fromkeys(LOSSES, 0) for _ in profile.nodes]
+    for node, place, start, stop in spans:
+        points = passes[place].points if place < len(passes) else ()
+        if node >= len(taken) or not start <= stop < len(points):
+            raise CountsWrong(f"{where}: the emulator has not seen when node {node} ran; run it again")
+        for loss, before, after in zip(LOSSES, points[start], points[stop], strict=True):
+            taken[node][loss] += after - before
+    if taken and not spans:
+        raise CountsWrong(f"{where}: the runner has not said when each node ran: it must be told to be repeatable")
+    nodes = tuple(
+        replace(node, total_ns=chip.ns(sum(cycles.values())), cycles_by_loss=cycles)
+        for node, cycles in zip(profile.nodes, taken, strict=True)
+    )
+    whole = {loss: sum(one.cycles[loss] for one in passes) for loss in LOSSES}
+    return Profile(profile.passes, chip.ns(sum(whole.values())), nodes, whole)

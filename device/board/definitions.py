@@ -41,7 +41,7 @@ class BoardDefinition:
 
     `caches` are those that are simulated when it counts; None where it cannot count. `chip` is the one whose times are
     estimated there; None where there is none. `page_bytes` are its kernel's. `capacities` say how fast each core is for
-    its kernel, the fastest 1024; None: all are alike.
+    its kernel, the fastest 1024; None: all are alike. `other_core_table` is there to try another than the core's own.
     """
 
     name: str
@@ -54,6 +54,7 @@ class BoardDefinition:
     chip: Chip | None = None
     page_bytes: int = 4096
     capacities: tuple[int, ...] | None = None
+    other_core_table: Path | None = None
 
     @property
     def architecture(self) -> str:
@@ -77,6 +78,11 @@ class BoardDefinition:
             return self
         return replace(self, chip=replace(self.require_chip(), clock_mhz=round(clock_mhz, 6)))
 
+    @property
+    def core_table(self) -> Path:
+        """What the instructions of the chip's core take, and what else is known of that core."""
+        return self.other_core_table or CORES / f"{self.core}.core"
+
     def require_chip(self) -> Chip:
         """The chip whose times are estimated; raises BoardUnavailable where there is none."""
         if self.chip is None:
@@ -90,7 +96,7 @@ class BoardDefinition:
             yield from self.caches.plugin_arguments()
         if self.chip is not None:
             memory = self.chip.memory[setting]
-            yield f"core={str(CORES / self.core).replace(',', ',,')}.core"
+            yield f"core={str(self.core_table).replace(',', ',,')}"
             yield f"clock_mhz={self.chip.clock_mhz:g}"
             yield from (f"{name}={value:g}" for name, value in vars(memory).items())
 

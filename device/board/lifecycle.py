@@ -142,7 +142,7 @@ class Board:
 
 
 def boot(
-    name: str,
+    name: str | BoardDefinition,
     on_step: Callable[[str], None] = lambda _: None,
     timeout_s: float | None = None,
     *,
@@ -150,7 +150,7 @@ def boot(
     every_memory: bool = False,
     clock_mhz: float | None = None,
 ) -> Board:
-    """Boot the board called `name` and wait until adb reaches it.
+    """Boot the board called `name`, or a changed one, and wait until adb reaches it.
 
     `on_step` hears what is being waited for. `timeout_s` is for the boot alone, not for building the image
     the first time; by default $TENPASS_BOOT_TIMEOUT_S, else 60. `count` makes the emulator count what lies between a
@@ -160,7 +160,7 @@ def boot(
     up, with the package to install when the emulator is missing, and for a board that cannot count, or has no chip to
     set.
     """
-    described = definition(name).at_clock(clock_mhz)
+    described = (definition(name) if isinstance(name, str) else name).at_clock(clock_mhz)
     plugins = emulator.plugins(described, on_step, every_memory=every_memory) if count else ()
     built = image(described.architecture, described.page_bytes, on_step)
     limit_s = _boot_timeout_s() if timeout_s is None else timeout_s

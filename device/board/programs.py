@@ -45,18 +45,15 @@ class ProgramRun:
     sections: tuple[Section, ...]
 
 
-def run_program(
-    board: Board, folder: Path, argv: Sequence[str], timeout_s: float, on_output: Callable[[bytes], None]
-) -> ProgramRun:
-    """Pushes the folder, runs `argv` in it, and says what its sections took; `on_output` hears what it prints.
+def run_program(board: Board, argv: Sequence[str], timeout_s: float, on_output: Callable[[bytes], None]) -> ProgramRun:
+    """Runs `argv` in the folder that was pushed, and says what its sections took; `on_output` hears what it prints.
 
-    The board was booted to count, and is a chip. Raises DeviceError for a folder that cannot be had, when the program
-    does not end in time, and when the emulator says what is no count.
+    The board was booted to count, and is a chip. Raises DeviceError when the program does not end in time, and when the
+    emulator says what is no count.
     """
     if not board.counts_paths or board.definition.chip is None:
         raise DeviceError(f"the board {board.definition.name} was booted so that its emulator times nothing")
     shell = AdbShell(Attached(board.serial), board.adb_server)
-    _push(shell, folder)
     [counts, *_] = board.counts_paths
     counts.write_bytes(b"")  # an empty file: the first section finds empty caches
     command = f"cd {_FOLDER} && LD_LIBRARY_PATH={_FOLDER} {shlex.join(argv)} 2>&1"
@@ -67,7 +64,9 @@ def run_program(
     return ProgramRun(ended.exit_code, tuple(Section(one.counts["instructions"], one.cycles) for one in found))
 
 
-def _push(shell: AdbShell, folder: Path) -> None:
+def push_program(board: Board, folder: Path) -> None:
+    """Pushes the folder of a program, in place of any other's. Raises DeviceError for one that cannot be had."""
+    shell = AdbShell(Attached(board.serial), board.adb_server)
     files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
     if not files:
         raise DeviceError(f"{folder}: no folder with files in it; what the program needs must be there")

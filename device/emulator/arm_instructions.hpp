@@ -8,7 +8,7 @@ namespace tenpass {
 
 enum class Encoding { a32, t32, a64 };
 
-enum class Mark { none, pass_begin, pass_end };
+enum class Mark { none, pass_begin, pass_end, point };
 
 // An instruction's bits as the manual draws them: of a 32-bit T32 instruction the first halfword is the upper one.
 // 16-bit T32 instructions are zero-extended: none of what is asked here is one.
@@ -21,6 +21,7 @@ inline Mark mark_of(Encoding encoding, std::uint32_t bits) {
   const std::uint32_t step = encoding == Encoding::a64 ? 1u << 5 : 1u;
   if (bits == begin) return Mark::pass_begin;
   if (bits == begin + step) return Mark::pass_end;
+  if (bits == begin + 2 * step) return Mark::point;
   return Mark::none;
 }
 

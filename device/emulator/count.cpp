@@ -77,6 +77,7 @@ struct State {
   // The pass that is being counted.
   bool between_marks = false;
   std::uint64_t instructions = 0, simd = 0, others = 0;
+  std::string points;  // of marks.h, as JSON: the cycles up to each
   const Stretch* latest = nullptr;
   bool away = false;     // others have been executing since `latest`
   bool aborted = false;  // ... and an exception that an instruction of it took led there
@@ -129,8 +130,9 @@ void on_timed_stretch(unsigned, void* userdata) {
 
 void on_timed_access(unsigned, qemu_plugin_meminfo_t info, std::uint64_t address, void* userdata) {
   if (!state.between_marks) return;
-  const std::uint64_t last = address + (std::uint64_t{1} << qemu_plugin_mem_size_shift(info)) - 1;
-  state.machine->access(*static_cast<AccessPoint*>(userdata), address, last);
+  AccessPoint& point = *static_cast<AccessPoint*>(userdata);
+  if (point.bytes == 0) point.bytes = std::uint64_t{1} << qemu_plugin_mem_size_shift(info);
+  state.machine->access(point, address, address + point.bytes - 1);
 }
 
 void on_access(unsigned, qemu_plugin_meminfo_t info, std::uint64_t address, void*) {
@@ -169,9 +171,22 @@ void on_begin(unsigned, void*) {
     state.caches->misses = {};
   }
   state.instructions = state.simd = state.others = 0;
+  state.points.clear();
   state.latest = nullptr;
   state.away = false;
   state.between_marks = true;
+}
+
+// "1,2,3": the cycles so far, by what they went to.
+std::string cycles_so_far() {
+  std::string text;
+  for (const Cycles cycles : state.machine->cycles()) text += (text.empty() ? "" : ",") + std::to_string(cycles);
+  return text;
+}
+
+void on_point(unsigned, void*) {
+  if (!state.between_marks || !state.machine) return;
+  state.points += (state.points.empty() ? "[" : ",[") + cycles_so_far() + "]";
 }
 
 void on_end(unsigned, void*) {
@@ -186,6 +201,7 @@ void on_end(unsigned, void*) {
     for (unsigned loss = 0; loss < losses; ++loss)
       cycles += (loss ? ",\"" : "\"") + std::string(loss_names[loss]) + "\":" + std::to_string(state.machine->cycles()[loss]);
     cycles += "}";
+    if (!state.points.empty()) cycles += ",\"points\":[" + state.points + "]";
   } else {
     misses = state.caches->misses;
   }
@@ -296,8 +312,8 @@ void instrument_runners(const qemu_plugin_tb* block) {
     qemu_plugin_insn* const instruction = qemu_plugin_tb_get_insn(block, index);
     const Mark mark = mark_of(encoding, bits_of(instruction, encoding));
     if (mark != Mark::none) {
-      qemu_plugin_register_vcpu_insn_exec_cb(instruction, mark == Mark::pass_begin ? on_begin : on_end,
-                                             QEMU_PLUGIN_CB_NO_REGS, nullptr);
+      const auto on_mark = mark == Mark::pass_begin ? on_begin : mark == Mark::pass_end ? on_end : on_point;
+      qemu_plugin_register_vcpu_insn_exec_cb(instruction, on_mark, QEMU_PLUGIN_CB_NO_REGS, nullptr);
       stretch = nullptr;
       continue;
     }

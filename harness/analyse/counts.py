@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from device.records import Counters, CountName, CountsFrom
+from device.records import LOSSES, Counters, CountName, CountsFrom, Loss
 from harness.analyse import groups
 from harness.analyse.rows import is_baseline
 from harness.record.record import Record
@@ -36,6 +36,11 @@ class CountedCase:
     def title(self) -> str:
         return model_title(self.record)
 
+    @property
+    def cycles_by_loss(self) -> dict[Loss, float]:
+        """What the cycles of a pass go to, the mean over the passes; empty but for estimates."""
+        return _mean_by_loss(self.passes)
+
     def count(self, name: CountName) -> Count | None:
         """None where it could not be counted."""
         return self._count(lambda counters: counters.scaled(name), scales=True)
@@ -56,6 +61,28 @@ class CountedCase:
 def _ratio(counters: Counters, name: CountName, over: CountName) -> float | None:
     above, below = counters.counts.get(name), counters.counts.get(over)
     return above / below if above is not None and below else None
+
+
+def _mean_by_loss(passes: Sequence[Counters]) -> dict[Loss, float]:
+    known = [it.cycles_by_loss for it in passes if it.cycles_by_loss]
+    return {loss: sum(it[loss] for it in known) / len(known) for loss in LOSSES if known}
+
+
+def cycles_by_loss(rounds: Sequence[Record]) -> dict[Loss, float]:
+    """What the cycles of a timed pass of these rounds go to, on average; empty but for estimates."""
+    passes = groups.timed_passes(groups.measured(rounds))
+    return _mean_by_loss([it.counters for it in passes if it.counters is not None])
+
+
+def of_estimates(records: Sequence[Record]) -> list[list[CountedCase]]:
+    """The cases of which it is known what their cycles go to, by device: a cycle is the same in each runtime."""
+    by_device: dict[tuple[str, object], list[CountedCase]] = {}
+    for cases in counted(records):
+        for case in cases:
+            if case.cycles_by_loss:
+                device = case.record.device
+                by_device.setdefault((device.serial, device.timed_by), []).append(case)
+    return list(by_device.values())
 
 
 def counted(records: Sequence[Record]) -> list[list[CountedCase]]:

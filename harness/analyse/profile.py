@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from device.records import NodeTime, Profile
+from device.records import LOSSES, Loss, NodeTime, Profile
 from harness.analyse import groups
 from harness.analyse.rows import is_baseline
 from harness.record.record import Record
 from harness.record.titles import model_title
-from harness.record.units import NOTHING
+from harness.record.units import NOTHING, TimeUnit
 
 #: The part of a profiled pass that no node accounts for.
 OUTSIDE = "outside the nodes"
@@ -21,12 +21,16 @@ LONGEST_OPERATOR = 30
 
 @dataclass(frozen=True)
 class OperatorTime:
-    """All nodes of one operator type, or OUTSIDE, which has none; `share` is of the profiled pass."""
+    """All nodes of one operator type, or OUTSIDE, which has none; `share` is of the profiled pass.
+
+    `cycles_by_loss` are those of a pass, of an estimate.
+    """
 
     op: str
     nodes: int
     ns_per_pass: float
     share: float
+    cycles_by_loss: Mapping[Loss, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,11 @@ class ProfiledCase:
     @property
     def title(self) -> str:
         return model_title(self.record)
+
+    @property
+    def unit(self) -> TimeUnit:
+        """What its times are shown in."""
+        return TimeUnit.of(self.record.device.chip)
 
     @property
     def pass_ns(self) -> float:
@@ -74,13 +83,19 @@ def by_operator(profile: Profile) -> list[OperatorTime]:
     by_op: dict[str, list[NodeTime]] = {}
     for node in profile.nodes:
         by_op.setdefault(node.op, []).append(node)
-    totals_ns = {op: sum(node.total_ns for node in nodes) for op, nodes in by_op.items()}
+
+    def of(op: str, nodes: int, total_ns: int, cycles: Mapping[Loss, int]) -> OperatorTime:
+        per_pass = {loss: count / profile.passes for loss, count in cycles.items()}
+        return OperatorTime(op, nodes, total_ns / profile.passes, total_ns / whole_ns, per_pass)
+
     times = [
-        OperatorTime(op, len(by_op[op]), total_ns / profile.passes, total_ns / whole_ns)
-        for op, total_ns in sorted(totals_ns.items(), key=lambda item: (-item[1], item[0]))
+        of(op, len(nodes), sum(node.total_ns for node in nodes), _by_loss(node.cycles_by_loss for node in nodes))
+        for op, nodes in by_op.items()
     ]
-    outside_ns = whole_ns - sum(totals_ns.values())
-    return [*times, OperatorTime(OUTSIDE, 0, outside_ns / profile.passes, outside_ns / whole_ns)]
+    inside = _by_loss(node.cycles_by_loss for node in profile.nodes)
+    outside = {loss: count - inside.get(loss, 0) for loss, count in profile.cycles_by_loss.items()}
+    outside_ns = whole_ns - sum(node.total_ns for node in profile.nodes)
+    return [*sorted(times, key=lambda it: (-it.ns_per_pass, it.op)), of(OUTSIDE, 0, outside_ns, outside)]
 
 
 def profiled(records: Sequence[Record]) -> list[ProfiledCase]:
@@ -106,13 +121,22 @@ def _whole_ns(profile: Profile) -> int:
 
 def _together(profiles: Sequence[Profile]) -> Profile:
     """The profiles of a case's rounds as one, over the passes of all: a node is known by place, name and operator."""
-    total_ns: dict[tuple[int, str, str], int] = {}
+    of_node: dict[tuple[int, str, str], list[NodeTime]] = {}
     for profile in profiles:
         for index, node in enumerate(profile.nodes):
-            key = (index, node.name, node.op)
-            total_ns[key] = total_ns.get(key, 0) + node.total_ns
-    nodes = tuple(NodeTime(name, op, ns) for (_, name, op), ns in sorted(total_ns.items()))
-    return Profile(sum(it.passes for it in profiles), sum(it.total_ns for it in profiles), nodes)
+            of_node.setdefault((index, node.name, node.op), []).append(node)
+    nodes = tuple(
+        NodeTime(name, op, sum(it.total_ns for it in of), cycles_by_loss=_by_loss(it.cycles_by_loss for it in of))
+        for (_, name, op), of in sorted(of_node.items())
+    )
+    whole = _by_loss(it.cycles_by_loss for it in profiles)
+    return Profile(sum(it.passes for it in profiles), sum(it.total_ns for it in profiles), nodes, whole)
+
+
+def _by_loss(parts: Iterable[Mapping[Loss, int]]) -> dict[Loss, int]:
+    """Their sums; empty where nothing is known of what cycles go to."""
+    known = [part for part in parts if part]
+    return {loss: sum(part[loss] for part in known) for loss in LOSSES if known}
 
 
 def by_most_time(columns: Sequence[Mapping[str, OperatorTime]]) -> list[str]:
@@ -129,6 +153,14 @@ def differences_ns(case: ProfiledCase, baseline: ProfiledCase) -> dict[str, floa
     own, base = ({time.op: time.ns_per_pass for time in by_operator(it.profile)} for it in (case, baseline))
     by_op = {op: own.get(op, 0.0) - base.get(op, 0.0) for op in {*own, *base}}
     return dict(sorted(by_op.items(), key=lambda item: (-abs(item[1]), item[0])))
+
+
+def differences_by_loss(case: ProfiledCase, baseline: ProfiledCase) -> dict[Loss, float]:
+    """How many more cycles a profiled pass loses to each than the other's; empty where these are not known."""
+    own, base = (
+        {loss: n / it.profile.passes for loss, n in it.profile.cycles_by_loss.items()} for it in (case, baseline)
+    )
+    return {loss: count - base.get(loss, 0.0) for loss, count in own.items() if base}
 
 
 def baseline_of(cases: Sequence[ProfiledCase]) -> ProfiledCase | None:

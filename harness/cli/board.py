@@ -98,13 +98,14 @@ def _step(step: str) -> None:
 
 def _run(board: Board, folder: Path, program: tuple[str, ...], chip: Chip, timeout_s: float, *, as_json: bool) -> int:
     """Runs the program and prints its sections. What it prints itself goes to stderr."""
-    from device.board.programs import run_program
+    from device.board.programs import push_program, run_program
 
     def show(output: bytes) -> None:
         sys.stderr.buffer.write(output)
         sys.stderr.buffer.flush()
 
-    ran = run_program(board, folder, program, timeout_s, show)
+    push_program(board, folder)
+    ran = run_program(board, program, timeout_s, show)
     if as_json:
         click.echo(json.dumps(_in_json(ran.sections, chip)))
     elif ran.sections:

@@ -225,6 +225,7 @@ def _with_emulated_counts(measured: Measurement, recorded: Measurement) -> Measu
         measured,
         warmup=counted(measured.warmup, recorded.warmup),
         samples=counted(measured.samples, recorded.samples),
+        profile=recorded.profile,  # the wire has all of it but what cycles go to
     )
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import math
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import TracebackType
 
 from pydantic import ValidationError
 
 from device import wire
 from harness.record import bounded
-from harness.record.errors import HarnessError, UsageError
+from harness.record.errors import UsageError
+from harness.record.lines import Lines, split
 from harness.record.record import MOST_ROUNDS, SCHEMA_VERSION, Record, record_adapter
 
 FILE_NAME = "records.jsonl"
@@ -29,47 +27,11 @@ MOST_FILE_BYTES = 1024 * 1024 * 1024
 _QUOTED = 200  # characters of what was refused, in the message that says so
 
 
-class Journal:
-    """Appends records to a run's folder; each is on the disk before the next case starts.
-
-    A last line that a power cut or a kill has torn is cut off first. Raises UsageError when another run writes here.
-    """
+class Journal(Lines[Record]):
+    """Appends records to a run's folder; each is on the disk before the next case starts."""
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / FILE_NAME
-        self._adapter = record_adapter()
-        self._file = self.path.open("a+b", buffering=0)  # nothing is left to be written when it is closed
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise UsageError(f"{self.path}: another run is writing to it; wait for its end") from None
-        self._file.seek(0)
-        whole, torn = _split(self._file.read())
-        if torn:
-            self._file.truncate(len(whole))
-        _sync_folder(folder)
-
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
-
-    def append(self, record: Record) -> None:
-        """Raises HarnessError when the disk does not take it."""
-        try:
-            data = self._adapter.dump_json(record) + b"\n"
-            while data:
-                data = data[self._file.write(data) :]
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            reason = error.strerror
-            raise HarnessError(
-                f"{self.path}: the record could not be written ({reason}); mend that and go on with --resume"
-            ) from None
+        super().__init__(folder / FILE_NAME, record_adapter())
 
 
 def read(folder: Path, on_torn: Callable[[str], None] = lambda _: None) -> list[Record]:
@@ -80,7 +42,7 @@ def read(folder: Path, on_torn: Callable[[str], None] = lambda _: None) -> list[
     """
     path = folder / FILE_NAME
     try:
-        whole, torn = _split(bounded.read_bytes(path, MOST_FILE_BYTES))
+        whole, torn = split(bounded.read_bytes(path, MOST_FILE_BYTES))
     except OSError as error:
         raise UsageError(f"{path}: no run's records there ({error.strerror}); name a folder below results/") from None
     if torn:
@@ -89,21 +51,6 @@ def read(folder: Path, on_torn: Callable[[str], None] = lambda _: None) -> list[
         (record.device.serial, record.round, record.id): record for record in _parse(path, whole.split(b"\n")[:-1])
     }
     return list(taken.values())
-
-
-def _split(content: bytes) -> tuple[bytes, bytes]:
-    """The whole lines, and what follows the last of them."""
-    end = content.rfind(b"\n") + 1
-    return content[:end], content[end:]
-
-
-def _sync_folder(folder: Path) -> None:
-    """So that a new file's name outlives a power cut as its content does."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _parse(path: Path, lines: Iterable[bytes]) -> Iterable[Record]:

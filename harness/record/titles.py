@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from device.board.accuracy import accuracy
-from device.records import Chip, Clock, DeviceInfo
+from device.records import Chip, Clock, DeviceInfo, Loss
 from harness.record.record import Record
 from harness.record.runtimes import CPU, RUNTIMES, formats
 from models import registry
@@ -97,6 +97,24 @@ def reference_title(record: Record) -> str:
     artifact = record.artifact
     is_pytorchs = artifact is None or (artifact.source is None and artifact.precision == "fp32")
     return "what PyTorch computed" if is_pytorchs else "what ONNX Runtime computed from this file on the host"
+
+
+#: What cycles go to, in words.
+LOSS_TITLES: dict[Loss, str] = {
+    "pipeline": "pipeline",
+    "dram": "DRAM",
+    "l2": "L2",
+    "stores": "stores",
+    "tlb": "TLB",
+    "branches": "branches",
+    "fetch": "instruction fetch",
+    "kernel": "kernel",
+}
+
+
+def loss_heading(loss: Loss) -> str:
+    title = LOSS_TITLES[loss]
+    return f"{title[:1].upper()}{title[1:]}"
 
 
 _MEASURED_ON: dict[Clock, str] = {

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
+from device.records import Chip
 from toolchain.figures import count, significant, size
 
-__all__ = ["NOTHING", "count", "factor", "milliseconds", "percent", "ratio", "seconds", "size", "with_interval"]
+__all__ = [
+    "NOTHING",
+    "TimeUnit",
+    "count",
+    "factor",
+    "millions",
+    "milliseconds",
+    "percent",
+    "ratio",
+    "seconds",
+    "size",
+    "with_interval",
+]
 
 #: What stands for a value that is not there, or not to be had.
 NOTHING = "–"
@@ -15,6 +29,29 @@ NOTHING = "–"
 def milliseconds(ns: float, digits: int = 4) -> str:
     """Significant digits and one decimal at least: 0.05312, 5.312, 53.12, 531.2, 5312.4."""
     return significant(ns / 1e6, digits, decimals=1)
+
+
+@dataclass(frozen=True)
+class TimeUnit:
+    """What a device's times are shown in: ms, or millions of cycles where they are estimates of a chip."""
+
+    name: str
+    per_ns: float
+
+    @classmethod
+    def of(cls, chip: Chip | None) -> TimeUnit:
+        return cls("ms", 1e-6) if chip is None else cls("Mcycles", chip.clock_mhz / 1e9)
+
+    def value(self, ns: float) -> float:
+        return ns * self.per_ns
+
+    def text(self, ns: float) -> str:
+        return millions(self.value(ns))
+
+
+def millions(value: float) -> str:
+    """Significant digits and one decimal at least, of millions of something: 0.05312, 5.312, 531.2, 5312.4."""
+    return significant(value, 4, decimals=1)
 
 
 def with_interval(shown: Callable[[float], str], value: float, low: float | None, high: float | None) -> str:

@@ -8,8 +8,8 @@ from functools import reduce
 from statistics import median
 from typing import Any, TypeAlias
 
-from device.records import CountName
-from harness.analyse import groups, ranking, warnings
+from device.records import LOSSES, CountName, Loss
+from harness.analyse import counts, groups, ranking, warnings
 from harness.analyse.rows import Row, by_device, is_baseline, onnx_bytes
 from harness.analyse.statistics import shown_median, shown_ratio
 from harness.record.runtimes import files_titles
@@ -152,6 +152,11 @@ def _median(row: Row) -> Cell:
     return Cell(text, notes=() if row.summary or not row.record.error else (row.record.error,))
 
 
+def _cycles_of(loss: Loss) -> Callable[[Row], float | None]:
+    """How many cycles of a pass go to it, of an estimate."""
+    return lambda row: counts.cycles_by_loss(row.records).get(loss)
+
+
 def _memory_range(row: Row) -> str:
     """Of an estimate: from which time to which, where nobody knows how fast the chip's memory is."""
     found = row.memory_range_ns
@@ -265,6 +270,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("memory_high_ns", lambda row: (row.memory_range_ns or (None, None))[1]),
     Column("cycles", _counted("cycles"), "Cycles", shown=_count, is_brief=True, is_shown=_are_estimated),
     Column("instructions", _counted("instructions"), "Instructions", shown=_count, is_shown=_are_estimated),
+    *(Column(f"{loss}_cycles", _cycles_of(loss)) for loss in LOSSES),
     Column("median_low_ns", lambda row: _interval_ns(row)[0]),
     Column("median_high_ns", lambda row: _interval_ns(row)[1]),
     Column(

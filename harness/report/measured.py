@@ -14,7 +14,7 @@ from harness.analyse.statistics import Summary
 from harness.record import units
 from harness.record.record import Record
 from harness.record.runtimes import files_titles
-from harness.record.titles import case_title, group_title
+from harness.record.titles import case_runtime_title, case_title, group_title, how_measured, loss_heading, sentence
 from harness.record.units import NOTHING, milliseconds
 from harness.report.conditions import shown
 from harness.report.document import Block, Group, Line, Table, emphasis, paragraph, table_of, text_table
@@ -53,6 +53,32 @@ def counts(records: Sequence[Record]) -> list[Block]:
         *map(_counts_group, found),
         *(paragraph(f"No counters on {', '.join(serials)}: {reason}") for reason, serials in reasons),
     ]
+
+
+def cycles(records: Sequence[Record]) -> list[Block]:
+    """A table for each device whose times are estimates: what the cycles of each case go to."""
+    return [_cycles_group(cases) for cases in counting.of_estimates(records)]
+
+
+def _cycles_group(cases: Sequence[CountedCase]) -> Group:
+    device = cases[0].record.device
+    lines = [_cycles(case) for case in cases]
+    said = paragraph(f"Mcycles a timed pass, and the share of each. {sentence(how_measured(device))}")
+    return Group(device.serial, (said, table_of(lines, left=("Model", "Runtime"))))
+
+
+def _cycles(case: CountedCase) -> Line:
+    by_loss = case.cycles_by_loss
+    whole = sum(by_loss.values())
+    return {
+        "Model": case.title,
+        "Runtime": case_runtime_title(case.record),
+        "Cycles": units.millions(whole / 1e6),
+        **{
+            loss_heading(loss): f"{units.millions(of / 1e6)} ({units.percent(of / whole)})"
+            for loss, of in by_loss.items()
+        },
+    }
 
 
 def _counts_group(cases: Sequence[CountedCase]) -> Group:

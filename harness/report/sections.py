@@ -59,6 +59,7 @@ def run_document(
         *((title, figure.get(title, [])) for title in (plots.DEVICES.title, plots.LATENCY.title, plots.SPEED.title)),
         ("Against the paper", _against_the_paper(some_rows)),
         (plots.SAMPLES.title, figure.get(plots.SAMPLES.title, [])),
+        (plots.CYCLES.title, [*figure.get(plots.CYCLES.title, []), *measured.cycles(some)]),
         (plots.PROFILE.title, [*figure.get(plots.PROFILE.title, []), *time_spent.profile(some)]),
         (plots.SCALING.title, [*figure.get(plots.SCALING.title, []), *time_spent.scaling(some)]),
         (plots.SIZES.title, [*figure.get(plots.SIZES.title, []), *measured.sizes(some_rows)]),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from device.records import NodeTime
+from device.records import LOSSES, NodeTime
 from harness.analyse import profile as profiles
 from harness.analyse import scaling as threads
 from harness.analyse.profile import OUTSIDE, OperatorTime, ProfiledCase, short, short_op
 from harness.analyse.scaling import Sweep
 from harness.record.record import Record
-from harness.record.titles import group_title, how_measured, sentence
-from harness.record.units import NOTHING, factor, milliseconds, percent, ratio
+from harness.record.titles import LOSS_TITLES, group_title, how_measured, loss_heading, sentence
+from harness.record.units import NOTHING, TimeUnit, factor, millions, milliseconds, percent, ratio
 from harness.report import document as doc
 
 #: How many nodes of a case the report lists, and how many operator types it names where two cases are compared.
@@ -49,7 +49,9 @@ def _profile_group(cases: Sequence[ProfiledCase]) -> doc.Group:
     device = cases[0].record.device
     beside = [case.title for case in cases if case.whole_ns > case.profile.total_ns]
     blocks: list[doc.Block] = [
-        doc.paragraph(f"ms a pass, and the share of the profiled pass. {sentence(how_measured(device))}"),
+        doc.paragraph(
+            f"{cases[0].unit.name} a pass, and the share of the profiled pass. {sentence(how_measured(device))}"
+        ),
         _side_by_side(cases),
     ]
     if beside:
@@ -57,6 +59,7 @@ def _profile_group(cases: Sequence[ProfiledCase]) -> doc.Group:
         blocks.append(doc.paragraph(what))
     if device.clock != "emulated":
         blocks += _against_the_baseline(cases)
+    blocks += [_by_loss(case) for case in cases if case.profile.cycles_by_loss]
     blocks += [_slowest(case) for case in cases if case.profile.nodes]
     return doc.Group(group_title(cases[0].record), tuple(blocks))
 
@@ -64,13 +67,13 @@ def _profile_group(cases: Sequence[ProfiledCase]) -> doc.Group:
 def _side_by_side(cases: Sequence[ProfiledCase]) -> doc.Table:
     """A column for each case, a row for each operator type, then what the whole pass took."""
     columns = [{time.op: time for time in profiles.by_operator(case.profile)} for case in cases]
-    operators = profiles.by_most_time(columns)
+    operators, unit = profiles.by_most_time(columns), cases[0].unit
     rows: list[list[str | doc.Cell]] = [
-        [doc.Cell(short_op(op)), *(_time(column.get(op)) for column in columns)] for op in operators
+        [doc.Cell(short_op(op)), *(_time(column.get(op), unit) for column in columns)] for op in operators
     ]
     rows += [
-        [doc.Cell("profiled pass", "strong"), *(milliseconds(case.pass_ns) for case in cases)],
-        [doc.Cell("timed pass (median)", "strong"), *(milliseconds(case.timed_median_ns) for case in cases)],
+        [doc.Cell("profiled pass", "strong"), *(unit.text(case.pass_ns) for case in cases)],
+        [doc.Cell("timed pass (median)", "strong"), *(unit.text(case.timed_median_ns) for case in cases)],
         [doc.Cell("profiled over timed", "strong"), *(_over_timed(case) for case in cases)],
         [doc.Cell("nodes", "strong"), *(str(len(case.profile.nodes)) for case in cases)],
         [doc.Cell("profiled passes", "strong"), *(str(case.profile.passes) for case in cases)],
@@ -82,29 +85,47 @@ def _over_timed(case: ProfiledCase) -> str:
     return NOTHING if case.over_timed is None else ratio(case.over_timed)
 
 
-def _time(time: OperatorTime | None) -> str:
-    return NOTHING if time is None else f"{milliseconds(time.ns_per_pass)} ({percent(time.share)})"
+def _time(time: OperatorTime | None, unit: TimeUnit) -> str:
+    return NOTHING if time is None else f"{unit.text(time.ns_per_pass)} ({percent(time.share)})"
 
 
 def _against_the_baseline(cases: Sequence[ProfiledCase]) -> list[doc.Block]:
-    """In words: which operator types make up the difference between each case and MobileNet."""
+    """In words: which operator types make up the difference between each case and MobileNet, and what cycles go to."""
     baseline = profiles.baseline_of(cases)
     if baseline is None or len(cases) == 1:
         return []
-    lines = []
+    lines, unit = [], baseline.unit
     for case in cases:
         if case is baseline:
             continue
-        by_op = list(profiles.differences_ns(case, baseline).items())
-        named = [f"{short_op(op)} {_signed(ns)}" for op, ns in by_op[:NAMED_DIFFERENCES]]
+        by_op = [(op, unit.value(ns)) for op, ns in profiles.differences_ns(case, baseline).items()]
+        named = [f"{short_op(op)} {_signed(more)}" for op, more in by_op[:NAMED_DIFFERENCES]]
         if rest := by_op[NAMED_DIFFERENCES:]:
-            named.append(f"all else {_signed(sum(ns for _, ns in rest))}")
-        lines.append(f"{case.title}: {_signed(sum(ns for _, ns in by_op))}: {', '.join(named)}.")
-    return [doc.paragraph(f"Against {baseline.title}, ms a profiled pass:"), doc.bullets(lines)]
+            named.append(f"all else {_signed(sum(more for _, more in rest))}")
+        line = f"{case.title}: {_signed(sum(more for _, more in by_op))}: {', '.join(named)}."
+        if by_loss := profiles.differences_by_loss(case, baseline):
+            lost = (f"{LOSS_TITLES[loss]} {_signed(cycles / 1e6)}" for loss, cycles in by_loss.items() if cycles)
+            line = f"{line} Of these go to {', '.join(lost)}."
+        lines.append(line)
+    return [doc.paragraph(f"Against {baseline.title}, {unit.name} a profiled pass:"), doc.bullets(lines)]
 
 
-def _signed(ns: float) -> str:
-    return ("-" if ns < 0 else "+") + milliseconds(abs(ns))
+def _signed(more: float) -> str:
+    return ("-" if more < 0 else "+") + millions(abs(more))
+
+
+def _by_loss(case: ProfiledCase) -> doc.Details:
+    """A row for each operator type: its cycles, and what they go to."""
+    lines: list[doc.Line] = [
+        {
+            "Operator type": short_op(time.op),
+            "Mcycles a pass": millions(sum(time.cycles_by_loss.values()) / 1e6),
+            **{loss_heading(loss): millions(cycles / 1e6) for loss, cycles in time.cycles_by_loss.items()},
+        }
+        for time in profiles.by_operator(case.profile)
+    ]
+    summary = doc.words(doc.strong(case.title), ": what the cycles of each operator type go to.")
+    return doc.Details(summary, (doc.table_of(lines, left=("Operator type",)),))
 
 
 def _slowest(case: ProfiledCase) -> doc.Details:
@@ -121,7 +142,7 @@ def _node(case: ProfiledCase, index: int, node: NodeTime) -> doc.Line:
         "#": str(index),
         "Node": doc.Cell(name, "code") if name else NOTHING,
         "Operator type": short_op(node.op),
-        "ms a pass": milliseconds(node.total_ns / case.profile.passes),
+        f"{case.unit.name} a pass": case.unit.text(node.total_ns / case.profile.passes),
         "Share": percent(node.total_ns / case.whole_ns),
     }
 
@@ -130,13 +151,17 @@ def profile_data(records: Sequence[Record]) -> doc.Data:
     """A line for each node of each profiled case; none where nothing was profiled."""
     names = ["device", "model", "igc", "precision", "runtime", "format", "provider", "threads", "cpus", "abi"]
     lines = []
-    for one in profiles.profiled(records):
+    found = profiles.profiled(records)
+    losses = LOSSES if any(one.profile.cycles_by_loss for one in found) else ()
+    for one in found:
         case = one.record.case
         of_case = (one.record.device.serial, *(getattr(case, name) for name in names[1:]))
         for index, node in enumerate(one.profile.nodes):
             times = (node.total_ns / one.profile.passes, node.total_ns / one.whole_ns)
-            lines.append((*of_case, index, node.name, node.op, *times))
-    return doc.Data((*names, "index", "node", "op", "ns_per_pass", "share"), tuple(lines))
+            cycles = [node.cycles_by_loss[it] / one.profile.passes if node.cycles_by_loss else None for it in losses]
+            lines.append((*of_case, index, node.name, node.op, *times, *cycles))
+    by_loss = (f"{loss}_cycles_per_pass" for loss in losses)
+    return doc.Data((*names, "index", "node", "op", "ns_per_pass", "share", *by_loss), tuple(lines))
 
 
 # --- on how many threads ------------------------------------------------------------------------------

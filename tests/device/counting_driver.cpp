@@ -2,7 +2,7 @@
 //     counting_driver caches L1I L1D L2     each SIZE_BYTES WAYS LINE_BYTES; "i FIRST LAST" or "d FIRST LAST" a line on
 //                                           stdin (an access to bytes, in decimal); misses of L1I, L1D and L2 on stdout
 //     counting_driver a32|t32|a64           an instruction's bits a line on stdin, in hexadecimal; "simd", "begin",
-//                                           "end" or "other" on stdout
+//                                           "end", "point" or "other" on stdout
 #include <cstdint>
 #include <iostream>
 #include <string>
@@ -35,6 +35,7 @@ int instructions(Encoding encoding) {
     const Mark mark = mark_of(encoding, bits);
     std::cout << (mark == Mark::pass_begin     ? "begin"
                   : mark == Mark::pass_end     ? "end"
+                  : mark == Mark::point        ? "point"
                   : is_simd(encoding, bits) ? "simd"
                                                : "other")
               << '\n';

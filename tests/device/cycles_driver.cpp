@@ -72,8 +72,10 @@ int main(int count, char** arguments) {
     chip.l1d = {32768, 4, 64};
     chip.l2 = {count > 2 ? std::stoull(arguments[2]) : 262144, 8, 64};
     chip.dram_cycles = count > 3 ? std::stod(arguments[3]) : 200;
-    chip.dram_line_cycles = count > 4 ? std::stod(arguments[4]) : 40;
-    chip.store_line_cycles = count > 5 ? std::stod(arguments[5]) : 25;
+    chip.line_cycles = count > 4 ? std::stod(arguments[4]) : 40;
+    chip.write_line_cycles = chip.store_line_cycles = count > 5 ? std::stod(arguments[5]) : 25;
+    chip.l2_cycles = count > 6 ? static_cast<unsigned>(std::stoul(arguments[6])) : 14;
+    chip.l2_line_cycles = 4;
     std::string text;
     while (std::getline(std::cin, text)) {
       Loop loop = loop_from(text);

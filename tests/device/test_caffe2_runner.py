@@ -100,7 +100,9 @@ def test_a_profile_tells_the_time_of_each_operator_in_the_order_of_the_net(run: 
     [whole] = [event for event in ended.events if event["event"] == "profile"]
     nodes = [event for event in ended.events if event["event"] == "node"]
     assert (whole["passes"], whole["nodes"]) == (3, len(nodes))
-    assert {"Conv", "Relu", "FC"} <= {node["op"] for node in nodes}
+    convolutions = {"Conv 3x3", "Conv 3x3 grouped", "Conv 1x1 grouped"}
+    assert {node["op"] for node in nodes if node["op"].startswith("Conv")} == convolutions
+    assert {"Relu", "FC"} <= {node["op"] for node in nodes}
     assert all(node["total_ns"] > 0 for node in nodes)
     assert {node["provider"] for node in nodes} == {None}
     assert 0.9 * whole["total_ns"] < sum(node["total_ns"] for node in nodes) <= whole["total_ns"]
@@ -116,7 +118,7 @@ def test_a_profile_names_the_engine_that_the_net_asks_for(run: Run) -> None:
     depthwise = export_model(spec, EXPORTS, ExportOptions(form=DEPTHWISE, igc="depthwise"))
     models = [(depthwise.folder / file.name).read_bytes() for file in depthwise.model_files]
     ended = run("--passes", "1", "--profile-passes", "1", models=models)
-    assert "Conv (DEPTHWISE_3x3)" in {event["op"] for event in ended.events if event["event"] == "node"}
+    assert "Conv 3x3 grouped (DEPTHWISE_3x3)" in {event["op"] for event in ended.events if event["event"] == "node"}
 
 
 def test_a_net_that_is_not_simple_has_no_profile(run: Run, contents: list[bytes]) -> None:

@@ -426,7 +426,7 @@ def test_a_profile_tells_the_time_of_each_node_as_the_runtime_runs_them(runner: 
     run = measured(runner.run("--passes", "2", "--profile-passes", "20", **changed), passes=2, profile_passes=20)
     assert run.profile is not None
     convolution, *_between, softmax = run.profile.nodes
-    assert "Conv" in convolution.op
+    assert "Conv 3x3" in convolution.op
     assert "Relu" not in {node.op for node in run.profile.nodes}
     assert (softmax.name, softmax.op) == ("third", "Softmax")
     assert all(node.total_ns > 0 for node in run.profile.nodes)
@@ -445,6 +445,29 @@ def test_a_profile_names_our_own_operator(runner: Runner) -> None:
     assert run.profile is not None
     assert "ChannelLocalChain" in {node.op for node in run.profile.nodes}
     assert run.profile.passes == 2
+
+
+@pytest.mark.parametrize(
+    ("kernel", "groups", "rank", "kind"),
+    [
+        ((1, 1), 1, 4, "Conv 1x1"),
+        ((3, 3), 1, 4, "Conv 3x3"),
+        ((5, 3), 2, 4, "Conv 5x3 grouped"),
+        ((3, 3), 8, 4, "Conv 3x3 grouped"),
+        ((3,), 1, 3, "Conv"),
+    ],
+)
+def test_a_profile_tells_convolutions_apart_by_kernel_and_groups(
+    runner: Runner, kernel: tuple[int, ...], groups: int, rank: int, kind: str
+) -> None:
+    path, shape = runner.folder / "conv.onnx", [1, 8, *[9] * (rank - 2)]
+    node = helper.make_node("Conv", ["x", "w"], ["y"], "one", group=groups)
+    onnx.save(model([node], shape, {"w": np.ones((8, 8 // groups, *kernel), np.float32)}), path)
+    (runner.folder / "image.bin").write_bytes(np.ones(shape, "<f4").tobytes())
+    changed = {"model": str(path), "input": str(runner.folder / "image.bin"), "shape": ",".join(map(str, shape))}
+    run = measured(runner.run("--passes", "1", "--profile-passes", "1", **changed), passes=1, profile_passes=1)
+    assert run.profile is not None
+    assert [node.op for node in run.profile.nodes if "Conv" in node.op] == [kind]
 
 
 def test_a_profile_leaves_nothing_but_the_output(runner: Runner) -> None:
@@ -490,6 +513,29 @@ def test_nodes_inside_others_count_for_themselves_and_not_in_those(runner: Runne
     times_ns = {node.op: node.total_ns for node in run.profile.nodes}
     assert {"If", "Loop", "MatMul"} <= times_ns.keys()
     assert sum(times_ns.values()) <= run.profile.total_ns  # the products are in it once, not thrice
+
+
+@pytest.mark.parametrize("times", [0, 3, 400])
+def test_spans_of_nodes_do_not_overlap_and_say_how_often_each_ran(runner: Runner, times: int) -> None:
+    """As many events as it takes: a thousand fit one."""
+    path = runner.folder / "if.onnx"
+    constants = {"zero": np.array(0, np.float32), "w": np.eye(4, dtype=np.float32)}
+    onnx.save(model(loop_in_an_if(times), [4, 4], constants), path)
+    (runner.folder / "square.bin").write_bytes(np.ones(16, "<f4").tobytes())
+    changed = {"model": str(path), "input": str(runner.folder / "square.bin"), "shape": "4,4"}
+    run = runner.run("--passes", "1", "--profile-passes", "3", "--repeatable", **changed)
+    measured(run, passes=1, profile_passes=3)
+    ops = [event["op"] for event in run.events if event["event"] == "node"]
+    spans = [tuple(span) for event in run.events if event["event"] == "spans" for span in event["spans"]]
+    assert Counter(ops[node] for node, *_ in spans)["MatMul"] == 3 * times
+    assert {place for _, place, *_ in spans} == {0, 1, 2}
+    for place in range(3):
+        of_pass = sorted((start, stop) for _, its, start, stop in spans if its == place)
+        edges = [edge for span in of_pass for edge in span]
+        assert edges == sorted(edges)
+        assert edges[0] > 0  # 0 is where the pass begins
+    without = runner.run("--passes", "1", "--profile-passes", "3", **changed)
+    assert "spans" not in {event["event"] for event in without.events}
 
 
 # --- XNNPACK, and boards ------------------------------------------------------------------------------

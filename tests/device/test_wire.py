@@ -42,7 +42,7 @@ def stream(warmup: int = 1, passes: int = 2, profiled: int = 0, settled: bool | 
         }
 
     profile = [
-        {"event": "profile", "passes": profiled, "total_ns": 300, "nodes": 2},
+        {"event": "profile", "passes": profiled, "total_ns": 300, "nodes": 2, "spans": 1},
         {
             "event": "node",
             "index": 0,
@@ -52,12 +52,13 @@ def stream(warmup: int = 1, passes: int = 2, profiled: int = 0, settled: bool | 
             "provider": "CPUExecutionProvider",
         },
         {"event": "node", "index": 1, "name": "fc", "op": "Gemm", "total_ns": 50, "provider": None},
+        {"event": "spans", "index": 0, "spans": [[0, 0, 1, 2], [1, 0, 3, 4]]},
     ]
 
     return [
         {
             "event": "hello",
-            "wire": 5,
+            "wire": 6,
             "runner": "0.1.0",
             "abi": "x86_64",
             "pid": 7,
@@ -211,6 +212,30 @@ def test_a_profile_of_more_nodes_than_any_network_has_is_refused() -> None:
     events = stream(profiled=1)
     next(event for event in events if event["event"] == "profile")["nodes"] = wire.MAX_NODES + 1
     with pytest.raises(WireError, match="nodes"):
+        read(lines(events), profiled=1)
+
+
+def test_what_is_heard_of_a_profile_has_its_spans() -> None:
+    transcript = Transcript(warmup=1, passes=2, profile_passes=1)
+    heard = list(transcript.receive(lines(stream(profiled=1))))
+    assert [event.spans for event in heard if isinstance(event, wire.Spans)] == [[(0, 0, 1, 2), (1, 0, 3, 4)]]
+
+
+@pytest.mark.parametrize(
+    "spans", [[], [[0, 0, 1]], [[0, 0, 1, 2, 3]], [[0, 0, -1, 2]], [[0, 0, 1, 2]] * 1001, [0], None]
+)
+def test_what_are_no_spans_is_refused(spans: object) -> None:
+    events = stream(profiled=1)
+    next(event for event in events if event["event"] == "spans")["spans"] = spans
+    with pytest.raises(WireError, match="not an event of the protocol"):
+        read(lines(events), profiled=1)
+
+
+@pytest.mark.parametrize("told", [0, 2])
+def test_a_profile_has_as_many_events_of_spans_as_it_says(told: int) -> None:
+    events = stream(profiled=1)
+    next(event for event in events if event["event"] == "profile")["spans"] = told
+    with pytest.raises(WireError, match="was due"):
         read(lines(events), profiled=1)
 
 

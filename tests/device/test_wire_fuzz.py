@@ -38,7 +38,7 @@ def said(data: bytes) -> Measurement:
     assert data.endswith(b"\n")
     events = [json.loads(line, object_pairs_hook=once) for line in data.split(b"\n")[:-1]]
     hello, loaded, *passes = events[: 2 + WARMUP + PASSES]
-    output, profile, *nodes, end = events[2 + WARMUP + PASSES :]
+    output, profile, *nodes, spans, end = events[2 + WARMUP + PASSES :]
     kinds = [event["event"] for event in events]
     assert kinds == [
         *["hello", "loaded"],
@@ -46,12 +46,14 @@ def said(data: bytes) -> Measurement:
         "output",
         "profile",
         *["node"] * len(nodes),
+        "spans",
         "end",
     ]
     counted = [("warmup", index) for index in range(WARMUP)] + [("timed", index) for index in range(PASSES)]
     assert [(one["phase"], one["index"]) for one in passes] == counted
-    assert (hello["wire"], end["warmup"], end["passes"]) == (5, WARMUP, PASSES)
-    assert (profile["passes"], profile["nodes"]) == (PROFILED, len(nodes))
+    assert (hello["wire"], end["warmup"], end["passes"]) == (6, WARMUP, PASSES)
+    assert (profile["passes"], profile["nodes"], profile["spans"]) == (PROFILED, len(nodes), 1)
+    assert (spans["index"], {len(span) for span in spans["spans"]}) == (0, {4})
     assert [node["index"] for node in nodes] == list(range(len(nodes)))
     made = [as_pass(one) for one in passes]
     return Measurement(
@@ -370,7 +372,7 @@ def test_a_profile_with_names_beyond_all_measure_is_refused_by_the_sum_of_its_by
     events = stream(profiled=1)
     nodes = next(event for event in events if event["event"] == "profile")
     nodes["nodes"] = 1000
-    transcript = read(lines(events[:-3]), profiled=1)
+    transcript = read(lines(events[:-4]), profiled=1)
     node = {"event": "node", "op": "Conv", "total_ns": 1, "provider": None, "name": "n" * 4000}
     many = (json.dumps(node | {"index": index}).encode() + b"\n" for index in range(1000))
     assert drained(many, transcript) < 120_000

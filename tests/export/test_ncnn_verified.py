@@ -69,7 +69,10 @@ def test_rows_of_each_precision_and_thread_count_are_verified_and_profiled(tmp_p
         assert record.artifact is not None
         assert record.measurement is not None
         assert record.measurement.profile is not None
-        kinds = [node.op for node in record.measurement.profile.nodes]
+        ops = [node.op for node in record.measurement.profile.nodes]
+        convolutions = {"Convolution 3x3", "ConvolutionDepthWise 3x3", "ConvolutionDepthWise 1x1"}
+        assert {op for op in ops if "Conv" in op} == convolutions
+        kinds = [op.partition(" ")[0] for op in ops]
         assert {kind: kinds.count(kind) for kind in kinds} == record.artifact.op_counts
         assert record.bundle is not None
         assert "winograd" in record.bundle.options

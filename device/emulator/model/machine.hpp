@@ -34,11 +34,13 @@ struct Code {
 // One instruction's access, as the machine is told of it. `prefetches` are what PLD instructions before it ask for, as
 // seen from its address: an emulator does not tell of these.
 struct AccessPoint {
-  unsigned place = 0;  // among those of its Code that access memory
+  std::uint64_t bytes = 0;        // that it accesses at once, once it has
+  std::uint64_t executed_in = 0;  // which execution
+  std::uint32_t place = 0;        // among those of its Code that access memory
   bool writes = false;
+  std::uint8_t tlb_entry = 0;     // where its page was
   arm::Registers loaded;
   std::vector<std::int32_t> prefetches;
-  std::uint64_t executed_in = 0;  // which execution
 };
 
 // The points of a stretch, in order. A PLD belongs to the next access by its base register.
@@ -49,7 +51,7 @@ inline std::vector<AccessPoint> access_points(const std::vector<arm::Instruction
     if (one.access == arm::Access::prefetch && one.has_offset) asked.emplace(one.base, one.offset);
     if (one.access != arm::Access::load && one.access != arm::Access::store) continue;
     AccessPoint point;
-    point.place = static_cast<unsigned>(points.size());
+    point.place = static_cast<std::uint32_t>(points.size());
     point.writes = one.access == arm::Access::store;
     point.loaded = one.writes;
     if (one.has_offset || one.indexed_after) {
@@ -85,14 +87,17 @@ class Machine {
 
   // The stretch that was entered last accesses the bytes from first to last, at one of its points.
   void access(AccessPoint& point, std::uint64_t first, std::uint64_t last) {
+    const bool crosses = !point.writes && (first & 7) + std::min<std::uint64_t>(last - first, 7) > 7;
+    if (waiting_.empty() && !crosses && point.prefetches.empty() &&
+        (point.writes ? memory_.goes_on(first, last) : memory_.is_at_hand(first, last, point.tlb_entry)))
+      return;  // the most of them
     const AccessTimes& times = schedule_->accesses[point.place];
     if (!waiting_.empty()) settle(times.start);
-    const Cycles translated = memory_.translate(first, start_ + times.start);
+    const Cycles translated = memory_.translate(first, start_ + times.start, point.tlb_entry);
     if (translated != 0) delay(Loss::tlb, translated);
     if (point.executed_in != executions_) {
       point.executed_in = executions_;
-      const bool crosses = (first & 7) + std::min<std::uint64_t>(last - first, 7) > 7;
-      if (crosses && !point.writes) delay(Loss::pipeline, unaligned_load_cycles_);
+      if (crosses) delay(Loss::pipeline, unaligned_load_cycles_);
       for (const std::int32_t offset : point.prefetches) {
         const Memory::Load load = memory_.prefetch(first + static_cast<std::uint64_t>(std::int64_t{offset}), start_ + times.start);
         if (load.held_up != 0) delay(load.held_up_by, load.held_up);

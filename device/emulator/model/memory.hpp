@@ -5,6 +5,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstdlib>
 #include <stdexcept>
@@ -83,12 +84,25 @@ class Lines {
     return {false, gone};
   }
 
-  // Whether it is there; where it is, it is the youngest afterwards.
+  // Whether it is there; where it is, it is the youngest afterwards, if that matters.
   bool refresh(std::uint64_t line, std::uint64_t place) {
+    std::uint64_t* const set = &lines_[(place & set_mask_) * ways_];
+    if (set[0] >> 1 == line) return true;
+    for (std::uint64_t way = 1; way < ways_; ++way) {
+      if (set[way] >> 1 != line) continue;
+      if (!random_) std::rotate(set, set + way, set + way + 1);
+      return true;
+    }
+    return false;
+  }
+
+  // Writes to it, if it is there, as `refresh` does.
+  bool write(std::uint64_t line, std::uint64_t place) {
     std::uint64_t* const set = &lines_[(place & set_mask_) * ways_];
     for (std::uint64_t way = 0; way < ways_; ++way) {
       if (set[way] >> 1 != line) continue;
-      std::rotate(set, set + way, set + way + 1);
+      set[way] |= 1;
+      if (!random_) std::rotate(set, set + way, set + way + 1);
       return true;
     }
     return false;
@@ -135,7 +149,7 @@ class Memory {
         line_shift_(shift_of(chip.l1d.line_bytes)),
         fetch_shift_(shift_of(chip.l1i.line_bytes)),
         outstanding_prefetches_(static_cast<std::ptrdiff_t>(core.count("outstanding_prefetches"))),
-        merged_bytes_(core.count("merged_store_bytes")),
+        merged_shift_(shift_of(core.count("merged_store_bytes"))),
         streaming_after_(core.count("streaming_after_lines")),
         prefetch_after_(core.count("prefetch_after_misses")),
         prefetch_ahead_(core.count("prefetch_lines_ahead")),
@@ -150,10 +164,28 @@ class Memory {
         filling_(core.count("outstanding_stores")),
         streaming_(core.count("streamed_lines")),
         streams_(core.count("prefetch_streams")),
-        micro_tlb_(core.count("micro_tlb_entries"), Lines::nothing),
+        micro_tlb_entries_(core.count("micro_tlb_entries")),
         tlb_("tlb", {core.count("tlb_entries") * std::uint64_t{8}, core.count("tlb_ways"), 8}) {
+    known_.fill(Lines::nothing);
+    micro_tlb_.fill(Lines::nothing);
+    if (micro_tlb_entries_ == 0 || micro_tlb_entries_ > micro_tlb_.size())
+      throw std::invalid_argument("micro_tlb_entries must be 1 to " + std::to_string(micro_tlb_.size()));
     if (chip.l1d.line_bytes != chip.l2.line_bytes || chip.l1i.line_bytes > chip.l2.line_bytes)
       throw std::invalid_argument("l1d and l2 must have lines of one size, and l1i none that are longer");
+  }
+
+  // Whether a load waits for nothing, as far as can be told at once.
+  bool is_at_hand(std::uint64_t first, std::uint64_t last, std::uint8_t entry) const {
+    const std::uint64_t line = first >> line_shift_;
+    return last >> line_shift_ == line && known_[line % known_lines] == line && micro_tlb_[entry] == first >> page_shift;
+  }
+
+  // Whether a store goes to the line that was stored to last; then that is done.
+  bool goes_on(std::uint64_t first, std::uint64_t last) {
+    const std::uint64_t line = first >> line_shift_;
+    if (line != stored_ || last >> line_shift_ != line) return false;
+    merge(first >> merged_shift_, last - first + 1);
+    return true;
   }
 
   // When what is loaded is there, where that is not at once; and how long everything is held up before it can be sent for,
@@ -171,10 +203,8 @@ class Memory {
   Load load(std::uint64_t first, std::uint64_t last, Cycles now) {
     Load load;
     const std::uint64_t end = last >> line_shift_;
-    for (std::uint64_t line = first >> line_shift_; line <= end; ++line) {
-      if (line == latest_ && latest_there_ <= now) continue;
-      load_line(line, now, load);
-    }
+    for (std::uint64_t line = first >> line_shift_; line <= end; ++line)
+      if (known_[line % known_lines] != line) load_line(line, now, load);
     return load;
   }
 
@@ -217,30 +247,35 @@ class Memory {
     return waited;
   }
 
-  // How long the core waits for where a page is.
-  Cycles translate(std::uint64_t address, Cycles now) {
+  // How long the core waits for where a page is. `entry`: where it was found last by the one who asks.
+  Cycles translate(std::uint64_t address, Cycles now, std::uint8_t& entry) {
     const std::uint64_t page = address >> page_shift;
-    if (page == micro_tlb_[0]) return 0;
-    const auto found = std::find(micro_tlb_.begin(), micro_tlb_.end(), page);
-    const bool is_known = found != micro_tlb_.end();
-    std::copy_backward(micro_tlb_.begin(), is_known ? found : micro_tlb_.end() - 1, is_known ? found + 1 : micro_tlb_.end());
-    micro_tlb_[0] = page;
-    if (is_known) return 0;
+    if (micro_tlb_[entry] == page) return 0;
+    const auto end = micro_tlb_.begin() + micro_tlb_entries_, found = std::find(micro_tlb_.begin(), end, page);
+    if (found != end) {
+      entry = static_cast<std::uint8_t>(found - micro_tlb_.begin());
+      return 0;
+    }
+    entry = oldest_entry_;
+    oldest_entry_ = static_cast<std::uint8_t>((oldest_entry_ + 1u) % micro_tlb_entries_);
+    micro_tlb_[entry] = page;
     if (tlb_.touch(page, page, false).hit) return micro_tlb_cycles_;
     return walk(page, now + micro_tlb_cycles_ + tlb_miss_cycles_) - now;
   }
 
   void clear() {
     for (Lines* lines : {&l1i_, &l1d_, &l2_, &tlb_}) lines->clear();
-    std::fill(micro_tlb_.begin(), micro_tlb_.end(), Lines::nothing);
+    micro_tlb_.fill(Lines::nothing);
+    oldest_entry_ = 0;
     std::fill(streams_.begin(), streams_.end(), Stream{});
-    latest_ = latest_fetched_ = stored_ = Lines::nothing;
+    known_.fill(Lines::nothing);
+    latest_fetched_ = stored_ = Lines::nothing;
     coming_.clear();
     std::fill(loading_.begin(), loading_.end(), Coming{});
     for (auto* busy_until : {&filling_, &streaming_}) std::fill(busy_until->begin(), busy_until->end(), 0);
     stored_bytes_ = block_bytes_ = full_lines_ = stored_block_ = 0;
     stored_in_order_ = false;
-    dram_free_ = l2_free_ = stored_free_ = latest_there_ = 0;
+    dram_free_ = l2_free_ = stored_free_ = latest_arrival_ = 0;
   }
 
   MissCounts misses;
@@ -303,6 +338,8 @@ class Memory {
 
   void give_up(const Lines::Found& found, Cycles now) {
     if (found.evicted == Lines::nothing) return;
+    std::uint64_t& known = known_[(found.evicted >> 1) % known_lines];
+    if (known == found.evicted >> 1) known = Lines::nothing;
     l2_free_ = std::max(now, l2_free_) + chip_.l2_line_cycles;
     into_l2(found.evicted >> 1, found.is_dirty(), now);
   }
@@ -339,19 +376,20 @@ class Memory {
     const Arrival arrival = from_l2(line, now);
     give_up(l1d_.touch(line, place(line), false), now);
     coming_.push_back({line, arrival});
+    latest_arrival_ = std::max(latest_arrival_, arrival.at);
     return arrival;
   }
 
   void load_line(std::uint64_t line, Cycles now, Load& load) {
-    latest_ = line;
     if (l1d_.refresh(line, place(line))) {
-      load.is_there(arrival_of(line, now));
+      const Arrival arrival = arrival_of(line, now);
+      load.is_there(arrival);
       follow(line, now);
+      if (arrival.at == 0 && chip_.l1d.random) known_[line % known_lines] = line;
     } else {
       ++misses.l1d;
       send_for_load(line, now, load);
     }
-    latest_there_ = load.arrival.at;
   }
 
   void send_for_load(std::uint64_t line, Cycles now, Load& load) {
@@ -363,6 +401,7 @@ class Memory {
   }
 
   Arrival arrival_of(std::uint64_t line, Cycles now) const {
+    if (latest_arrival_ <= now) return {};
     for (const Coming& one : coming_)
       if (one.line == line && one.arrival.at > now) return one.arrival;
     return {};
@@ -415,15 +454,19 @@ class Memory {
     }
   }
 
+  void merge(std::uint64_t block, std::uint64_t bytes) {
+    if (block != stored_block_) stored_in_order_ = stored_in_order_ && block == stored_block_ + 1 && block_bytes_ >> merged_shift_ != 0;
+    block_bytes_ = block == stored_block_ ? block_bytes_ + bytes : bytes;
+    stored_block_ = block;
+    stored_bytes_ += bytes;
+  }
+
   // Stores are merged into blocks before they are written. Lines that are written to block by block from their beginning on,
   // one line beside the other, are written whole after some of them, and not read before.
   Cycles store_line(std::uint64_t line, std::uint64_t first, std::uint64_t bytes, Cycles now) {
-    const std::uint64_t block = first / merged_bytes_;
+    const std::uint64_t block = first >> merged_shift_;
     if (line == stored_) {
-      if (block != stored_block_) stored_in_order_ = stored_in_order_ && block == stored_block_ + 1 && block_bytes_ >= merged_bytes_;
-      block_bytes_ = block == stored_block_ ? block_bytes_ + bytes : bytes;
-      stored_block_ = block;
-      stored_bytes_ += bytes;
+      merge(block, bytes);
       return 0;
     }
     const bool was_whole = stored_in_order_ && stored_bytes_ >= std::uint64_t{1} << line_shift_;
@@ -431,11 +474,8 @@ class Memory {
     stored_ = line;
     stored_block_ = block;
     stored_bytes_ = block_bytes_ = bytes;
-    stored_in_order_ = block == (line << line_shift_) / merged_bytes_;
-    if (l1d_.has(line, place(line))) {
-      l1d_.touch(line, place(line), true);
-      return 0;
-    }
+    stored_in_order_ = block == line << line_shift_ >> merged_shift_;
+    if (l1d_.write(line, place(line))) return 0;
     if (full_lines_ >= streaming_after_) {
       const Cycles start = now + wait_for_one_of(streaming_, now);
       const Cycles begun = std::max(dram(start, chip_.write_line_cycles), stored_free_);
@@ -459,20 +499,24 @@ class Memory {
 
   Chip chip_;
   unsigned line_shift_, fetch_shift_;
-  unsigned merged_bytes_, streaming_after_, prefetch_after_, prefetch_ahead_,
+  unsigned merged_shift_, streaming_after_, prefetch_after_, prefetch_ahead_,
       prefetch_reach_, micro_tlb_cycles_, tlb_miss_cycles_, descriptors_a_line_;
   std::ptrdiff_t outstanding_prefetches_;
   Lines l1i_, l1d_, l2_;
   std::vector<Coming> loading_;
   std::vector<Stream> streams_;
-  std::vector<std::uint64_t> micro_tlb_;
+  std::array<std::uint64_t, 32> micro_tlb_;
+  unsigned micro_tlb_entries_;
+  std::uint8_t oldest_entry_ = 0;
   Lines tlb_;
   std::vector<Coming> coming_;
   std::vector<Cycles> filling_, streaming_;  // until when: what stores wait for, by line
   std::uint64_t uses_ = 0;
-  Cycles dram_free_ = 0, l2_free_ = 0, stored_free_ = 0;
-  std::uint64_t latest_ = Lines::nothing, latest_fetched_ = Lines::nothing;
-  Cycles latest_there_ = 0;
+  Cycles dram_free_ = 0, l2_free_ = 0, stored_free_ = 0, latest_arrival_ = 0;
+  std::uint64_t latest_fetched_ = Lines::nothing;
+  // Some of the lines that are in L1D and wait for nothing, so that it need not be searched. Not where their order matters.
+  static constexpr std::uint64_t known_lines = 128;
+  std::array<std::uint64_t, known_lines> known_;
   std::uint64_t stored_ = Lines::nothing, stored_bytes_ = 0, stored_block_ = 0, block_bytes_ = 0, full_lines_ = 0;
   bool stored_in_order_ = false;
   std::uint64_t placed_page_ = Lines::nothing, placed_ = 0;

@@ -13,19 +13,30 @@
 
 namespace tenpass {
 
+// A stretch of a profiled pass, between two of the readings of the clock in it, whose first is number 0.
+struct Span {
+  std::int64_t pass, from, to;
+};
+
 // The time of one node of the network, over all passes of a profile, and the execution provider that ran it, where the
-// runtime says so.
+// runtime says so. `spans` are what that time is made of.
 struct NodeTime {
   std::string name;
   std::string op;
   std::int64_t total_ns;
   std::optional<std::string> provider = std::nullopt;
+  std::vector<Span> spans = {};
 };
 
 struct Profile {
   std::int64_t total_ns;  // of the passes whole
   std::vector<NodeTime> nodes;  // in the order in which they run
 };
+
+// The operator type of a node that is a convolution: one by another costs many times as much a multiply-add.
+inline std::string convolution(const std::string& op, std::int64_t height, std::int64_t width, bool is_grouped = false) {
+  return op + " " + std::to_string(height) + "x" + std::to_string(width) + (is_grouped ? " grouped" : "");
+}
 
 // Called in the order written here. An engine may throw a Failure of a status of its choice; any other
 // exception becomes the failure of the phase it came from: bad_model in load, bad_input in set_inputs,

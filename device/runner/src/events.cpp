@@ -9,9 +9,10 @@ namespace {
 
 using Json = nlohmann::ordered_json;  // fields in the order of PROTOCOL.md
 
-constexpr int kWireVersion = 5;
+constexpr int kWireVersion = 6;
 constexpr std::int64_t kHold_ns = 250'000'000;
 constexpr std::size_t kUsuallyHeld = 1000;
+constexpr std::size_t kSpansInAnEvent = 1000;
 constexpr std::size_t kMaxTextBytes = 2000;  // well within what the host takes in one line
 
 #if defined(__arm__)
@@ -106,11 +107,19 @@ void Events::output(const std::vector<OutputView>& outputs) {
   write(Json{{"event", "output"}, {"tensors", tensors}, {"bytes", bytes}});
 }
 
-void Events::profile(int passes, const Profile& profile) {
+void Events::profile(int passes, const Profile& profile, bool with_spans) {
+  std::vector<Json> spans;
+  for (std::size_t node = 0; with_spans && node < profile.nodes.size(); ++node) {
+    for (const Span& span : profile.nodes[node].spans) {
+      if (spans.empty() || spans.back().size() == kSpansInAnEvent) spans.push_back(Json::array());
+      spans.back().push_back({node, span.pass, span.from, span.to});
+    }
+  }
   write(Json{{"event", "profile"},
                    {"passes", passes},
                    {"total_ns", profile.total_ns},
-                   {"nodes", profile.nodes.size()}});
+                   {"nodes", profile.nodes.size()},
+                   {"spans", spans.size()}});
   std::size_t index = 0;
   for (const auto& node : profile.nodes) {
     write(Json{{"event", "node"},
@@ -119,6 +128,9 @@ void Events::profile(int passes, const Profile& profile) {
                      {"op", shortened(node.op)},
                      {"total_ns", node.total_ns},
                      {"provider", node.provider ? Json(shortened(*node.provider)) : Json(nullptr)}});
+  }
+  for (std::size_t place = 0; place < spans.size(); ++place) {
+    write(Json{{"event", "spans"}, {"index", place}, {"spans", spans[place]}});
   }
 }
 

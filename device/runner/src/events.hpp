@@ -49,7 +49,8 @@ class Events {
   void hold_passes();
   void pass(const Pass& pass);
   void output(const std::vector<OutputView>& outputs);
-  void profile(int passes, const Profile& profile);  // with all its nodes
+  // With all its nodes and, if they are wanted, their spans.
+  void profile(int passes, const Profile& profile, bool with_spans);
   void end(int warmup, std::optional<bool> settled, int passes, std::int64_t peak_rss_bytes, std::uint64_t cpu_mask);
   void error(const Failure& failure);
 

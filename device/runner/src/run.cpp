@@ -97,7 +97,7 @@ void measure(const Options& options, const MakeEngine& make_engine, System& syst
   output_file.write(outputs);
   events.output(outputs);
   if (options.profile_passes > 0) {
-    events.profile(options.profile_passes, profile(options, *engine, system));
+    events.profile(options.profile_passes, profile(options, *engine, system), options.repeatable);
   }
   events.end(warmed_up.passes, warmed_up.settled, options.passes, peak_rss_bytes, cpu_mask);
 }

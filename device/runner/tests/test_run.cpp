@@ -77,7 +77,7 @@ using Names = std::vector<std::string>;
 TEST_CASE_FIXTURE(Program, "a good run tells its story in order") {
   CHECK(run_with({"--warmup", "2", "--passes", "3"}) == 0);
   CHECK(event_names() == Names{"hello", "loaded", "pass", "pass", "pass", "pass", "pass", "output", "end"});
-  CHECK(events[0]["wire"] == 5);
+  CHECK(events[0]["wire"] == 6);
   CHECK(events[0]["pid"] == getpid());
   CHECK(events[0]["runtime"] == "fake");
   CHECK(events[0]["runtime_version"] == "1.2.3");
@@ -260,10 +260,29 @@ TEST_CASE_FIXTURE(Program, "a profile follows the output: its passes whole, then
   CHECK(events[5]["passes"] == 3);
   CHECK(events[5]["total_ns"].get<int>() > 0);
   CHECK(events[5]["nodes"] == 2);
+  CHECK(events[5]["spans"] == 0);
   CHECK(events[6] == Json{{"event", "node"}, {"index", 0}, {"name", "conv1"}, {"op", "Conv"}, {"total_ns", 170},
                           {"provider", "FakeProvider"}});
   CHECK(events[7] == Json{{"event", "node"}, {"index", 1}, {"name", "fc"}, {"op", "Gemm"}, {"total_ns", 80},
                           {"provider", nullptr}});
+}
+
+TEST_CASE_FIXTURE(Program, "where a run is repeatable, the spans of the nodes follow them, 1000 in an event") {
+  prepare = [](FakeEngine& engine) {
+    engine.nodes[0].spans.assign(999, {1, 3, 5});
+    engine.nodes[1].spans.assign(1500, {2, 7, 8});
+  };
+  CHECK(run_with({"--passes", "1", "--profile-passes", "3", "--repeatable"}) == 0);
+  CHECK(event_names() == Names{"hello", "loaded", "pass", "pass", "output", "profile", "node", "node", "spans", "spans", "spans", "end"});
+  CHECK(events[5]["spans"] == 3);
+  std::vector<std::size_t> sizes;
+  for (std::size_t at = 8; at < 11; ++at) {
+    CHECK(events[at]["index"] == at - 8);
+    sizes.push_back(events[at]["spans"].size());
+  }
+  CHECK(sizes == std::vector<std::size_t>{1000, 1000, 499});
+  CHECK(events[8]["spans"][998] == Json{0, 1, 3, 5});
+  CHECK(events[8]["spans"][999] == Json{1, 2, 7, 8});
 }
 
 TEST_CASE_FIXTURE(Program, "a profile comes after all that the timed passes leave, in the output's folder") {

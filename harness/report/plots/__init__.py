@@ -1,5 +1,6 @@
 """A run as pictures: a module a plot, which draws it and says in words what is seen in it."""
 
+from harness.report.plots.cycles import CYCLES
 from harness.report.plots.devices import DEVICES
 from harness.report.plots.latency import LATENCY
 from harness.report.plots.profile import PROFILE
@@ -8,6 +9,6 @@ from harness.report.plots.scaling import SCALING
 from harness.report.plots.sizes import SIZES
 from harness.report.plots.speed import SPEED
 
-PLOTS = (DEVICES, LATENCY, SPEED, SAMPLES, PROFILE, SCALING, SIZES)
+PLOTS = (DEVICES, LATENCY, SPEED, SAMPLES, CYCLES, PROFILE, SCALING, SIZES)
 
-__all__ = ["DEVICES", "LATENCY", "PLOTS", "PROFILE", "SAMPLES", "SCALING", "SIZES", "SPEED"]
+__all__ = ["CYCLES", "DEVICES", "LATENCY", "PLOTS", "PROFILE", "SAMPLES", "SCALING", "SIZES", "SPEED"]

@@ -39,7 +39,7 @@ def _draw(rows: Rows, _: Records) -> Figure | None:
         axes.set_xlim(left=0)
         axes.grid(axis="x", alpha=0.25)
         axes.set_title(
-            f"Median of each device (grey: of all of them). {sentence(how_measured(its[0].device))}", loc="left"
+            f"Median of each device (grey: of all of them). {label(sentence(how_measured(its[0].device)))}", loc="left"
         )
         axes.set_xlabel("ms")
     return figure

@@ -39,7 +39,7 @@ def _draw(rows: Rows, _: Records) -> Figure | None:
         ]
         _scatter(axes, points, colour)
         axes.set_title(fill(label(f"Measured: {record.device.serial}, {case_runtime_title(record)}"), 48), loc="left")
-        axes.set_ylabel(f"median of {record.case.passes} passes, ms\n{meaning_of_time(record.device)}")
+        axes.set_ylabel(f"median of {record.case.passes} passes, ms\n{label(meaning_of_time(record.device))}")
     if paper_points:
         _scatter(panels[-1], [(x, y, title) for title, (x, y) in paper_points.items()], PAPER)
         panels[-1].set_title(f"Paper, Table 6: {table6_device().short_title}", loc="left")

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from harness.analyse import profile
 from harness.analyse.profile import OUTSIDE, OperatorTime, ProfiledCase
 from harness.record.titles import group_title, meaning_of_time
-from harness.record.units import milliseconds, percent
+from harness.record.units import millions, percent
 from harness.report.plots.style import Plot, Records, Rows, label, stacked
 
 _ON_A_COLOUR = "#111111"  # of text on a coloured bar, whatever the colour of text elsewhere
@@ -65,27 +65,29 @@ def _operator_colours(cases: Sequence[Sequence[OperatorTime]]) -> dict[str, str]
 
 def _stacked_bars(axes: Axes, cases: Sequence[ProfiledCase], colours: Mapping[str, str]) -> None:
     bars = [profile.by_operator(case.profile) for case in cases]
-    widest = max([sum(it.ns_per_pass for it in bar) for bar in bars] + [case.timed_median_ns for case in cases]) / 1e6
+    unit = cases[0].unit
+    longest_ns = max([sum(it.ns_per_pass for it in bar) for bar in bars] + [case.timed_median_ns for case in cases])
+    widest = unit.value(longest_ns)
     for y, (case, bar) in enumerate(zip(cases, bars, strict=True)):
         parts = dict.fromkeys(colours, 0.0)
         for time in bar:
-            parts[time.op if time.op in colours else _OTHER] += time.ns_per_pass / 1e6
+            parts[time.op if time.op in colours else _OTHER] += unit.value(time.ns_per_pass)
         left, whole = 0.0, sum(parts.values())
-        for op, ms in parts.items():
-            axes.barh(y, ms, left=left, height=0.72, color=colours[op], edgecolor="white", linewidth=0.5)
-            if ms > _ROOM_FOR_A_SHARE * widest:
-                share = percent(ms / whole, decimals=0)
-                axes.text(left + ms / 2, y, share, ha="center", va="center", fontsize=8.5, color=_ON_A_COLOUR)
-            left += ms
-        timed = case.timed_median_ns / 1e6
+        for op, part in parts.items():
+            axes.barh(y, part, left=left, height=0.72, color=colours[op], edgecolor="white", linewidth=0.5)
+            if part > _ROOM_FOR_A_SHARE * widest:
+                share = percent(part / whole, decimals=0)
+                axes.text(left + part / 2, y, share, ha="center", va="center", fontsize=8.5, color=_ON_A_COLOUR)
+            left += part
+        timed = unit.value(case.timed_median_ns)
         axes.plot([timed, timed], [y - 0.42, y + 0.42], color="black", linewidth=2)
-        axes.text(max(left, timed) + 0.012 * widest, y, milliseconds(whole * 1e6), va="center", fontsize=8.5)
+        axes.text(max(left, timed) + 0.012 * widest, y, millions(whole), va="center", fontsize=8.5)
     record = cases[0].record
     axes.set_yticks(range(len(cases)), [label(case.title) for case in cases])
     axes.set_ylim(len(cases) - 0.4, -0.6)
     axes.set_xlim(0, widest * 1.12)
     axes.set_title(label(group_title(record)), loc="left", fontsize=10)
-    axes.set_xlabel(f"ms a profiled pass, {meaning_of_time(record.device)}")
+    axes.set_xlabel(f"{unit.name} a profiled pass, {label(meaning_of_time(record.device))}")
 
 
 def _describe(_: Rows, records: Records) -> str:
@@ -95,7 +97,8 @@ def _describe(_: Rows, records: Records) -> str:
         for case in cases:
             largest = profile.by_operator(case.profile)[:_OPERATORS_NAMED]
             named = ", ".join(f"{_op(time.op)} {percent(time.share, decimals=0)}" for time in largest)
-            told.append(f"{case.title}: {milliseconds(case.pass_ns)} ms a profiled pass, its largest parts {named}")
+            whole = f"{case.unit.text(case.pass_ns)} {case.unit.name} a profiled pass"
+            told.append(f"{case.title}: {whole}, its largest parts {named}")
         lines.append(f"{group_title(cases[0].record)}: {'; '.join(told)}.")
     return " ".join(lines)
 

@@ -74,7 +74,7 @@ def _strips(axes: Axes, cases: Sequence[Sequence[Record]], colours: Mapping[int,
     axes.axvline(0, color="black", linewidth=0.6, zorder=1)
     axes.grid(axis="x", alpha=0.25)
     title = f"Every timed pass on {label(device.serial)}, in each row from the top down"
-    axes.set_title(f"{title}\n{sentence(how_measured(device))}", loc="left", fontsize=10)
+    axes.set_title(f"{title}\n{label(sentence(how_measured(device)))}", loc="left", fontsize=10)
     axes.text(1.01, 1, "median", transform=axes.transAxes, va="bottom", fontsize=8.5)
 
 

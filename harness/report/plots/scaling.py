@@ -35,7 +35,7 @@ def _draw(_: Rows, records: Records) -> Figure | None:
         axes.grid(alpha=0.25)
         note = "\none core: the threads share it" if record.device.is_exact else ""
         place = fill(label(group_title(record, with_threads=False)), 52)
-        axes.set_title(f"{place}\n{meaning_of_time(record.device)}{note}", loc="left", fontsize=10)
+        axes.set_title(f"{place}\n{label(meaning_of_time(record.device))}{note}", loc="left", fontsize=10)
         axes.set_xlabel("threads")
         axes.set_ylabel("speed-up over one thread")
     handles = [Line2D([], [], **_line(place)) for place in range(len(titles))]

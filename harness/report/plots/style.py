@@ -32,6 +32,28 @@ RING = "#c0392b"
 LINES = ("#1f77b4", "#d9822b", "#2ca089", "#b05d8f", "#7b5ea7", "#8c564b", "#5b7f95", "#7a7a30")
 MARKERS = "osD^vP"
 
+
+@dataclass(frozen=True)
+class Look:
+    """Of a part of a bar."""
+
+    colour: str
+    hatch: str = ""
+
+
+#: Of the parts of a stacked bar, in their order. In grey print neighbours differ in lightness, and those that are as
+#: light as one another in their hatching.
+PARTS = (
+    Look("#2b5c8a"),
+    Look("#f0a35e"),
+    Look("#2c7f71", "////"),
+    Look("#f2dd7e"),
+    Look("#7b3f8c", "...."),
+    Look("#a6cbe3", "xxxx"),
+    Look("#8c3b3b", "----"),
+    Look("#d9d9d9", "||||"),
+)
+
 _MARGIN_INCHES = 0.1
 
 

@@ -19,6 +19,7 @@ from run_folders import write_run
 from synthetic import BOARD, CHIP, ESTIMATED, STATE, device, estimated, record, table6
 from synthetic_runs import rounds, with_counters
 
+from device.board.accuracy import accuracy
 from device.records import Core
 from export.fingerprint import Fingerprint
 from harness.analyse.slower import EXACT_FACTOR, FACTOR, by_figure, by_rounds
@@ -204,7 +205,7 @@ def test_of_an_estimate_cycles_decide_not_instructions_and_not_the_time(tmp_path
         assert [(case.figure, case.outcome, case.is_exact) for case in found.cases] == [("cycles", outcome, True)]
         text = formats.markdown(found)
         assert "700.000M cycles" in text
-        assert "estimated: MT6580 at 1.3 GHz; its error is not known yet" in text
+        assert f"estimated: MT6580 at 1.3 GHz; {accuracy(CHIP)}" in text
         assert "estimated" in formats.junit(found)
         assert json.loads(formats.as_json(found))["cases"][0]["chip"] == "MT6580 at 1.3 GHz"
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from synthetic import STATE, device, record
+from synthetic import STATE, device, estimated, record
+from synthetic_runs import profile_of
 
 from device.records import Core, DeviceInfo
 from harness.analyse.rows import table_rows
@@ -67,6 +68,22 @@ def test_a_recorded_run_comes_out_as_it_went_in(tmp_path: Path) -> None:
     ]
     assert {one.device.kind for one in played} == {"replay"}
     assert [row.relative for row in table_rows(played, Limits())] == [1, pytest.approx(1431 / 1780)]
+
+
+def test_what_the_cycles_of_an_estimate_go_to_is_played_back_too() -> None:
+    made = recorded("mobilenet", steady(1780))
+    assert made.measurement is not None
+    profiled = replace(made, measurement=replace(made.measurement, profile=profile_of("mobilenet", None, 1780)))
+    kept = estimated(profiled)
+    playing = replay.ReplayDevice(replay.Recording((kept,)))
+    request, _ = replay.RecordedNetwork(kept, 0).prepare(kept.case, PHONE, Path("unused"))
+    request = replace(request, passes=10, warmup=1)
+    playing.push(request, lambda _: None)
+    played = playing.run(request, lambda _: None)
+    assert kept.measurement is not None
+    assert (played.samples, played.profile) == (kept.measurement.samples, kept.measurement.profile)
+    assert played.profile
+    assert all(node.cycles_by_loss for node in played.profile.nodes)
 
 
 def test_a_clean_run_carries_no_warning(tmp_path: Path) -> None:

@@ -32,15 +32,21 @@ from harness.report.write import drawn, table6_in_latex
 SAID = "estimated: MT6580 at 1.3 GHz; its error is not known yet"
 
 
-@pytest.fixture
-def studied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The study of the model's error has been made."""
+@pytest.fixture(autouse=True)
+def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """What is known of the model's error: nothing."""
     known = tmp_path / "accuracy.toml"
-    known.write_text('[cortex-a7]\nmean_error_percent = 6.4\nnetworks = 18\nboard = "i.MX7D"\n')
+    known.write_text("")
     monkeypatch.setattr(accuracy, "_KNOWN", known)
     accuracy._by_core.cache_clear()
-    yield
+    yield known
     accuracy._by_core.cache_clear()
+
+
+@pytest.fixture
+def studied(known: Path) -> None:
+    """The study of the model's error has been made."""
+    known.write_text('[cortex-a7]\nmean_error_percent = 6.4\nnetworks = 18\nboards = "i.MX7D"\n')
 
 
 def forms(records: list[Record]) -> dict[str, str]:

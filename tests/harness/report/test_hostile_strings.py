@@ -18,7 +18,7 @@ import pytest
 from hostile import HOSTILE, everywhere, harmless, hostile
 from markdown_it import MarkdownIt
 from pages import own_model, run_of, three_devices
-from synthetic import STATE, record, table6, throttled
+from synthetic import STATE, estimated, record, table6, throttled
 from synthetic_runs import PHONE, profiled, with_counters
 
 from device.records import DeviceInfo
@@ -69,6 +69,7 @@ def records() -> tuple[Record, ...]:
         profiled("clcnet-a", 50.0, on=PHONE, igc="grouped"),
         record("mobilenet", [33.0], on=PHONE, threads=2),
         own_model("mine", [50.0, 50.1]),
+        estimated(profiled("clcnet-a", 1100.0, igc="grouped")),
     )
 
 

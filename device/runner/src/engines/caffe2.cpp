@@ -17,6 +17,7 @@
 
 #include "engine.hpp"
 #include "failure.hpp"
+#include "profiled_passes.hpp"
 
 namespace tenpass {
 namespace {
@@ -149,24 +150,28 @@ class Caffe2 final : public Engine {
     const auto operators = net_->GetOperators();
     Profile profile{0, {}};
     for (const auto* op : operators) profile.nodes.push_back({op->debug_def().output(0), op_name(*op), 0});
+    ProfiledPasses made(system);
     for (int pass = 0; pass < passes; ++pass) {
-      const std::int64_t start_ns = system.now_ns();
-      std::int64_t node_start_ns = start_ns;
-      for (std::size_t index = 0; index < operators.size(); ++index) {
-        run_operator(*operators[index], profile.nodes[index].name);
-        const std::int64_t node_stop_ns = system.now_ns();
-        profile.nodes[index].total_ns += node_stop_ns - node_start_ns;
-        node_start_ns = node_stop_ns;
-      }
-      profile.total_ns += node_start_ns - start_ns;
+      made.make([&] {
+        for (std::size_t index = 0; index < operators.size(); ++index) {
+          const std::int64_t start = made.read();
+          run_operator(*operators[index], profile.nodes[index].name);
+          made.add(profile.nodes[index], start, made.read());
+        }
+      });
     }
+    profile.total_ns = made.total_ns();
     return profile;
   }
 
  private:
-  // Its type and, where the net asks for one, which implementation.
+  // Its type, of a convolution with its kernel, and, where the net asks for one, which implementation.
   static std::string op_name(const caffe2::OperatorBase& op) {
-    return op.engine().empty() ? op.type() : op.type() + " (" + op.engine() + ")";
+    const auto kernel = op.GetRepeatedArgument<int>("kernels");
+    const bool is_grouped = op.GetSingleArgument<int>("group", 1) > 1;
+    const bool is_known = op.type() == "Conv" && kernel.size() == 2;
+    const std::string type = is_known ? convolution(op.type(), kernel[0], kernel[1], is_grouped) : op.type();
+    return op.engine().empty() ? type : type + " (" + op.engine() + ")";
   }
 
   static void run_operator(caffe2::OperatorBase& op, const std::string& name) {

@@ -9,12 +9,15 @@
 #include <net.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <map>
 #include <sstream>
 
 #include "engine.hpp"
 #include "failure.hpp"
+#include "profiled_passes.hpp"
 
 namespace tenpass {
 namespace {
@@ -154,6 +157,26 @@ std::vector<char> as_words(const Tensor& tensor) {
   return words;
 }
 
+// The layers of a .param that are convolutions, by name, each with its kernel: "type name inputs outputs BLOBS KEY=VALUE", where
+// key 1 is its width, and 11 its height if that is another (ncnn's operators.md).
+std::map<std::string, std::string> convolutions_of(const std::string& path) {
+  std::map<std::string, std::string> found;
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line);
+    std::string type, name, word;
+    words >> type >> name;
+    if (type != "Convolution" && type != "ConvolutionDepthWise") continue;
+    int width = 0, height = 0;
+    while (words >> word) {
+      if (word.rfind("1=", 0) == 0) width = std::atoi(word.c_str() + 2);
+      if (word.rfind("11=", 0) == 0) height = std::atoi(word.c_str() + 3);
+    }
+    if (width > 0) found[name] = convolution(type, height > 0 ? height : width, width);
+  }
+  return found;
+}
+
 class Ncnn final : public Engine {
  public:
   std::string name() const override { return "ncnn"; }
@@ -167,6 +190,7 @@ class Ncnn final : public Engine {
                                        std::to_string(model_files.size()));
     }
     ports_ = read_ports(model_files[2]);
+    convolutions_ = convolutions_of(model_files[0]);
     net_.opt.num_threads = threads;
     net_.opt.lightmode = true;
     net_.opt.use_packing_layout = true;
@@ -241,24 +265,25 @@ class Ncnn final : public Engine {
     std::vector<int> first_outputs;
     for (const auto* layer : net_.layers()) {
       if (layer->tops.empty() || layer->type == "Input") continue;
-      profile.nodes.push_back({layer->name, layer->type, 0});
+      const auto known = convolutions_.find(layer->name);
+      profile.nodes.push_back({layer->name, known == convolutions_.end() ? layer->type : known->second, 0});
       first_outputs.push_back(layer->tops.front());
     }
+    ProfiledPasses made(system);
     for (int pass = 0; pass < passes; ++pass) {
       auto extractor = started();
-      const std::int64_t start_ns = system.now_ns();
-      std::int64_t node_start_ns = start_ns;
-      for (std::size_t index = 0; index < first_outputs.size(); ++index) {
-        ncnn::Mat kept_apart;
-        if (extractor.extract(first_outputs[index], kept_apart, 1) != 0) {
-          throw Failure(Status::run_failed, "'" + profile.nodes[index].name + "' failed, ncnn does not say why");
+      made.make([&] {
+        for (std::size_t index = 0; index < first_outputs.size(); ++index) {
+          ncnn::Mat kept_apart;
+          const std::int64_t start = made.read();
+          if (extractor.extract(first_outputs[index], kept_apart, 1) != 0) {
+            throw Failure(Status::run_failed, "'" + profile.nodes[index].name + "' failed, ncnn does not say why");
+          }
+          made.add(profile.nodes[index], start, made.read());
         }
-        const std::int64_t node_stop_ns = system.now_ns();
-        profile.nodes[index].total_ns += node_stop_ns - node_start_ns;
-        node_start_ns = node_stop_ns;
-      }
-      profile.total_ns += node_start_ns - start_ns;
+      });
     }
+    profile.total_ns = made.total_ns();
     return profile;
   }
 
@@ -296,6 +321,7 @@ class Ncnn final : public Engine {
 
   ncnn::Net net_;  // goes last: the tensors' memory may be its own
   Ports ports_;
+  std::map<std::string, std::string> convolutions_;
   std::vector<ncnn::Mat> given_, made_;
   std::vector<std::vector<char>> values_;
 };

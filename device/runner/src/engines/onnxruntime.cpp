@@ -25,6 +25,7 @@
 #include "engine.hpp"
 #include "failure.hpp"
 #include "files.hpp"
+#include "profiled_passes.hpp"
 
 namespace tenpass {
 namespace {
@@ -137,25 +138,44 @@ std::vector<Ort::Value> without_values(std::size_t count) {
   return values;
 }
 
-// A node's event in the profile, all times in microseconds.
+// Between which readings of the clock a node ran.
 struct NodeEvent {
   std::int64_t start;
-  std::int64_t duration;
+  std::int64_t stop;
 };
 
 // What of a node's time is its own: nodes inside an If, a Loop or a Scan end before it does, and began since it began.
 // `ended` are the events so far that are not inside another one's.
-std::int64_t own_duration(std::vector<NodeEvent>& ended, const NodeEvent& event) {
-  std::int64_t inside = 0;
-  for (; !ended.empty() && ended.back().start >= event.start; ended.pop_back()) inside += ended.back().duration;
+std::vector<NodeEvent> own_parts(std::vector<NodeEvent>& ended, const NodeEvent& event) {
+  std::vector<NodeEvent> parts;
+  std::int64_t stop = event.stop;
+  for (; !ended.empty() && ended.back().start >= event.start; ended.pop_back()) {
+    parts.push_back({ended.back().stop, stop});
+    stop = ended.back().start;
+  }
+  parts.push_back({event.start, stop});
   ended.push_back(event);
-  return std::max<std::int64_t>(event.duration - inside, 0);  // each is rounded by itself
+  return parts;
+}
+
+// The operator type in an event's `args`; of a convolution on the CPU with its kernel, by the shapes of its inputs: what it
+// convolves, and (outputs, inputs of a group, height, width). Other providers have orders of their own.
+std::string op_name(const nlohmann::json& args) {
+  const std::string op = args.at("op_name");
+  if ((op != "Conv" && op != "FusedConv") || args.value("provider", "") != kProviderNames.at("cpu")) return op;
+  std::vector<std::vector<std::int64_t>> shapes;
+  for (const auto& input : args.value("input_type_shape", nlohmann::json::array())) {
+    for (const auto& [type, shape] : input.items()) shapes.push_back(shape.get<std::vector<std::int64_t>>());
+  }
+  if (shapes.size() < 2 || shapes[0].size() != 4 || shapes[1].size() != 4) return op;
+  return convolution(op, shapes[1][2], shapes[1][3], shapes[0][1] != shapes[1][1]);
 }
 
 // The times of the nodes from what ONNX Runtime's profiler has written: an array of events, a node's in the order in
-// which nodes end and in whole microseconds, and after those of one pass an event "model_run". The first pass is left
-// out: it gets the memory that the others reuse. Nodes inside others count for themselves, and not in those.
-std::vector<NodeTime> node_times(const std::string& path, int passes) {
+// which nodes end, and after those of one pass an event "model_run". Their microseconds are the numbers of readings. The
+// first pass is left out: it gets the memory that the others reuse. Nodes inside others count for themselves, and not in
+// those.
+std::vector<NodeTime> node_times(const std::string& path, int passes, const ProfiledPasses& made) {
   std::ifstream file(path);
   const auto events = nlohmann::json::parse(file);
   constexpr std::string_view kSuffix = "_kernel_time";
@@ -169,19 +189,22 @@ std::vector<NodeTime> node_times(const std::string& path, int passes) {
       ++runs;
       ended.clear();
     }
-    if (runs == 0 || event.at("cat") != "Node" || name.size() < kSuffix.size() ||
+    if (runs == 0 || runs > passes || event.at("cat") != "Node" || name.size() < kSuffix.size() ||
         name.compare(name.size() - kSuffix.size(), kSuffix.size(), kSuffix) != 0) {
       continue;
     }
     name.resize(name.size() - kSuffix.size());
     const auto& args = event.at("args");
-    const std::string op = args.at("op_name");
+    const std::string op = op_name(args);
     const auto [position, is_new] = positions.try_emplace({name, op, args.at("node_index")}, nodes.size());
     if (is_new) {
       const std::string provider = args.value("provider", "");
       nodes.push_back({name, op, 0, provider.empty() ? std::nullopt : std::optional(provider)});
     }
-    nodes[position->second].total_ns += own_duration(ended, {event.at("ts"), event.at("dur")}) * 1000;
+    const std::int64_t start = event.at("ts"), readings = event.at("dur");
+    for (const NodeEvent& part : own_parts(ended, {start, start + readings})) {
+      made.add(nodes[position->second], static_cast<std::size_t>(runs) - 1, part.start, part.stop);
+    }
   }
   if (runs != passes + 1) {
     throw Failure(Status::run_failed, "the runtime's profiler kept " + std::to_string(runs) + " passes of " +
@@ -286,15 +309,13 @@ class OnnxRuntime final : public Engine {
     options.EnableProfiling((scratch.path() + "/profile").c_str());
     session_ = Ort::Session(env_, model_file_.c_str(), options);
     run();  // gets the memory, and is left out
-    std::int64_t total_ns = 0;
+    ProfiledPasses made(system, static_cast<std::int64_t>(session_.GetProfilingStartTimeNs()));
     for (int pass = 0; pass < passes; ++pass) {
       prepare_run();
-      const std::int64_t start_ns = system.now_ns();
-      run();
-      total_ns += system.now_ns() - start_ns;
+      made.make([&] { run(); });
     }
     Ort::AllocatorWithDefaultOptions allocator;
-    return {total_ns, node_times(session_.EndProfilingAllocated(allocator).get(), passes)};
+    return {made.total_ns(), node_times(session_.EndProfilingAllocated(allocator).get(), passes, made)};
   }
 
  private:
