@@ -158,7 +158,9 @@ def test_whole_lines_in_a_row_are_stored_without_being_read(driver: Path, tmp_pa
     in_a_row = cycles(driver, A7, stores, tmp_path, rounds=20_000, stride=16, size=16)
     scattered = cycles(driver, A7, stores[:1], tmp_path, rounds=20_000, stride=4160, size=16)
     assert sum(in_a_row.values()) == pytest.approx(25, rel=0.1)  # STORE_LINE_CYCLES
-    assert sum(scattered.values()) == pytest.approx(200, rel=0.2)  # DRAM_CYCLES: one line after the other is read before
+    assert sum(scattered.values()) == pytest.approx(
+        200, rel=0.2
+    )  # DRAM_CYCLES: one line after the other is read before
 
 
 def test_a_changed_constant_changes_what_hangs_on_it(driver: Path, tmp_path: Path) -> None:
