@@ -152,6 +152,14 @@ def _worst() -> str:
     return report.worst_in_markdown(report.read(EXAMPLE / "timing"))
 
 
+def _varied() -> str:
+    """How far errors move by each constant that was fitted or guessed."""
+    from harness.report import markdown
+    from harness.study.timing import report
+
+    return markdown.table(report.varied(report.read(EXAMPLE / "timing")))
+
+
 def _fitted() -> str:
     from harness.study.timing.constants import fitted
 
@@ -195,6 +203,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "timing": _timing,
     "timing-worst": _worst,
     "timing-fitted": _fitted,
+    "timing-varied": _varied,
     "policy": _policy,
     "runtimes": _runtimes,
     "runtimes-own": _own_models,

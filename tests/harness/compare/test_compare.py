@@ -20,7 +20,7 @@ from synthetic import BOARD, CHIP, ESTIMATED, STATE, device, estimated, record, 
 from synthetic_runs import rounds, with_counters
 
 from device.board.accuracy import accuracy
-from device.records import Core
+from device.records import Core, Counters
 from export.fingerprint import Fingerprint
 from harness.analyse.slower import EXACT_FACTOR, FACTOR, by_figure, by_rounds
 from harness.cli.compare import main
@@ -192,8 +192,10 @@ def test_counts_decide_where_both_runs_have_them_however_the_times_are(tmp_path:
 
 def test_of_an_estimate_cycles_decide_not_instructions_and_not_the_time(tmp_path: Path) -> None:
     def of(cycles: int, instructions: int) -> Record:
-        counted = with_counters(record("mobilenet", [500, 500]), {"instructions": instructions, "cycles": cycles})
-        return replace(counted, device=ESTIMATED)
+        one = estimated(record("mobilenet", [500, 500]))
+        counters = Counters("emulator", 1, 1, {"instructions": instructions, "cycles": cycles}, {"pipeline": cycles})
+        samples = tuple(replace(sample, counters=counters) for sample in one.measurement.samples)
+        return replace(one, measurement=replace(one.measurement, samples=samples))
 
     base = [of(700_000_000, 500_000_000)]
     for cycles, instructions, outcome in (
