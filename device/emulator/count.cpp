@@ -65,12 +65,14 @@ struct State {
   std::string out;
   std::optional<Hierarchy> caches;   // where it counts alone
   std::optional<Machine> machine;    // where it times, too
+  // ... and one for the kernel's code: where its data lies differs from boot to boot, which is not to move the runner's.
+  std::optional<Machine> others_machine;
 
   // Whose code is whose, decided when it is translated.
   bool kernel_is_up = false;
   bool armed = false;                                // `out` is there
   std::unordered_set<std::uintptr_t> system_pages;   // of this machine's memory
-  std::unordered_map<std::uint64_t, Encoding> encodings;  // by page: as the latest block there that left no doubt; A64: none
+  std::unordered_map<std::uint64_t, Encoding> encodings;  // by page: of the latest block without doubt; A64: there was none
   std::deque<Stretch> stretches;                     // QEMU's callbacks point to them: they stay
   std::deque<OtherBlock> other_blocks;               // likewise
 
@@ -122,9 +124,7 @@ void on_stretch(unsigned, void* userdata) {
 void on_timed_stretch(unsigned, void* userdata) {
   if (!state.between_marks) return;
   Stretch& stretch = *static_cast<Stretch*>(userdata);
-  const bool was_away = state.away;
   note_stretch(stretch);
-  if (was_away) state.machine->leave();
   state.machine->enter(stretch.code);
 }
 
@@ -133,6 +133,12 @@ void on_timed_access(unsigned, qemu_plugin_meminfo_t info, std::uint64_t address
   AccessPoint& point = *static_cast<AccessPoint*>(userdata);
   if (point.bytes == 0) point.bytes = std::uint64_t{1} << qemu_plugin_mem_size_shift(info);
   state.machine->access(point, address, address + point.bytes - 1);
+}
+
+void on_others_access(unsigned, qemu_plugin_meminfo_t info, std::uint64_t address, void* userdata) {
+  if (!state.between_marks) return;
+  const std::uint64_t last = address + (std::uint64_t{1} << qemu_plugin_mem_size_shift(info)) - 1;
+  state.others_machine->access(*static_cast<AccessPoint*>(userdata), address, last);
 }
 
 void on_access(unsigned, qemu_plugin_meminfo_t info, std::uint64_t address, void*) {
@@ -155,17 +161,19 @@ void on_other(unsigned, void* userdata) {
 void on_timed_other(unsigned, void* userdata) {
   if (!state.between_marks) return;
   OtherBlock& block = *static_cast<OtherBlock*>(userdata);
-  if (!state.away) state.machine->leave();
+  if (!state.away) state.others_machine->find_caches_empty();
   note_other(block);
-  state.machine->enter(block.code);
+  state.others_machine->enter(block.code);
 }
 
 void on_begin(unsigned, void*) {
   struct stat status {};
   if (stat(state.out.c_str(), &status) != 0) return;
   if (state.machine) {
-    if (status.st_size == 0) state.machine->clear();
-    state.machine->begin();
+    for (Machine* machine : {&*state.machine, &*state.others_machine}) {
+      if (status.st_size == 0) machine->clear();
+      machine->begin();
+    }
   } else {
     if (status.st_size == 0) state.caches->clear();
     state.caches->misses = {};
@@ -178,9 +186,11 @@ void on_begin(unsigned, void*) {
 }
 
 // "1,2,3": the cycles so far, by what they went to.
+Cycles cycles_of(unsigned loss) { return state.machine->cycles()[loss] + state.others_machine->cycles()[loss]; }
+
 std::string cycles_so_far() {
   std::string text;
-  for (const Cycles cycles : state.machine->cycles()) text += (text.empty() ? "" : ",") + std::to_string(cycles);
+  for (unsigned loss = 0; loss < losses; ++loss) text += (loss ? "," : "") + std::to_string(cycles_of(loss));
   return text;
 }
 
@@ -196,10 +206,11 @@ void on_end(unsigned, void*) {
   Misses misses;
   if (state.machine) {
     state.machine->leave();
+    state.others_machine->leave();
     misses = {state.machine->misses().l1i, state.machine->misses().l1d, state.machine->misses().l2};
     cycles = ",\"cycles\":{";
     for (unsigned loss = 0; loss < losses; ++loss)
-      cycles += (loss ? ",\"" : "\"") + std::string(loss_names[loss]) + "\":" + std::to_string(state.machine->cycles()[loss]);
+      cycles += (loss ? ",\"" : "\"") + std::string(loss_names[loss]) + "\":" + std::to_string(cycles_of(loss));
     cycles += "}";
     if (!state.points.empty()) cycles += ",\"points\":[" + state.points + "]";
   } else {
@@ -266,7 +277,8 @@ std::uint32_t bits_of(const qemu_plugin_insn* instruction, Encoding encoding) {
 // as the code beside it; where nothing is known of that, to be A32 if all of it has A32's condition "always" or none.
 Encoding encoding_of(const qemu_plugin_tb* block) {
   if (state.wide) return Encoding::a64;
-  Encoding& beside = state.encodings.try_emplace(qemu_plugin_insn_vaddr(qemu_plugin_tb_get_insn(block, 0)) / page_bytes, Encoding::a64).first->second;
+  const std::uint64_t page = qemu_plugin_insn_vaddr(qemu_plugin_tb_get_insn(block, 0)) / page_bytes;
+  Encoding& beside = state.encodings.try_emplace(page, Encoding::a64).first->second;
   bool may_be_a32 = true;
   for (std::size_t index = 0; index < qemu_plugin_tb_n_insns(block); ++index) {
     const qemu_plugin_insn* const instruction = qemu_plugin_tb_get_insn(block, index);
@@ -299,8 +311,8 @@ struct Timed {
   void listen() {
     *points = access_points(code->instructions);
     for (std::size_t place = 0; place < accessing.size(); ++place)
-      qemu_plugin_register_vcpu_mem_cb(accessing[place], on_timed_access, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW,
-                                       &(*points)[place]);
+      qemu_plugin_register_vcpu_mem_cb(accessing[place], code->is_others ? on_others_access : on_timed_access,
+                                       QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW, &(*points)[place]);
   }
 };
 
@@ -419,6 +431,7 @@ void set_up(const qemu_info_t& info, const Arguments& arguments) {
   chip.l2_cycles = static_cast<unsigned>(number(arguments, "l2_cycles"));
   chip.l2_line_cycles = static_cast<unsigned>(number(arguments, "l2_line_cycles"));
   state.machine.emplace(read_core(argument(arguments, "core")), chip);
+  state.others_machine.emplace(read_core(argument(arguments, "core")), chip);
 }
 
 }  // namespace

@@ -122,6 +122,12 @@ class Machine {
     is_others_ = false;
   }
 
+  // Something else has had the core, and left nothing of this one's in L1 and the TLBs.
+  void find_caches_empty() {
+    leave();
+    memory_.forget();
+  }
+
   // From here on, cycles count.
   void begin() {
     leave();

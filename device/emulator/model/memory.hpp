@@ -263,6 +263,14 @@ class Memory {
     return walk(page, now + micro_tlb_cycles_ + tlb_miss_cycles_) - now;
   }
 
+  // Whatever was in L1 and the TLBs is there no longer.
+  void forget() {
+    for (Lines* lines : {&l1i_, &l1d_, &tlb_}) lines->clear();
+    micro_tlb_.fill(Lines::nothing);
+    known_.fill(Lines::nothing);
+    latest_fetched_ = Lines::nothing;
+  }
+
   void clear() {
     for (Lines* lines : {&l1i_, &l1d_, &l2_, &tlb_}) lines->clear();
     micro_tlb_.fill(Lines::nothing);
