@@ -26,7 +26,6 @@ from device.open import open_devices
 from device.records import LOSSES, DeviceState, Loss, Measurement, NodeTime, Pass, Profile, RunRequest
 from device.wire import Span
 from export.artifact import Artifact
-from harness.analyse.slower import EXACT_FACTOR
 from toolchain import compile as compiling
 from toolchain import emulator as emulators
 from toolchain.errors import BuildError

@@ -391,6 +391,66 @@ def test_a_program_of_ones_own_says_what_its_sections_take(name: str, tmp_path: 
     assert sum(memory["cycles"].values()) == pytest.approx(at_least, rel=0.15)
 
 
+#: What tinymembench and ramlat say of two chips (sbc-bench, results 466y and 3MGs), in ns a line of 64 bytes; of chases a
+#: load, or as many loads as there are chases. tinymembench says how much longer they are than in L1: 3 cycles. Chases in
+#: as much memory as a cache has are left out: how much of it fits is a matter of the pages that one gets.
+PUBLISHED_NS = {
+    "mt6580": {
+        "read": 64e3 / 1870,
+        "read-two": 64e3 / 458,
+        "read-two-pld": 64e3 / 1064,
+        "fill": 64e3 / 4188,
+        "fill-shuffled-16": 64e3 / 4185,
+        "fill-shuffled-32": 64e3 / 515,
+        "copy": 64e3 / 1355,
+        "chase-1-16k": 2.31,
+        "chase-2-16k": 2.31,
+        "chase-4-16k": 3.18,
+        "chase-1-128k": 11.9,
+        "chase-2-128k": 17.4,
+        "chase-4-128k": 28.4,
+        "chase-1-4096k": 143.7,
+        "chase-2-4096k": 150.5,
+        "chase-4-4096k": 273.7,
+    },
+    "bcm2836": {
+        "read": 64e3 / 1312,
+        "read-two": 64e3 / 368,
+        "read-two-pld": 64e3 / 719,
+        "fill": 64e3 / 1178,
+        "fill-shuffled-16": 64e3 / 1177,
+        "fill-shuffled-32": 64e3 / 387,
+        "copy": 64e3 / 938,
+        "chase-1-128k": 13.3,
+        "chase-2-128k": 20.1,
+        "chase-1-4096k": 165.9,
+        "chase-2-4096k": 217.7,
+    },
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", PUBLISHED_NS)
+def test_loops_that_read_and_write_memory_take_what_was_published(name: str, tmp_path: Path) -> None:
+    chip, chain = definitions.definition(name).require_chip(), TOOLCHAINS["armeabi-v7a"]
+    options = ["-O2", "-static", "-marm", "-mcpu=cortex-a7", "-mfpu=neon-vfpv4", f"-I{RUNNER / 'src'}"]
+    source = str(Path(__file__).with_name("memory_loops.c"))
+    compiling.output([f"{chain.triplet}-gcc", *options, source, "-o", str(tmp_path / "loops")])
+    command = ["board", name, "--run", str(tmp_path), "--json", "--timeout", str(PATIENCE_S), "--", "./loops"]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    loops = [line.split() for line in result.stderr.splitlines() if re.fullmatch(r"[a-z0-9-]+ \d+", line)]
+    warm = json.loads(result.stdout)["sections"][1::2]
+    assert len(loops) == len(warm)
+    found = {
+        loop: sum(section["cycles"].values()) / int(units) * 1e3 / chip.clock_mhz
+        for (loop, units), section in zip(loops, warm, strict=True)
+    }
+    off = {loop: found[loop] / ns - 1 for loop, ns in PUBLISHED_NS[name].items()}
+    assert sum(map(abs, off.values())) / len(off) < 0.1, off
+    assert max(map(abs, off.values())) < 0.35, off
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
