@@ -22,6 +22,7 @@ from harness.record.defaults import (
     COOL_TIMEOUT_S,
     FEWEST_ROUNDS_TO_COMPARE,
     PASSES,
+    PASSES_OF_ESTIMATES,
     PASSES_TO_COMPARE,
     TIMEOUT_S,
 )
@@ -170,9 +171,9 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     click.option(
         "--passes",
         type=click.IntRange(1, 100_000),
-        help=f"Timed passes. Default: {PASSES}; {PASSES_TO_COMPARE} for {FEWEST_ROUNDS_TO_COMPARE} rounds and "
-        "more on host "
-        "alone, whose passes take milliseconds and are disturbed: tenpass compare needs them.",
+        help=f"Timed passes. Default: {PASSES}; {PASSES_OF_ESTIMATES} on boards whose times are estimates, for they "
+        f"repeat; {PASSES_TO_COMPARE} for {FEWEST_ROUNDS_TO_COMPARE} rounds and more on host alone, whose passes take "
+        "milliseconds and are disturbed: tenpass compare needs them.",
     ),
     click.option(
         "--warmup",

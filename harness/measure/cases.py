@@ -7,11 +7,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from device.host import NAME as HOST
+from device.open import described
 from device.timeouts import DEFAULT, Timeouts
 from export.artifact import IGC, PRECISIONS
 from harness.record import runtimes
 from harness.record.case import Case
-from harness.record.defaults import FEWEST_ROUNDS_TO_COMPARE, PASSES, PASSES_TO_COMPARE, TIMEOUT_S
+from harness.record.defaults import (
+    FEWEST_ROUNDS_TO_COMPARE,
+    PASSES,
+    PASSES_OF_ESTIMATES,
+    PASSES_TO_COMPARE,
+    TIMEOUT_S,
+)
 from harness.record.errors import UsageError
 from harness.record.plan import Limits
 from harness.record.runtimes import CPU, Runtime
@@ -77,9 +84,13 @@ class Choices:
         return formats[self.formats.get(runtime, next(iter(formats)))].name
 
     def passes_on(self, devices: Sequence[str]) -> int:
-        """How many passes are timed: where nobody says so, the paper's ten, but for rounds that are to be compared."""
+        """How many passes are timed: where nobody says so, the paper's ten, but for estimates, and for rounds that are
+        to be compared."""
         if self.passes is not None:
             return self.passes
+        infos = [described(device) for device in devices]
+        if all(info is not None and info.clock == "estimated" for info in infos):
+            return PASSES_OF_ESTIMATES
         on_host = all(device.partition("@")[0] == HOST for device in devices)
         return PASSES_TO_COMPARE if on_host and (self.rounds or 1) >= FEWEST_ROUNDS_TO_COMPARE else PASSES
 

@@ -391,9 +391,9 @@ def test_a_program_of_ones_own_says_what_its_sections_take(name: str, tmp_path: 
     assert sum(memory["cycles"].values()) == pytest.approx(at_least, rel=0.15)
 
 
-#: What tinymembench and ramlat say of two chips (sbc-bench, results 466y and 3MGs), in ns a line of 64 bytes; of chases a
-#: load, or as many loads as there are chases. tinymembench says how much longer they are than in L1: 3 cycles. Chases in
-#: as much memory as a cache has are left out: how much of it fits is a matter of the pages that one gets.
+#: What tinymembench and ramlat say of two chips (sbc-bench, results 466y and 3MGs), in ns a line of 64 bytes; of chases
+#: a load, or as many loads as there are chases. tinymembench says how much longer they are than in L1: 3 cycles. Chases
+#: in as much memory as a cache has are left out: how much of it fits is a matter of the pages that one gets.
 PUBLISHED_NS = {
     "mt6580": {
         "read": 64e3 / 1870,

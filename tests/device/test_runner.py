@@ -634,6 +634,7 @@ def phone() -> Iterator[Device]:
     device.close()
 
 
+@pytest.mark.long
 @pytest.mark.board
 def test_a_board_runs_a_network_on_xnnpack_and_tells_which_nodes_it_took(
     phone: Device, tiny: Artifact, request_for: Callable[..., RunRequest]

@@ -994,6 +994,7 @@ def test_odd_files_are_measured_and_checked_or_marked_unverified_under_every_pro
     assert "ok, 1 unverified (0e+00)" in table
 
 
+@pytest.mark.long
 @pytest.mark.board
 def test_a_file_that_nobody_here_wrote_and_one_of_several_types_run_on_a_board_and_are_right(tmp_path: Path) -> None:
     text = saved(embedding(), tmp_path, "text")

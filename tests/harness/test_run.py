@@ -158,9 +158,14 @@ def test_a_checkpoint_changes_the_weights_and_is_named_in_the_record(tmp_path: P
 
 @pytest.mark.parametrize(
     ("devices", "rounds", "passes"),
-    [(["host"], 1, 10), (["host"], 5, 100), (["host@one"], 5, 100), (["host", "PHONE"], 5, 10), (["PHONE"], 5, 10)],
+    [
+        *((["host"], 1, 10), (["host"], 5, 100), (["host@one"], 5, 100)),
+        *((["host", "PHONE"], 5, 10), (["PHONE"], 5, 10)),
+        *((["board:mt6580"], 1, 3), (["board:mt6580", "board:imx7d"], 5, 3), (["board:mt6580", "PHONE"], 1, 10)),
+        (["board:cortex-a7-smp"], 1, 10),
+    ],
 )
-def test_ten_passes_are_timed_but_for_rounds_on_a_computer_that_are_to_be_compared(
+def test_ten_passes_are_timed_but_for_estimates_and_rounds_on_a_computer_that_are_to_be_compared(
     devices: list[str], rounds: int, passes: int
 ) -> None:
     assert Choices(rounds=rounds).passes_on(devices) == passes
