@@ -16,7 +16,9 @@ def accuracy(chip: Chip) -> str:
     found = _by_core().get(chip.core)
     if found is None:
         return "its error is not known yet"
-    return f"this model was off by {found['mean_error_percent']:g} % on {found['networks']} networks"
+    absolute, scaled = found["mean_error_percent"], found["mean_error_after_one_scale_percent"]
+    networks = found["networks"]
+    return f"this model was off by {absolute:g} % on {networks} networks, by {scaled:g} % after one scale a board"
 
 
 @cache
