@@ -70,9 +70,8 @@ def test_the_same_file_raises_no_alarm_whatever_it_is_called_and_half_a_percent_
     assert compare_case([again], [first]).outcome == "same"
     found = compare_case([first], [more])
     assert found.difference is not None
-    assert found.difference.ratio < 1.008
-    assert found.outcome == "slower"
-    assert compare_case([more], [again]).outcome == "faster"
+    assert 1.001 < found.difference.ratio < 1.008
+    assert found.outcome == "slower"  # by its instructions: its cycles hang more on where its memory lies
     for record in (first, again, more):
         assert record.measurement is not None
         assert record.measurement.settled is not None
