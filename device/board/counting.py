@@ -43,7 +43,7 @@ class CountsWrong(DeviceError):
 
 @dataclass(frozen=True)
 class Cache:
-    """One cache of a core. `policy` is which line of a set gives way: "lru" is the one that is simulated."""
+    """One cache of a core. `policy` is which line of a full set gives way: "lru", or "random" where a chip is timed."""
 
     size_bytes: int
     ways: int
