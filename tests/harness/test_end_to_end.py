@@ -26,6 +26,7 @@ from harness.measure import case
 from harness.measure.networks import ExportedNetwork
 from harness.record import journal
 from harness.record.case import Case
+from harness.record.defaults import PASSES_OF_ESTIMATES
 from harness.record.errors import EXIT_OK
 from harness.record.plan import CaseRound
 from harness.record.record import Record
@@ -79,7 +80,7 @@ def test_one_command_gives_a_verified_table_from_a_board_and_the_next_pushes_not
     assert first.measurement is not None
     assert first.check is not None
     assert first.check.passed
-    assert len(first.measurement.samples) == 10
+    assert len(first.measurement.samples) == PASSES_OF_ESTIMATES
     assert re.search(r"\| clcnet-tiny-grouped-onnxruntime-t1 \|", (tmp_path / "first" / "report.md").read_text())
 
     _, (second,) = run(tmp_path / "second", "--device", f"board:{name}")
