@@ -68,8 +68,8 @@ _COMPILER_FLAGS = {"armeabi-v7a": "-march=armv7-a -mfpu=neon -mfloat-abi=hard"}
 
 #: How it is compiled, and how our engine runs it (device/runner/src/engines/ncnn.cpp).
 OPTIONS = (
-    "-O3 -ffast-math, OpenMP, kernels by what the CPU has, no Vulkan, int8 or bf16; light mode, packing, winograd and "
-    "sgemm convolutions, fp16 storage and arithmetic in fp16 rows alone"
+    "-O3 -ffast-math, OpenMP, kernels by what the CPU has, no Vulkan, AVX-512, int8 or bf16; light mode, packing, "
+    "winograd and sgemm convolutions, fp16 storage and arithmetic in fp16 rows alone"
 )
 
 _TIMEOUT_S = 7200  # a machine may have other things to do

@@ -25,7 +25,7 @@ INSTRUCTIONS: Final = "instructions"
 CYCLES: Final = "cycles"
 _COUNTED: tuple[CountName, ...] = (CYCLES, INSTRUCTIONS)
 
-#: A choice: one more node in a network of 200 moved its cycles by less than this either way, by where its memory lay.
+#: A choice: a network of 200 nodes with one more took fewer cycles, by less than this: its memory lay otherwise.
 LAYOUT_FACTOR = 1.01
 
 _MOST_NAMED = 4  # a choice: so many are named in one line
